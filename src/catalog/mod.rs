@@ -1,0 +1,1 @@
+//! The tools that agents may see: manifests, schemas, argument and result checks.

@@ -1,0 +1,179 @@
+//! What an audit entry says: one serde shape per kind, written as RFC 8785 JSON and stored as hashed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use crate::digest::Digest;
+use crate::hold::{StateName, Verdict};
+use crate::ids::{AgentName, CallId, HoldId};
+use crate::json::Object;
+use crate::policy::Edit;
+
+/// One entry of the audit log: when, and what happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// The version of this form; 1.
+    pub v: u8,
+    /// When it was written, by the gateway's clock, in UTC.
+    pub time: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// A call is about to be dispatched; nothing runs without this entry before it.
+    Intent(Intent),
+    /// A dispatched call ended.
+    Outcome {
+        /// The call.
+        call: CallId,
+        /// The hold whose approval it spent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hold: Option<HoldId>,
+        /// What came out.
+        outcome: Outcome,
+    },
+    /// A call was turned away.
+    Refusal(Refused),
+    /// A call waits for people.
+    Hold {
+        /// The hold.
+        hold: HoldId,
+        /// Who asked for what.
+        #[serde(flatten)]
+        asked: Asked,
+        /// The arguments as the agent asked, where constraints changed them.
+        requested_arguments: Object,
+        /// Until when people may decide.
+        decide_by: Timestamp,
+    },
+    /// A person decided.
+    Verdict {
+        /// The hold.
+        hold: HoldId,
+        /// The verdict.
+        verdict: Verdict,
+        /// The state it led to.
+        state: StateName,
+    },
+    /// A hold ended, or went back, without a verdict.
+    HoldChanged {
+        /// The hold.
+        hold: HoldId,
+        /// The state it is in now.
+        state: StateName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A revision of policies and manifests came into force.
+    RevisionLoaded {
+        /// Its digest.
+        revision: Digest,
+        /// How many rules and tools it has.
+        rules: u64,
+        /// How many tools it has.
+        tools: u64,
+    },
+    /// An agent was added.
+    AgentAdded {
+        /// Its name.
+        agent: AgentName,
+        /// Its groups.
+        groups: Vec<String>,
+        /// The person it acts for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
+        /// Who added it.
+        by: String,
+    },
+    /// An agent's token was revoked.
+    AgentRevoked {
+        /// Its name.
+        agent: AgentName,
+        /// Who revoked it.
+        by: String,
+    },
+}
+
+/// Who asked for what, and what was decided about it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// The call.
+    pub call: CallId,
+    /// The agent.
+    pub agent: AgentName,
+    /// The person it acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The client program, as it named itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// The tool.
+    pub tool: String,
+    /// The backend that would run it.
+    pub backend: String,
+    /// The fingerprint of its definition.
+    pub definition_fingerprint: Digest,
+    /// The final arguments.
+    pub arguments: Object,
+    /// The call digest over them.
+    pub digest: Digest,
+    /// The revision that decided.
+    pub revision: Digest,
+    /// The decision: `ALLOW`, `ALLOW_WITH_CONSTRAINTS`, `REQUIRE_APPROVAL`, `DENY`.
+    pub decision: String,
+    /// The rules that matched.
+    pub rules: Vec<String>,
+    /// What constraints changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit>,
+}
+
+/// The intent to dispatch one call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Intent {
+    /// Who asked for what.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// The hold whose approval it spends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldId>,
+    /// Who approved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved_by: Vec<String>,
+}
+
+/// A call that was turned away before it was dispatched.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refused {
+    /// The call.
+    pub call: CallId,
+    /// The agent.
+    pub agent: AgentName,
+    /// The tool, by the name the agent gave.
+    pub tool: String,
+    /// SHA-256 of the requested arguments' canonical form, when they have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments_digest: Option<Digest>,
+    /// The revision that decided.
+    pub revision: Digest,
+    /// The kind of refusal, one word.
+    pub refusal: String,
+    /// The rules that decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// What the agent was told.
+    pub told: String,
+    /// The private cause, for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}

@@ -1,0 +1,9 @@
+//! The record: what an entry says, how entries are chained, and how the chain is verified.
+
+pub mod chain;
+mod entry;
+mod outcome;
+pub mod verify;
+
+pub use entry::{Asked, Entry, Event, Intent, Refused};
+pub use outcome::{Outcome, OutcomeStatus};
