@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn reads_numbers_and_order_as_written() {
-        let text = r#"{"z":123456789012345678901234567890,"a":[1.0,-0,1e2],"m":{"k":null}}"#;
+        let text = r#"{"z":123456789012345678901234567890,"a":[1.0,-0,0.10],"m":{"k":null}}"#;
         let value = parse(text.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&value).unwrap(), text);
     }

@@ -10,4 +10,5 @@ pub mod ids;
 pub mod json;
 pub mod policy;
 pub mod principal;
+pub mod source;
 pub mod storage;

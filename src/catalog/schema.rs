@@ -1,0 +1,285 @@
+//! JSON Schemas: compiled once, without network or files, on a linear-time pattern engine, and bounded
+//! in what checking a value can cost.
+
+use std::collections::{HashMap, HashSet};
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::Value;
+
+use crate::json::Object;
+
+/// The largest schema, in bytes of its JSON text.
+const MAX_BYTES: usize = 256 << 10;
+/// How many subschemas checking one value may walk through, every path counted.
+const MAX_PATHS: u64 = 10_000;
+/// The largest compiled pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+/// How many faults of one value are reported at once.
+const MAX_FAULTS: usize = 16;
+
+/// A compiled schema.
+#[derive(Debug)]
+pub struct Schema {
+    text: Object,
+    validator: Validator,
+}
+
+/// Why a schema is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct SchemaError {
+    /// Where in the schema, as a JSON pointer.
+    pub pointer: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// One way in which a value does not fit a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where in the value, as a JSON pointer; empty for the value itself.
+    pub pointer: String,
+    /// What is wrong, in words, without the value.
+    pub message: String,
+}
+
+impl Schema {
+    /// Compiles `text`: JSON Schema 2020-12, or draft 7 where `$schema` says so.
+    ///
+    /// # Errors
+    /// When it is not a schema of these drafts, refers to anything outside itself, has a pattern that a
+    /// linear-time engine cannot run, or may cost more than the bounds of this module.
+    pub fn compile(text: Object) -> Result<Self, SchemaError> {
+        let at_root = |why: String| SchemaError { pointer: String::new(), why };
+        let value = Value::Object(text.clone());
+        if value.to_string().len() > MAX_BYTES {
+            return Err(at_root(format!("the schema is larger than {MAX_BYTES} bytes")));
+        }
+        Cost::default().check(&value)?;
+        let draft = match text.get("$schema").and_then(Value::as_str) {
+            None | Some("https://json-schema.org/draft/2020-12/schema") => Draft::Draft202012,
+            Some(
+                "http://json-schema.org/draft-07/schema#"
+                | "http://json-schema.org/draft-07/schema",
+            ) => Draft::Draft7,
+            Some(other) => {
+                return Err(SchemaError {
+                    pointer: "/$schema".into(),
+                    why: format!("`{other}` is not accepted; use 2020-12 or draft 7"),
+                });
+            }
+        };
+        let validator = jsonschema::options()
+            .with_draft(draft)
+            .offline()
+            .should_validate_formats(true)
+            .should_ignore_unknown_formats(true)
+            .with_pattern_options(
+                PatternOptions::regex()
+                    .size_limit(MAX_PATTERN_BYTES)
+                    .dfa_size_limit(MAX_PATTERN_BYTES),
+            )
+            .build(&value)
+            .map_err(|error| SchemaError {
+                pointer: error.instance_path().to_string(),
+                why: format!("not a usable JSON Schema: {error}"),
+            })?;
+        Ok(Self { text, validator })
+    }
+
+    /// The schema as it was written.
+    #[must_use]
+    pub const fn text(&self) -> &Object {
+        &self.text
+    }
+
+    /// Checks `value`, reporting every fault up to a bound.
+    ///
+    /// # Errors
+    /// With the faults, at least one.
+    pub fn check(&self, value: &Value) -> Result<(), Vec<Fault>> {
+        if self.validator.is_valid(value) {
+            return Ok(());
+        }
+        Err(self
+            .validator
+            .iter_errors(value)
+            .take(MAX_FAULTS)
+            .map(|error| Fault {
+                pointer: error.instance_path().to_string(),
+                message: error.masked_with("the value").to_string(),
+            })
+            .collect())
+    }
+
+    /// The subschema that describes the value at `pointer` of an instance, through `properties` and
+    /// `items` only.
+    #[must_use]
+    pub fn describes(&self, pointer: &str) -> Option<&Object> {
+        let mut node = &self.text;
+        for step in pointer.split('/').skip(1) {
+            let step = step.replace("~1", "/").replace("~0", "~");
+            let next = if step.parse::<usize>().is_ok() && node.contains_key("items") {
+                node.get("items")
+            } else {
+                node.get("properties").and_then(|properties| properties.get(&step))
+            };
+            node = next?.as_object()?;
+        }
+        Some(node)
+    }
+}
+
+/// How many subschemas checking a value can walk through: composition multiplies, and a reference is as
+/// costly as what it names.
+#[derive(Default)]
+struct Cost {
+    known: HashMap<String, u64>,
+    open: HashSet<String>,
+}
+
+impl Cost {
+    fn check(mut self, root: &Value) -> Result<(), SchemaError> {
+        let paths = self.of(root, root, "")?;
+        if paths > MAX_PATHS {
+            let why = format!(
+                "checking a value could walk through more than {MAX_PATHS} subschemas; \
+                 flatten the composition (allOf, anyOf, oneOf, $ref)"
+            );
+            return Err(SchemaError { pointer: String::new(), why });
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, root: &Value, node: &Value, pointer: &str) -> Result<u64, SchemaError> {
+        let Value::Object(schema) = node else { return Ok(1) };
+        if let Some(cost) = self.known.get(pointer) {
+            return Ok(*cost);
+        }
+        // A reference back to a schema that is open recurses with the value, which is bounded itself.
+        if !self.open.insert(pointer.to_owned()) {
+            return Ok(1);
+        }
+        let mut cost: u64 = 1;
+        for (key, inner) in schema {
+            let place = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+            let added = match (key.as_str(), inner) {
+                ("$ref" | "$dynamicRef", Value::String(target)) => {
+                    self.reference(root, target, &place)?
+                }
+                (
+                    "properties" | "patternProperties" | "dependentSchemas",
+                    Value::Object(members),
+                ) => {
+                    let mut sum: u64 = 0;
+                    for (name, member) in members {
+                        let name = name.replace('~', "~0").replace('/', "~1");
+                        let inner = self.of(root, member, &format!("{place}/{name}"))?;
+                        sum = sum.saturating_add(inner);
+                    }
+                    sum
+                }
+                ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(members)) => {
+                    let mut sum: u64 = 0;
+                    for (index, member) in members.iter().enumerate() {
+                        sum = sum.saturating_add(self.of(
+                            root,
+                            member,
+                            &format!("{place}/{index}"),
+                        )?);
+                    }
+                    sum
+                }
+                (key, inner @ Value::Object(_)) if SINGLE.contains(&key) => {
+                    self.of(root, inner, &place)?
+                }
+                _ => 0,
+            };
+            cost = cost.saturating_add(added);
+        }
+        self.open.remove(pointer);
+        self.known.insert(pointer.to_owned(), cost);
+        Ok(cost)
+    }
+
+    fn reference(&mut self, root: &Value, target: &str, place: &str) -> Result<u64, SchemaError> {
+        let Some(pointer) = target.strip_prefix('#') else {
+            let why = format!("`{target}` is outside the schema; references must start with `#`");
+            return Err(SchemaError { pointer: place.to_owned(), why });
+        };
+        match root.pointer(pointer) {
+            Some(node) => self.of(root, node, pointer),
+            // An anchor (`#name`): rare, and its cost is unknown, so it is not accepted.
+            None => {
+                let why = format!("`{target}` names nothing in the schema");
+                Err(SchemaError { pointer: place.to_owned(), why })
+            }
+        }
+    }
+}
+
+/// Keywords that hold one subschema.
+const SINGLE: &[&str] = &[
+    "not",
+    "if",
+    "then",
+    "else",
+    "items",
+    "contains",
+    "additionalProperties",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "additionalItems",
+    "contentSchema",
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn compile(value: Value) -> Result<Schema, SchemaError> {
+        let Value::Object(text) = value else { panic!() };
+        Schema::compile(text)
+    }
+
+    #[test]
+    fn reports_every_fault_with_its_pointer() {
+        let schema = compile(json!({
+            "type": "object", "required": ["name"], "additionalProperties": false,
+            "properties": { "name": {"type": "string"}, "n": {"type": "integer", "minimum": 0} }
+        }))
+        .unwrap();
+        assert!(schema.check(&json!({"name": "x", "n": 1})).is_ok());
+        let faults = schema.check(&json!({"n": -1, "secret": "hunter2"})).unwrap_err();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(faults.iter().any(|fault| fault.pointer == "/n"));
+        assert!(!format!("{faults:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn refuses_what_could_cost_too_much_or_reach_out() {
+        let mut definitions = serde_json::Map::new();
+        definitions.insert("a0".into(), json!({"type": "string"}));
+        for level in 1..30 {
+            let below = format!("#/$defs/a{}", level - 1);
+            definitions
+                .insert(format!("a{level}"), json!({"allOf": [{"$ref": below}, {"$ref": below}]}));
+        }
+        let bomb = compile(json!({"$ref": "#/$defs/a29", "$defs": definitions})).unwrap_err();
+        assert!(bomb.why.contains("subschemas"), "{bomb}");
+        for reference in ["http://127.0.0.1:1/x", "file:///etc/passwd", "other.json"] {
+            assert!(compile(json!({"$ref": reference})).is_err());
+        }
+        for pattern in ["^(?=a)b", r"(a)\1", "((a{1,100}){1,100}){1,100}"] {
+            assert!(compile(json!({"type": "string", "pattern": pattern})).is_err(), "{pattern}");
+        }
+        assert!(
+            compile(json!({"$schema": "https://json-schema.org/draft/2019-09/schema"})).is_err()
+        );
+        let tree = json!({"type": "object", "properties": {"child": {"$ref": "#"}}});
+        assert!(compile(tree).is_ok());
+    }
+}
