@@ -51,3 +51,107 @@ pub enum BackendError {
         limit: usize,
     },
 }
+
+/// What travels with a call to its backend.
+#[derive(Debug)]
+pub struct Journey {
+    /// Cancelled when the caller takes the call back.
+    pub cancel: CancellationToken,
+    /// Where progress goes.
+    pub progress: Option<ProgressSink>,
+}
+
+/// Every backend of the manifests, each with its worker slots.
+pub struct Backends {
+    running: HashMap<String, Running>,
+    clock: Arc<dyn Clock>,
+}
+
+/// One backend.
+struct Running {
+    kind: Kind,
+    pool: Pool,
+    queue_deadline: Duration,
+}
+
+enum Kind {
+    Command { environment: Vec<(String, String)>, secrets: Secrets, directory: Option<PathBuf> },
+    Mcp(Arc<mcp::Link>),
+}
+
+impl Backends {
+    /// Prepares every backend; nothing is started or connected yet.
+    ///
+    /// # Errors
+    /// When a working directory cannot be made.
+    pub fn open(
+        manifests: &Manifests,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        let running = manifests
+            .backends()
+            .map(|spec| Ok((spec.name.clone(), Running::open(spec, config)?)))
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self { running, clock })
+    }
+
+    /// A worker slot for the permitted call, waiting in the backend's bounded queue.
+    ///
+    /// # Errors
+    /// When the queue is full, its deadline passes or the call is cancelled. Nothing ran.
+    pub async fn slot(
+        &self,
+        permit: &Permit,
+        cancel: &CancellationToken,
+    ) -> Result<Slot, BackendError> {
+        let running = self.running(permit)?;
+        running.pool.acquire(running.queue_deadline, cancel).await
+    }
+
+    /// Carries the permitted and recorded call to its backend. The only way out.
+    ///
+    /// # Errors
+    /// When the backend gives no result.
+    pub async fn dispatch(
+        &self,
+        permit: &Permit,
+        receipt: &Receipt,
+        slot: Slot,
+        journey: Journey,
+    ) -> Result<RawResult, BackendError> {
+        let running = self.running(permit)?;
+        let outcome = match (&running.kind, permit.tool().binding()) {
+            (
+                Kind::Command { environment, secrets, directory },
+                Binding::Command { program: Some(program), template, output },
+            ) => {
+                let command = command::Prepared {
+                    program,
+                    template,
+                    output: *output,
+                    environment,
+                    secrets,
+                    directory: directory.as_deref(),
+                };
+                command.run(permit, receipt.call(), journey).await
+            }
+            (Kind::Mcp(link), Binding::Mcp { from }) => {
+                let call = mcp::Call {
+                    max_result_bytes: permit.max_result_bytes(),
+                    deadline: permit.timeout(),
+                    cancel: journey.cancel,
+                    progress: journey.progress,
+                    traceparent: None,
+                };
+                link.call(from, permit.arguments(), call).await
+            }
+            (
+                Kind::Command { .. } | Kind::Mcp(_),
+                Binding::Command { .. } | Binding::Mcp { .. },
+            ) => Err(BackendError::Unavailable("the tool's program is missing".into())),
+        };
+        drop(slot);
+        outcome
+    }
+}

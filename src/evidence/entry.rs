@@ -161,6 +161,9 @@ pub struct Refused {
     pub agent: AgentName,
     /// The tool, by the name the agent gave.
     pub tool: String,
+    /// The requested arguments, unless they are too large or have no canonical form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Object>,
     /// SHA-256 of the requested arguments' canonical form, when they have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_digest: Option<Digest>,

@@ -1,0 +1,124 @@
+//! A credential becomes a `Principal`: gateway tokens of agents, and the local operating-system user.
+
+use std::collections::HashMap;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use jiff::Timestamp;
+use rmcp::model::RequestStateCodec;
+
+use crate::digest::Digest;
+use crate::hold::Hold;
+use crate::ids::AgentName;
+use crate::principal::Principal;
+use crate::storage::{Agent, Store, StoreError};
+
+/// What a token starts with, so that scanners for leaked secrets can find one.
+const TOKEN_PREFIX: &str = "cs_";
+
+/// All registered agents, in memory, by the digest of their token and by name.
+#[derive(Debug, Default)]
+pub struct Agents {
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_token: HashMap<Digest, Agent>,
+    by_name: HashMap<AgentName, Digest>,
+}
+
+impl Agents {
+    /// Reads them from the store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let agents = Self::default();
+        for agent in store.agents().await? {
+            agents.put(agent);
+        }
+        Ok(agents)
+    }
+
+    /// Notes that an agent was added or changed.
+    pub fn put(&self, agent: Agent) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = known.by_name.insert(agent.name.clone(), agent.token_digest) {
+            known.by_token.remove(&old);
+        }
+        known.by_token.insert(agent.token_digest, agent);
+    }
+
+    /// The principal of `token` at `now`; none when it is unknown, expired or revoked.
+    #[must_use]
+    pub fn of_token(&self, token: &str, now: Timestamp) -> Option<Principal> {
+        // Looked up by digest: how long it takes tells nothing about the token.
+        let digest = Digest::of(token.as_bytes());
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let agent = known.by_token.get(&digest)?;
+        let valid = agent.revoked_at.is_none() && agent.expires_at.is_none_or(|end| now < end);
+        valid.then(|| principal_of(agent))
+    }
+
+    /// A local agent by name, for a process that the operating system let through to the data directory.
+    /// A registered agent has its groups; any name acts for `user`. None when it was revoked.
+    #[must_use]
+    pub fn local(&self, name: &AgentName, user: &str) -> Option<Principal> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let registered = known.by_name.get(name).and_then(|digest| known.by_token.get(digest));
+        match registered {
+            Some(agent) if agent.revoked_at.is_some() => None,
+            Some(agent) => Some(principal_of(agent)),
+            None => Some(Principal::authenticated(name.clone(), Vec::new(), Some(user.to_owned()))),
+        }
+    }
+}
+
+fn principal_of(agent: &Agent) -> Principal {
+    Principal::authenticated(agent.name.clone(), agent.groups.clone(), agent.owner.clone())
+}
+
+/// The principal that opened `hold`, as it was verified then.
+#[must_use]
+pub fn of_hold(hold: &Hold) -> Principal {
+    Principal::authenticated(hold.agent.clone(), hold.groups.clone(), hold.owner.clone())
+}
+
+/// A new token (256 random bits) and the digest that is stored of it.
+///
+/// # Errors
+/// When the system has no random bytes.
+pub fn new_token() -> Result<(String, Digest), StoreError> {
+    let mut bytes = [0; 32];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| StoreError::Engine("no random bytes from the system".into()))?;
+    let token = format!("{TOKEN_PREFIX}{}", hex::encode(bytes));
+    let digest = Digest::of(token.as_bytes());
+    Ok((token, digest))
+}
+
+/// The key that seals `requestState`, made on first use and kept in the data directory (mode 0600).
+///
+/// # Errors
+/// When it cannot be read or made.
+pub fn seal_key(data: &Path) -> Result<RequestStateCodec, String> {
+    let path = data.join("request-state.key");
+    let key = match std::fs::read(&path) {
+        Ok(key) => key,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut key = vec![0; 32];
+            SystemRandom::new().fill(&mut key).map_err(|_| "no random bytes from the system")?;
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.write(true).create_new(true).mode(0o600).open(&path);
+            file.and_then(|mut file| std::io::Write::write_all(&mut file, &key))
+                .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+            key
+        }
+        Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+    };
+    RequestStateCodec::try_new(key).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,190 @@
+//! Who in this process waits for which hold, so that a change wakes them and a repeated call joins only
+//! what nobody waits for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::{AgentName, HoldId};
+use crate::storage::{HoldQuery, Store, StoreError};
+
+/// How long after an agent last asked for a task its hold counts as waited for.
+const TASK_ATTENDED: Duration = Duration::from_secs(60);
+
+/// The holds that somebody in this process waits for, and those that run.
+#[derive(Debug, Default)]
+pub struct Board {
+    seats: Mutex<HashMap<HoldId, Seat>>,
+    running: Mutex<HashMap<HoldId, CancellationToken>>,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    waiting: usize,
+    attended: Option<Duration>,
+    changed: Arc<Notify>,
+}
+
+/// One who waits for a hold; stops waiting when dropped.
+#[derive(Debug)]
+pub struct Waiter {
+    board: Arc<Board>,
+    hold: HoldId,
+    changed: Arc<Notify>,
+}
+
+/// The right to run one hold in this process; given back when dropped.
+#[derive(Debug)]
+pub struct Turn {
+    board: Arc<Board>,
+    hold: HoldId,
+    /// Cancelled when the agent takes the call back while it runs.
+    pub cancel: CancellationToken,
+}
+
+impl Board {
+    /// Begins to wait for `hold`.
+    #[must_use]
+    pub fn wait(self: &Arc<Self>, hold: HoldId) -> Waiter {
+        let mut seats = lock(&self.seats);
+        let seat = seats.entry(hold).or_default();
+        seat.waiting += 1;
+        Waiter { board: Arc::clone(self), hold, changed: Arc::clone(&seat.changed) }
+    }
+
+    /// Whether a request still waits for `hold`, or an agent recently asked for its task, at `now`.
+    #[must_use]
+    pub fn is_waited_for(&self, hold: HoldId, now: Duration) -> bool {
+        lock(&self.seats).get(&hold).is_some_and(|seat| {
+            seat.waiting > 0
+                || seat.attended.is_some_and(|at| now.saturating_sub(at) < TASK_ATTENDED)
+        })
+    }
+
+    /// Notes that an agent was given, or asked for, the task of `hold` at `now`.
+    pub fn attend(&self, hold: HoldId, now: Duration) {
+        let mut seats = lock(&self.seats);
+        // Tasks whose agents stopped asking are forgotten, so the map stays as small as what is open.
+        seats.retain(|_, seat| {
+            seat.waiting > 0
+                || seat.attended.is_some_and(|at| now.saturating_sub(at) < TASK_ATTENDED)
+        });
+        seats.entry(hold).or_default().attended = Some(now);
+    }
+
+    /// Wakes everybody who waits for `hold`.
+    pub fn announce(&self, hold: HoldId) {
+        if let Some(seat) = lock(&self.seats).get(&hold) {
+            seat.changed.notify_waiters();
+        }
+    }
+
+    /// The right to run `hold`, unless it runs already in this process.
+    #[must_use]
+    pub fn turn(self: &Arc<Self>, hold: HoldId) -> Option<Turn> {
+        let mut running = lock(&self.running);
+        if running.contains_key(&hold) {
+            return None;
+        }
+        let cancel = CancellationToken::new();
+        running.insert(hold, cancel.clone());
+        Some(Turn { board: Arc::clone(self), hold, cancel })
+    }
+
+    /// Stops `hold` if it runs in this process.
+    pub fn cancel(&self, hold: HoldId) {
+        if let Some(cancel) = lock(&self.running).get(&hold) {
+            cancel.cancel();
+        }
+    }
+}
+
+impl Waiter {
+    /// A future that resolves at the next change after this moment. Make it before reading the hold.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let changed = Arc::clone(&self.changed);
+        let mut notified = Box::pin(changed.notified_owned());
+        notified.as_mut().enable();
+        notified
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut seats = lock(&self.board.seats);
+        if let Some(seat) = seats.get_mut(&self.hold) {
+            seat.waiting = seat.waiting.saturating_sub(1);
+            if seat.waiting == 0 && seat.attended.is_none() {
+                seats.remove(&self.hold);
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.board.running).remove(&self.hold);
+    }
+}
+
+/// Which agents may have holds that a repeated call could join, so that the call of an agent that never
+/// had one does not look into the store. Keyed by verified agents, so no caller can make it grow.
+#[derive(Debug, Default)]
+pub struct HeldAgents(Mutex<HashMap<AgentName, bool>>);
+
+impl HeldAgents {
+    /// Notes that `agent` has a hold.
+    pub fn has(&self, agent: &AgentName) {
+        lock(&self.0).insert(agent.clone(), true);
+    }
+
+    /// Whether `agent` may have holds; asks the store the first time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn may_have(&self, agent: &AgentName, store: &dyn Store) -> Result<bool, StoreError> {
+        if let Some(known) = lock(&self.0).get(agent) {
+            return Ok(*known);
+        }
+        let query = HoldQuery { agent: Some(agent.clone()), limit: 1, ..HoldQuery::default() };
+        let any = !store.holds(query).await?.is_empty();
+        // A hold opened meanwhile has already been noted, and stays noted.
+        Ok(*lock(&self.0).entry(agent.clone()).or_insert(any))
+    }
+}
+
+/// A lock whose holder panicked guards plain data that is whole between statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn wakes_who_waits_and_forgets_who_left() {
+        let board = Arc::new(Board::default());
+        let hold = HoldId::from_random([1; 16]);
+        let now = Duration::from_secs(100);
+        let waiter = board.wait(hold);
+        assert!(board.is_waited_for(hold, now));
+        let changed = waiter.changed();
+        board.announce(hold);
+        changed.await;
+        drop(waiter);
+        assert!(!board.is_waited_for(hold, now));
+        board.attend(hold, now);
+        assert!(board.is_waited_for(hold, now + Duration::from_secs(59)));
+        assert!(!board.is_waited_for(hold, now + Duration::from_secs(61)));
+        let turn = board.turn(hold).unwrap();
+        assert!(board.turn(hold).is_none());
+        board.cancel(hold);
+        assert!(turn.cancel.is_cancelled());
+        drop(turn);
+        assert!(board.turn(hold).is_some());
+    }
+}

@@ -1,0 +1,322 @@
+//! Every way a call is turned away, with a public text for the agent and a private cause for operators.
+
+use std::time::Duration;
+
+use crate::backend::BackendError;
+use crate::catalog::{Fault, ResultFault};
+use crate::hold::{Hold, State};
+use crate::limits::Reached;
+use crate::policy::{Denial, DenialKind};
+use crate::storage::{HoldError, StoreError};
+
+/// A call that was turned away.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Which way.
+    pub kind: Kind,
+    /// What the agent is told: what was refused, by which rule, why, and what would be accepted.
+    pub told: String,
+    /// What operators are told besides; never sent to an agent.
+    pub cause: Option<String>,
+    /// The rules that decided.
+    pub rules: Vec<String>,
+    /// When the same call may be tried again.
+    pub retry_after: Option<Duration>,
+}
+
+/// The ways a call is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// No such tool for this agent: unknown, hidden and unavailable look the same.
+    UnknownTool,
+    /// The arguments do not fit the tool's schema.
+    InvalidArguments,
+    /// Policy says no.
+    Denied,
+    /// A rate limit is reached.
+    Limited,
+    /// The agent has too many calls waiting for people.
+    TooManyHolds,
+    /// A person said no.
+    Rejected,
+    /// Nobody decided in time, or the approval was not used in time.
+    Expired,
+    /// The agent took the held call back.
+    Withdrawn,
+    /// A halt stopped it.
+    Halted,
+    /// Approved, but what was approved is no longer what would run.
+    Superseded,
+    /// Held; people have not decided.
+    Pending,
+    /// It may have run; nobody can know.
+    UnknownOutcome,
+    /// The record cannot be written, so nothing runs.
+    NotRecorded,
+    /// The backend cannot be reached or is busy; nothing ran.
+    Unavailable,
+    /// The backend failed; it may have had an effect.
+    Failed,
+    /// The time limit passed; it may have had an effect.
+    TimedOut,
+    /// The caller took it back.
+    Cancelled,
+    /// The result was kept back.
+    ResultRefused,
+}
+
+impl Kind {
+    /// The kind as one word: in entries and in `_meta`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownTool => "unknown_tool",
+            Self::InvalidArguments => "invalid_arguments",
+            Self::Denied => "denied",
+            Self::Limited => "limited",
+            Self::TooManyHolds => "too_many_holds",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Halted => "halted",
+            Self::Superseded => "superseded",
+            Self::Pending => "pending",
+            Self::UnknownOutcome => "unknown_outcome",
+            Self::NotRecorded => "not_recorded",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::ResultRefused => "result_refused",
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal of `kind` that says `told`.
+    #[must_use]
+    pub fn new(kind: Kind, told: impl Into<String>) -> Self {
+        Self { kind, told: told.into(), cause: None, rules: Vec::new(), retry_after: None }
+    }
+
+    /// The same with a cause for operators.
+    #[must_use]
+    pub fn because(mut self, cause: impl ToString) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// The same with a time after which to try again.
+    #[must_use]
+    pub const fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// No tool of this name for this agent.
+    #[must_use]
+    pub fn unknown_tool(name: &str) -> Self {
+        let shown: String = name.chars().take(128).collect();
+        Self::new(Kind::UnknownTool, format!("Unknown tool: {shown}"))
+    }
+
+    /// Arguments that do not fit, every fault named.
+    #[must_use]
+    pub fn invalid_arguments(tool: &str, faults: &[Fault]) -> Self {
+        let faults: Vec<String> = faults
+            .iter()
+            .map(|fault| match fault.pointer.as_str() {
+                "" => fault.message.clone(),
+                pointer => format!("`{pointer}`: {}", fault.message),
+            })
+            .collect();
+        let told = format!(
+            "The arguments of `{tool}` do not fit its schema; nothing ran. {}. Mend them and call again.",
+            faults.join("; ")
+        );
+        Self::new(Kind::InvalidArguments, told)
+    }
+
+    /// What became of a hold that did not give a result.
+    #[must_use]
+    pub fn of_hold(hold: &Hold) -> Self {
+        let tool = &hold.tool;
+        let refusal = match &hold.state {
+            State::Rejected { verdict } => {
+                let reason = verdict.reason.as_deref().unwrap_or("no reason was given");
+                let told = format!(
+                    "REJECTED: {} rejected this call of `{tool}`; it did not run. Reason: {reason}. \
+                     Do not repeat it unchanged.",
+                    verdict.person.name
+                );
+                Self::new(Kind::Rejected, told)
+            }
+            State::Expired { .. } => {
+                let told = format!(
+                    "EXPIRED: nobody decided on this call of `{tool}` by {}; it did not run. \
+                     This is neither consent nor a failure of the tool. Call again to ask again.",
+                    hold.decide_by
+                );
+                Self::new(Kind::Expired, told)
+            }
+            State::Lapsed { .. } => {
+                let told = format!(
+                    "EXPIRED: this call of `{tool}` was approved but did not begin within its execution \
+                     window; it did not run. Call again to ask again."
+                );
+                Self::new(Kind::Expired, told)
+            }
+            State::Withdrawn { .. } => {
+                let told = format!("WITHDRAWN: this call of `{tool}` was taken back; it did not run.");
+                Self::new(Kind::Withdrawn, told)
+            }
+            State::Halted { why, .. } => {
+                let told = format!("HALTED: this call of `{tool}` was stopped and did not run: {why}.");
+                Self::new(Kind::Halted, told)
+            }
+            State::Superseded { why, .. } => {
+                let told = format!(
+                    "SUPERSEDED: this call of `{tool}` was approved, but the approval no longer covers \
+                     it; it did not run: {why}. Call again to ask again."
+                );
+                Self::new(Kind::Superseded, told)
+            }
+            State::Unknown { .. } => {
+                let told = format!(
+                    "UNKNOWN: this call of `{tool}` was approved and begun, and the gateway stopped \
+                     before its outcome was recorded. It may have run. A person has to say what happened; \
+                     do not repeat it."
+                );
+                Self::new(Kind::UnknownOutcome, told)
+            }
+            State::Pending
+            | State::Approved { .. }
+            | State::Executing { .. }
+            | State::Finished { .. } => Self::pending(hold),
+        };
+        Self { rules: hold.rules.clone(), ..refusal }
+    }
+
+    fn pending(hold: &Hold) -> Self {
+        let told = match &hold.state {
+            State::Pending => format!(
+                "PENDING, not failed: this call of `{}` waits for a person to approve it (rules: {}). \
+                 It has not run. Hold {}; decided by {} at the latest. Call again with exactly the same \
+                 arguments to collect the result; do not change them and do not treat this as a refusal.",
+                hold.tool,
+                hold.rules.join(", "),
+                hold.id,
+                hold.decide_by
+            ),
+            State::Approved { .. }
+            | State::Executing { .. }
+            | State::Finished { .. }
+            | State::Unknown { .. }
+            | State::Rejected { .. }
+            | State::Expired { .. }
+            | State::Withdrawn { .. }
+            | State::Lapsed { .. }
+            | State::Superseded { .. }
+            | State::Halted { .. } => format!(
+                "PENDING, not failed: this call of `{}` was approved and is running. Hold {}. Call again \
+                 with exactly the same arguments to collect the result.",
+                hold.tool, hold.id
+            ),
+        };
+        Self::new(Kind::Pending, told)
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        let kind = match denial.kind {
+            DenialKind::Schema => Kind::InvalidArguments,
+            DenialKind::NoRule | DenialKind::Rule | DenialKind::Constraint | DenialKind::Unbound => {
+                Kind::Denied
+            }
+        };
+        Self { rules: denial.rules, ..Self::new(kind, denial.reason) }
+    }
+}
+
+impl From<Reached> for Refusal {
+    fn from(reached: Reached) -> Self {
+        let Reached { limit, count, period, wait } = reached;
+        let told = format!(
+            "Refused: the rate limit `{limit}` ({count} calls per {period:?}) is reached. Nothing ran. \
+             Call again in {} s.",
+            wait.as_secs()
+        );
+        Self { rules: vec![limit], ..Self::new(Kind::Limited, told).after(wait) }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let told = "The gateway cannot record calls now, so it runs none. Nothing ran; try again later.";
+        Self::new(Kind::NotRecorded, told).because(error).after(Duration::from_secs(5))
+    }
+}
+
+impl From<HoldError> for Refusal {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::Store(error) => error.into(),
+            HoldError::Lost { hold, .. } => Self::of_hold(&hold),
+            HoldError::NotFound => Self::new(Kind::Expired, "There is no such hold (any more)."),
+            HoldError::TooMany { cap } => Self::new(
+                Kind::TooManyHolds,
+                format!(
+                    "Refused: {cap} of your calls already wait for people, and no more may. Nothing ran. \
+                     Wait until some are decided, or withdraw them."
+                ),
+            ),
+        }
+    }
+}
+
+impl From<BackendError> for Refusal {
+    fn from(error: BackendError) -> Self {
+        let effect = "It may have had an effect; look before you repeat it.";
+        let refusal = match &error {
+            BackendError::Unavailable(_) => {
+                Self::new(Kind::Unavailable, "The tool's backend cannot be reached now. Nothing ran.")
+            }
+            BackendError::Busy { waiting } => Self::new(
+                Kind::Unavailable,
+                format!("The tool's backend is busy and {waiting} calls wait already. Nothing ran."),
+            )
+            .after(Duration::from_secs(1)),
+            BackendError::Timeout(limit) => Self::new(
+                Kind::TimedOut,
+                format!("The tool gave no answer within {limit:?} and was stopped. {effect}"),
+            ),
+            BackendError::Cancelled => {
+                Self::new(Kind::Cancelled, format!("The call was cancelled. {effect}"))
+            }
+            BackendError::Died(_) => Self::new(
+                Kind::Failed,
+                format!("The tool's backend ended before it answered. {effect}"),
+            ),
+            BackendError::Nonsense(_) => Self::new(
+                Kind::Failed,
+                format!("The tool's backend answered what is not a result. {effect}"),
+            ),
+            BackendError::TooLarge { limit } => Self::new(
+                Kind::ResultRefused,
+                format!("The tool's result is larger than {limit} bytes and was not kept. {effect}"),
+            ),
+        };
+        refusal.because(error)
+    }
+}
+
+impl From<ResultFault> for Refusal {
+    fn from(fault: ResultFault) -> Self {
+        let told = format!(
+            "The tool ran, but its result was kept back: {fault}. It may have had an effect; look before \
+             you repeat it."
+        );
+        Self::new(Kind::ResultRefused, told)
+    }
+}

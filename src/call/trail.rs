@@ -1,0 +1,257 @@
+//! The trail a call leaves: its intent before it is dispatched, its outcome always and once, a refusal
+//! otherwise; and the same values as metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::refusal::{Kind, Refusal};
+use super::{Answer, Request};
+use crate::backend::{BackendError, RawResult};
+use crate::catalog::{CheckedArguments, CheckedResult, Durability, Tool};
+use crate::digest::{self, Digest};
+use crate::evidence::{Asked, Intent, Outcome, OutcomeStatus, Refused};
+use crate::gateway::{Gateway, Revision};
+use crate::ids::{AgentName, CallId, HoldId};
+use crate::limits::Caller;
+use crate::policy::{Permit, Policy};
+use crate::storage::{Receipt, Wait};
+use crate::telemetry::Observed;
+
+/// The largest arguments of a refused call that its entry repeats, in bytes.
+const MAX_REFUSED_ARGUMENTS: usize = 64 << 10;
+
+/// What is known of a call so far.
+pub(super) struct Trail<'a> {
+    gateway: &'a Gateway,
+    call: CallId,
+    agent: AgentName,
+    tool: Option<Arc<Tool>>,
+    approval: Option<HoldId>,
+    begun: Duration,
+    decided: Option<Duration>,
+    dispatched: Option<Duration>,
+    backend_time: Duration,
+    decision: &'static str,
+    outcome: Option<OutcomeStatus>,
+}
+
+impl<'a> Trail<'a> {
+    pub(super) fn start(gateway: &'a Gateway, request: &Request) -> Self {
+        Self {
+            gateway,
+            call: request.call,
+            agent: request.principal.agent().clone(),
+            tool: None,
+            approval: request.approval.as_ref().map(crate::hold::Approval::hold),
+            begun: gateway.clock.monotonic(),
+            decided: None,
+            dispatched: None,
+            backend_time: Duration::ZERO,
+            decision: "none",
+            outcome: None,
+        }
+    }
+
+    pub(super) fn found(&mut self, tool: &Arc<Tool>) {
+        self.tool = Some(Arc::clone(tool));
+    }
+
+    /// Counts the call against every limit that matches it.
+    pub(super) fn reserve(
+        &self,
+        policy: &Policy,
+        request: &Request,
+        checked: &CheckedArguments,
+    ) -> Result<(), Refusal> {
+        let caller = Caller {
+            principal: &request.principal,
+            client: request.client.as_deref(),
+            workflow: request.workflow.as_deref(),
+        };
+        self.gateway.limits.reserve(policy, caller, checked).map_err(|reached| {
+            self.gateway.metrics.limited(&reached.limit);
+            reached.into()
+        })
+    }
+
+    pub(super) fn decided(&mut self) {
+        self.decided = Some(self.gateway.clock.monotonic());
+    }
+
+    /// Records that the call is about to be dispatched, waiting as its durability class demands; spends
+    /// the approval in the same transaction.
+    pub(super) async fn intend(
+        &mut self,
+        permit: &Permit,
+        request: &Request,
+        revision: &Revision,
+    ) -> Result<Receipt, Refusal> {
+        self.decision = permit.decision().as_str();
+        let approval = permit.approval();
+        let intent = Intent {
+            asked: Asked {
+                call: self.call,
+                agent: self.agent.clone(),
+                owner: request.principal.owner().map(str::to_owned),
+                client: request.client.clone(),
+                workflow: request.workflow.clone(),
+                tool: permit.tool().name().to_owned(),
+                backend: permit.tool().backend().to_string(),
+                definition_fingerprint: *permit.tool().fingerprint(),
+                arguments: permit.arguments().clone(),
+                digest: *permit.digest(),
+                revision: revision.digest,
+                decision: self.decision.to_owned(),
+                rules: permit.rules().to_vec(),
+                edits: permit.edits().to_vec(),
+            },
+            hold: approval.map(crate::hold::Approval::hold),
+            approved_by: approval
+                .map(|approval| approval.approved_by().iter().map(|it| it.name.clone()).collect())
+                .unwrap_or_default(),
+        };
+        let receipt = match approval {
+            Some(approval) => self.gateway.store.spend_approval(approval.hold(), intent).await?,
+            None => {
+                let wait = match permit.tool().durability() {
+                    Durability::Read => Wait::Queued,
+                    Durability::Write => Wait::Durable,
+                };
+                self.gateway.store.begin_call(intent, wait).await?
+            }
+        };
+        self.dispatched = Some(self.gateway.clock.monotonic());
+        Ok(receipt)
+    }
+
+    /// Checks what came back and records the outcome, whatever it is.
+    pub(super) async fn returned(
+        &mut self,
+        permit: &Permit,
+        receipt: &Receipt,
+        raw: Result<RawResult, BackendError>,
+    ) -> Result<CheckedResult, Refusal> {
+        let back = self.gateway.clock.monotonic();
+        self.backend_time = back.saturating_sub(self.dispatched.unwrap_or(back));
+        let checked = raw.map_err(Refusal::from).and_then(|raw| {
+            CheckedResult::check(permit.tool(), raw.0, permit.max_result_bytes())
+                .map_err(Refusal::from)
+        });
+        let outcome = self.outcome_of(&checked);
+        self.outcome = Some(outcome.status);
+        match receipt.hold() {
+            None => self.gateway.store.end_call(receipt.call(), outcome).await?,
+            Some(hold) => {
+                let kept = match &checked {
+                    Ok(result) => Some(result.text().to_owned()),
+                    Err(refusal) => super::holding::refusal_as_result(&refusal.told),
+                };
+                self.gateway.store.finish_hold(hold, outcome, kept).await?;
+            }
+        }
+        checked
+    }
+
+    fn outcome_of(&self, checked: &Result<CheckedResult, Refusal>) -> Outcome {
+        let backend_ms = u64::try_from(self.backend_time.as_millis()).unwrap_or(u64::MAX);
+        match checked {
+            Ok(result) => Outcome {
+                status: if result.is_error() {
+                    OutcomeStatus::ToolError
+                } else {
+                    OutcomeStatus::Success
+                },
+                error: None,
+                result_digest: Some(Digest::of(result.text().get().as_bytes())),
+                result_bytes: u64::try_from(result.bytes()).ok(),
+                backend_ms,
+            },
+            Err(refusal) => Outcome {
+                status: status_of(refusal.kind),
+                error: Some(refusal.cause.clone().unwrap_or_else(|| refusal.told.clone())),
+                result_digest: None,
+                result_bytes: None,
+                backend_ms,
+            },
+        }
+    }
+
+    /// Records the refusal of a call that was not dispatched, and counts the call.
+    pub(super) async fn close(self, request: &Request, answer: &Answer) {
+        let outcome = match answer {
+            Answer::Refused(refusal) => {
+                if self.dispatched.is_none() {
+                    self.refused(request, refusal).await;
+                }
+                self.outcome.map_or(refusal.kind.as_str(), OutcomeStatus::as_str)
+            }
+            Answer::Held(_) => "held",
+            Answer::Result(_) => self.outcome.map_or("unknown", OutcomeStatus::as_str),
+        };
+        let decision = match answer {
+            Answer::Refused(Refusal { kind: Kind::Denied, .. }) => "DENY",
+            Answer::Held(_) => "REQUIRE_APPROVAL",
+            Answer::Refused(_) | Answer::Result(_) => self.decision,
+        };
+        let total = self.gateway.clock.monotonic().saturating_sub(self.begun);
+        self.gateway.metrics.call(&Observed {
+            tool: self.tool.as_deref().map(Tool::name),
+            backend: self.tool.as_deref().map(|tool| tool.backend().as_ref()),
+            decision,
+            outcome,
+            deciding: self.decided.map(|at| at.saturating_sub(self.begun)),
+            backend_time: self.dispatched.map(|_| self.backend_time),
+            overhead: total.saturating_sub(self.backend_time),
+        });
+    }
+
+    async fn refused(&self, request: &Request, refusal: &Refusal) {
+        // What becomes of an approved call is recorded with its hold.
+        if self.approval.is_some() {
+            return;
+        }
+        let canonical = digest::canonical(&request.arguments)
+            .ok()
+            .filter(|_| crate::json::check_i_json(&request.arguments).is_ok());
+        let small = canonical.as_ref().is_some_and(|bytes| bytes.len() <= MAX_REFUSED_ARGUMENTS);
+        let entry = Refused {
+            call: self.call,
+            agent: self.agent.clone(),
+            tool: request.tool.chars().take(128).collect(),
+            arguments: small.then(|| request.arguments.clone()),
+            arguments_digest: canonical.map(|bytes| Digest::of(&bytes)),
+            revision: self.gateway.revision().digest,
+            refusal: refusal.kind.as_str().to_owned(),
+            rules: refusal.rules.clone(),
+            told: refusal.told.clone(),
+            cause: refusal.cause.clone(),
+        };
+        if let Err(error) = self.gateway.store.refuse_call(entry).await {
+            tracing::error!(call = %self.call, %error, "a refusal could not be recorded");
+            self.gateway.metrics.append_failed();
+        }
+    }
+}
+
+const fn status_of(kind: Kind) -> OutcomeStatus {
+    match kind {
+        Kind::TimedOut => OutcomeStatus::Timeout,
+        Kind::Cancelled => OutcomeStatus::Cancelled,
+        Kind::ResultRefused => OutcomeStatus::ResultRefused,
+        Kind::UnknownTool
+        | Kind::InvalidArguments
+        | Kind::Denied
+        | Kind::Limited
+        | Kind::TooManyHolds
+        | Kind::Rejected
+        | Kind::Expired
+        | Kind::Withdrawn
+        | Kind::Halted
+        | Kind::Superseded
+        | Kind::Pending
+        | Kind::UnknownOutcome
+        | Kind::NotRecorded
+        | Kind::Unavailable
+        | Kind::Failed => OutcomeStatus::BackendError,
+    }
+}

@@ -1,0 +1,248 @@
+//! The configuration: `countersign.yaml`, then the environment, then flags. Nothing else reads the environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::catalog::manifest::Span;
+use crate::source::{self, Place, Problem, Problems, SourceFile};
+
+/// How many files one directory of policies or manifests may hold.
+const MAX_FILES: usize = 10_000;
+
+/// Flags that every command shares; each may also come from the environment.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// The data directory (default: $XDG_DATA_HOME/countersign or ~/.local/share/countersign)
+    #[arg(long, value_name = "DIR", env = "COUNTERSIGN_DATA", global = true)]
+    pub data: Option<PathBuf>,
+    /// The directory of policy files (default: ./policies)
+    #[arg(long, value_name = "DIR", env = "COUNTERSIGN_POLICIES", global = true)]
+    pub policies: Option<PathBuf>,
+    /// The directory of tool manifests (default: ./tool-manifests)
+    #[arg(long, value_name = "DIR", env = "COUNTERSIGN_TOOL_MANIFESTS", global = true)]
+    pub tool_manifests: Option<PathBuf>,
+    /// The configuration file (default: ./countersign.yaml, if there is one)
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// The configuration file; every key has a default.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Where `serve` listens, `host:port`.
+    pub listen: Option<String>,
+    /// The data directory.
+    pub data: Option<PathBuf>,
+    /// The directory of policy files.
+    pub policies: Option<PathBuf>,
+    /// The directory of tool manifests.
+    pub tool_manifests: Option<PathBuf>,
+    /// How held calls are answered.
+    pub holds: Holds,
+    /// Bounds of the edge.
+    pub edge: Edge,
+}
+
+/// How held calls are answered.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Holds {
+    /// How long a request waits for people before it is answered *pending*; at most 50 s for protocol 2026-07-28.
+    pub window: Span,
+    /// The same for clients that wait longer or shorter, by the name the client gives itself.
+    pub windows: BTreeMap<String, Span>,
+    /// How many pending holds one agent may have.
+    pub pending_max: u32,
+    /// For how long a rejected call that is asked again unchanged is refused without a new hold.
+    pub remember_rejection: Span,
+    /// How often an agent should ask for the status of a task.
+    pub poll_interval: Span,
+}
+
+impl Default for Holds {
+    fn default() -> Self {
+        Self {
+            window: Span(Duration::from_secs(50)),
+            windows: BTreeMap::new(),
+            pending_max: 100,
+            remember_rejection: Span(Duration::from_secs(600)),
+            poll_interval: Span(Duration::from_secs(2)),
+        }
+    }
+}
+
+impl Holds {
+    /// The window for a client of this name.
+    #[must_use]
+    pub fn window_for(&self, client: Option<&str>) -> Duration {
+        client.and_then(|name| self.windows.get(name)).unwrap_or(&self.window).0
+    }
+}
+
+/// Bounds of the edge.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Edge {
+    /// The largest message a client may send, in bytes.
+    pub max_message_bytes: usize,
+    /// How many sessions of protocols before 2026-07-28 may be open.
+    pub max_sessions: usize,
+    /// After how long without a message such a session is closed.
+    pub session_idle: Span,
+    /// How many calls may be under way at once, over all clients.
+    pub max_calls: usize,
+    /// Names under which browsers and clients may address the gateway, besides loopback names.
+    pub allowed_hosts: Vec<String>,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 4 << 20,
+            max_sessions: 10_000,
+            session_idle: Span(Duration::from_secs(24 * 3600)),
+            max_calls: 10_000,
+            allowed_hosts: Vec::new(),
+        }
+    }
+}
+
+/// The whole configuration, complete.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where `serve` listens, `host:port`.
+    pub listen: String,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The directory of policy files.
+    pub policies: PathBuf,
+    /// The directory of tool manifests.
+    pub tool_manifests: PathBuf,
+    /// How held calls are answered.
+    pub holds: Holds,
+    /// Bounds of the edge.
+    pub edge: Edge,
+    /// Where programs are looked up, as `PATH`.
+    pub path: String,
+    /// The name of the operating-system user, who is the owner of local agents and an operator.
+    pub user: String,
+}
+
+impl Config {
+    /// Reads the file that `flags` name, or `./countersign.yaml` if there is one, and lays the flags over it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not one, with the place; when no home directory is known.
+    pub fn load(flags: &Flags) -> anyhow::Result<Self> {
+        let file = match &flags.config {
+            Some(path) => Some(read_file(path)?),
+            None => Path::new("countersign.yaml")
+                .exists()
+                .then(|| read_file(Path::new("countersign.yaml")))
+                .transpose()?,
+        };
+        let file = match file {
+            Some(source) => source::read::<File>(&source)?.0,
+            None => File::default(),
+        };
+        let data = match flags.data.clone().or(file.data) {
+            Some(data) => data,
+            None => default_data()?,
+        };
+        Ok(Self {
+            listen: file.listen.unwrap_or_else(|| "127.0.0.1:7420".to_owned()),
+            data,
+            policies: flags.policies.clone().or(file.policies).unwrap_or_else(|| "policies".into()),
+            tool_manifests: flags
+                .tool_manifests
+                .clone()
+                .or(file.tool_manifests)
+                .unwrap_or_else(|| "tool-manifests".into()),
+            holds: file.holds,
+            edge: file.edge,
+            path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            user: user(),
+        })
+    }
+}
+
+/// One variable of the gateway's environment.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The name of the user this process runs as.
+#[must_use]
+pub fn user() -> String {
+    let id = nix::unistd::getuid();
+    nix::unistd::User::from_uid(id)
+        .ok()
+        .flatten()
+        .map_or_else(|| format!("uid-{id}"), |user| user.name)
+}
+
+fn default_data() -> anyhow::Result<PathBuf> {
+    if let Some(base) = variable("XDG_DATA_HOME").filter(|base| !base.is_empty()) {
+        return Ok(PathBuf::from(base).join("countersign"));
+    }
+    let home = variable("HOME").filter(|home| !home.is_empty());
+    let home = home.ok_or_else(|| {
+        anyhow::anyhow!("no home directory is known; say where the data goes with `--data DIR`")
+    })?;
+    Ok(PathBuf::from(home).join(".local/share/countersign"))
+}
+
+fn read_file(path: &Path) -> Result<SourceFile, Problems> {
+    let name = path.display().to_string();
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > source::MAX_FILE_BYTES as u64 => {
+            let file = SourceFile { name, text: String::new() };
+            let message = format!("the file is larger than {} bytes", source::MAX_FILE_BYTES);
+            Err(Problem::new(&file, Place::default(), message).into())
+        }
+        _ => std::fs::read_to_string(path).map_or_else(
+            |error| {
+                let file = SourceFile { name: name.clone(), text: String::new() };
+                Err(Problem::new(&file, Place::default(), format!("cannot be read: {error}")).into())
+            },
+            |text| Ok(SourceFile { name: name.clone(), text }),
+        ),
+    }
+}
+
+/// The `.yaml` and `.yml` files of a directory, by name. Files whose name ends in `.test.yaml` are
+/// cases for rules, not rules.
+///
+/// # Errors
+/// When the directory or a file cannot be read, or there are too many.
+pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
+    let wrong = |message: String| {
+        let file = SourceFile { name: path.display().to_string(), text: String::new() };
+        Problems::from(Problem::new(&file, Place::default(), message))
+    };
+    let entries = std::fs::read_dir(path).map_err(|error| {
+        wrong(format!("the directory cannot be read: {error}"))
+    })?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            (name.ends_with(".yaml") || name.ends_with(".yml"))
+                && !name.ends_with(".test.yaml")
+                && !name.starts_with('.')
+        })
+        .collect();
+    if files.len() > MAX_FILES {
+        return Err(wrong(format!("more than {MAX_FILES} files")));
+    }
+    files.sort();
+    files.iter().map(|path| read_file(path)).collect()
+}

@@ -1,0 +1,208 @@
+//! `Gateway`: every long-lived part, opened once from `Config` and complete when opened.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+
+use crate::authentication::Agents;
+use crate::backend::Backends;
+use crate::call::board::{Board, HeldAgents};
+use crate::call::holding;
+use crate::catalog::{Catalog, Definition, Environment, Manifests};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::digest::{self, Digest};
+use crate::evidence::Event;
+use crate::limits::Limits;
+use crate::policy::Policy;
+use crate::source::{Problems, SourceFile};
+use crate::storage::{Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// Catalog and policy as one: a call sees one revision from beginning to end.
+#[derive(Debug)]
+pub struct Revision {
+    /// SHA-256 over the names and texts of all policy and manifest files and what servers offered.
+    pub digest: Digest,
+    /// The tools.
+    pub catalog: Catalog,
+    /// The rules.
+    pub policy: Policy,
+}
+
+/// Every long-lived part of a running gateway.
+pub struct Gateway {
+    /// The configuration.
+    pub config: Config,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What must survive.
+    pub store: Arc<dyn Store>,
+    /// What runs tools.
+    pub backends: Backends,
+    /// Rate limits.
+    pub limits: Limits,
+    /// Registered agents, by token.
+    pub agents: Agents,
+    /// Who waits for which hold in this process.
+    pub board: Arc<Board>,
+    /// Which agents may have holds.
+    pub held_agents: HeldAgents,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The key that seals `requestState`.
+    pub seal: rmcp::model::RequestStateCodec,
+    revision: ArcSwap<Revision>,
+    manifests: Manifests,
+    learned: Mutex<HashMap<String, Result<Vec<Definition>, String>>>,
+    random: SystemRandom,
+}
+
+/// Why a gateway could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A policy, manifest or configuration file is wrong.
+    #[error("{0}")]
+    Files(#[from] Problems),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Anything else in the data directory or the environment.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Gateway {
+    /// Opens everything. Nothing listens yet and nothing runs but the links to MCP servers, which are
+    /// asked for their tools in the background.
+    ///
+    /// # Errors
+    /// When a file is wrong (with its place), another process owns the data directory, or it cannot be used.
+    pub async fn open(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
+        let policies = config::read_directory(&config.policies)?;
+        let learned = HashMap::new();
+        let revision = Revision::build(&manifests, policies, &learned, &config)?;
+        let backends = Backends::open(&manifests, &config, Arc::clone(&clock))
+            .map_err(|error| OpenError::Other(error.to_string()))?;
+        let gateway = Arc::new(Self {
+            agents: Agents::load(store.as_ref()).await?,
+            limits: Limits::new(Arc::clone(&clock)),
+            board: Arc::default(),
+            held_agents: HeldAgents::default(),
+            metrics: Metrics::new(),
+            seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
+            revision: ArcSwap::from_pointee(revision),
+            manifests,
+            learned: Mutex::new(learned),
+            random: SystemRandom::new(),
+            backends,
+            config,
+            clock,
+            store,
+        });
+        gateway.revision_loaded().await?;
+        Ok(gateway)
+    }
+
+    /// The revision in force.
+    #[must_use]
+    pub fn revision(&self) -> Arc<Revision> {
+        self.revision.load_full()
+    }
+
+    /// Takes up what an earlier process left: calls between intent and outcome become unknown, approved
+    /// calls run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
+        let revision = self.revision();
+        let idempotent =
+            move |tool: &str| revision.catalog.tool(tool).is_some_and(|tool| tool.idempotent());
+        for hold in self.store.recover(&idempotent).await? {
+            holding::start(self, &hold);
+        }
+        Ok(())
+    }
+
+    /// Takes what the server of `backend` offers into the catalog, as a new revision.
+    ///
+    /// # Errors
+    /// When the policy cannot be bound to the new catalog: the revision in force stays.
+    pub async fn learn(
+        &self,
+        backend: &str,
+        definitions: Result<Vec<Definition>, String>,
+    ) -> Result<(), OpenError> {
+        let learned = {
+            let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+            learned.insert(backend.to_owned(), definitions);
+            learned.clone()
+        };
+        let policies = self.revision().policy.sources().cloned().collect();
+        let next = Revision::build(&self.manifests, policies, &learned, &self.config)?;
+        if next.digest != self.revision().digest {
+            self.revision.store(Arc::new(next));
+            self.revision_loaded().await?;
+        }
+        Ok(())
+    }
+
+    async fn revision_loaded(&self) -> Result<(), StoreError> {
+        let revision = self.revision();
+        self.metrics.revision(&revision.digest);
+        let event = Event::RevisionLoaded {
+            revision: revision.digest,
+            rules: revision.policy.rule_count() as u64,
+            tools: revision.catalog.tools().count() as u64,
+        };
+        self.store.record(event).await
+    }
+
+    /// Bytes from the operating system's cryptographic generator.
+    ///
+    /// # Errors
+    /// When it fails; then nothing that needs an identifier happens.
+    pub fn random<const N: usize>(&self) -> Result<[u8; N], StoreError> {
+        let mut bytes = [0; N];
+        self.random
+            .fill(&mut bytes)
+            .map_err(|_| StoreError::Engine("no random bytes from the system".into()))?;
+        Ok(bytes)
+    }
+}
+
+impl Revision {
+    fn build(
+        manifests: &Manifests,
+        policies: Vec<SourceFile>,
+        learned: &HashMap<String, Result<Vec<Definition>, String>>,
+        config: &Config,
+    ) -> Result<Self, Problems> {
+        let find_program =
+            |name: &str| -> Option<PathBuf> { crate::backend::find_program(name, &config.path) };
+        let environment = Environment { find_program: &find_program, learned };
+        let catalog = manifests.catalog(&environment)?;
+        let policy = Policy::load(policies, &catalog)?;
+        let files: Vec<_> = policy
+            .sources()
+            .chain(manifests.sources())
+            .map(|source| (&source.name, Digest::of(source.text.as_bytes())))
+            .collect();
+        let tools: Vec<_> = catalog
+            .tools()
+            .map(|tool| (tool.name(), tool.fingerprint(), tool.unavailable().is_none()))
+            .collect();
+        let digest = digest::canonical(&(files, tools)).map(|bytes| Digest::of(&bytes));
+        let digest = digest.unwrap_or_else(|_| Digest::of(b""));
+        Ok(Self { digest, catalog, policy })
+    }
+}

@@ -1,0 +1,494 @@
+//! MCP over streamable HTTP: `tools/call` is taken here, whole, in one task and with its body read once;
+//! every other message goes on to rmcp's service as our own re-serialisation.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use bytes::Bytes;
+use futures::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rmcp::model::ProtocolVersion;
+use rmcp::transport::streamable_http_server::session::SessionManager;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+use super::Front;
+use super::calls::{self, Caller, Era, Line, Params};
+use super::sessions::{Refused, Sessions};
+use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
+use crate::gateway::Gateway;
+use crate::principal::Principal;
+
+const SESSION: &str = "mcp-session-id";
+const VERSION: &str = "mcp-protocol-version";
+const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+/// How many progress notifications wait for a slow reader before more are dropped.
+const PROGRESS_QUEUE: usize = 16;
+/// How often a stream without news sends a comment, so that nothing between cuts it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The MCP endpoint.
+pub struct Endpoint {
+    gateway: Arc<Gateway>,
+    service: StreamableHttpService<Front, LocalSessionManager>,
+    manager: Arc<LocalSessionManager>,
+    sessions: Sessions,
+}
+
+impl Endpoint {
+    /// The endpoint of `gateway`; ends its sessions when `shutdown` is cancelled.
+    #[must_use]
+    pub fn new(
+        gateway: Arc<Gateway>,
+        shutdown: tokio_util::sync::CancellationToken,
+    ) -> Arc<Self> {
+        let mut manager = LocalSessionManager::default();
+        // Our own table ends idle sessions; rmcp's clock would end one whose call waits for a person.
+        manager.session_config.keep_alive = None;
+        let manager = Arc::new(manager);
+        let front = Front::per_request(Arc::clone(&gateway));
+        let mut config = StreamableHttpServerConfig::default();
+        config.cancellation_token = shutdown;
+        config.json_response = true;
+        config.max_request_body_bytes = gateway.config.edge.max_message_bytes;
+        // Host and Origin are checked for every route before this one.
+        config.allowed_hosts = Vec::new();
+        let service =
+            StreamableHttpService::new(move || Ok(front.clone()), Arc::clone(&manager), config);
+        let edge = &gateway.config.edge;
+        let sessions = Sessions::new(edge.max_sessions, edge.session_idle.0);
+        Arc::new(Self { gateway, service, manager, sessions })
+    }
+
+    /// Ends the sessions that were idle too long.
+    pub async fn expire_sessions(&self) {
+        for id in self.sessions.expire(self.gateway.clock.monotonic()) {
+            if let Err(error) = self.manager.close_session(&id.as_str().into()).await {
+                tracing::warn!(%error, "an idle session could not be closed");
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.gateway.clock.monotonic()
+    }
+}
+
+/// One request to `/mcp`. Its principal stands in the extensions: the edge put it there.
+pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let Some(principal) = request.extensions().get::<Principal>().cloned() else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
+    let session = header(request.headers(), SESSION).map(str::to_owned);
+    let known = session.as_deref().map(|id| {
+        endpoint.sessions.client_of(id, principal.agent(), endpoint.now())
+    });
+    if matches!(known, Some(None)) {
+        // A foreign session looks like an unknown one.
+        return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
+    }
+    let method = request.method().clone();
+    if method == Method::POST {
+        return post(&endpoint, principal, session, request).await;
+    }
+    let response = forward(&endpoint, request).await;
+    if let Some(id) = session.filter(|_| method == Method::DELETE) {
+        endpoint.sessions.closed(&id);
+    }
+    response
+}
+
+async fn forward(endpoint: &Endpoint, request: Request) -> Response {
+    match endpoint.service.clone().oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+async fn post(
+    endpoint: &Arc<Endpoint>,
+    principal: Principal,
+    session: Option<String>,
+    request: Request,
+) -> Response {
+    if let Some(refusal) = unacceptable(request.headers()) {
+        return refusal.into_response();
+    }
+    let (mut parts, body) = request.into_parts();
+    let limit = endpoint.gateway.config.edge.max_message_bytes;
+    let Ok(bytes) = axum::body::to_bytes(body, limit).await else {
+        let told = format!("Payload Too Large: a message has at most {limit} bytes");
+        return (StatusCode::PAYLOAD_TOO_LARGE, told).into_response();
+    };
+    let incoming = match Incoming::read(&bytes) {
+        Ok(incoming) => incoming,
+        Err((error, id)) => return json_response(StatusCode::BAD_REQUEST, error.answer(id.as_ref())),
+    };
+    match (incoming.method.as_deref(), &incoming.id) {
+        (Some("tools/call"), Some(id)) => {
+            let id = id.clone();
+            let call = Arriving { endpoint, principal, session, headers: &parts.headers, incoming };
+            return call.answer(&id).await;
+        }
+        (Some("notifications/cancelled"), None) => {
+            let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
+            if let (Some(session), Some(id)) = (&session, id)
+                && endpoint.sessions.withdraw(session, id)
+            {
+                return StatusCode::ACCEPTED.into_response();
+            }
+        }
+        (Some("initialize"), Some(_)) if session.is_none() => {
+            return initialize(endpoint, &principal, parts, &incoming).await;
+        }
+        _ => {}
+    }
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await
+}
+
+/// A session is bound to the agent that opened it.
+async fn initialize(
+    endpoint: &Arc<Endpoint>,
+    principal: &Principal,
+    mut parts: http::request::Parts,
+    incoming: &Incoming,
+) -> Response {
+    if !endpoint.sessions.has_room() {
+        let told = "Service Unavailable: too many sessions are open";
+        return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
+    }
+    let client = incoming
+        .message
+        .get("params")
+        .and_then(|params| params.pointer("/clientInfo/name"))
+        .and_then(Value::as_str)
+        .map(|name| name.chars().take(128).collect());
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    let response =
+        forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
+    if let Some(id) = header(response.headers(), SESSION) {
+        endpoint.sessions.opened(id, principal.agent().clone(), client, endpoint.now());
+    }
+    response
+}
+
+/// The media types that the transport demands (MCP, Streamable HTTP, sending messages).
+fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_lowercase();
+    let content = header(headers, CONTENT_TYPE.as_str()).map(essence);
+    if content.as_deref() != Some("application/json") {
+        let told = "Unsupported Media Type: Content-Type must be application/json";
+        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
+    }
+    let accepted: Vec<String> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(essence))
+        .collect();
+    let accepts = |kind: &str, all: &str| {
+        accepted.iter().any(|it| it == kind || it == all || it == "*/*")
+    };
+    if !accepts("application/json", "application/*") || !accepts("text/event-stream", "text/*") {
+        let told = "Not Acceptable: Client must accept both application/json and text/event-stream";
+        return Some((StatusCode::NOT_ACCEPTABLE, told));
+    }
+    None
+}
+
+/// A `tools/call` that has arrived.
+struct Arriving<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    principal: Principal,
+    session: Option<String>,
+    headers: &'a HeaderMap,
+    incoming: Incoming,
+}
+
+impl Arriving<'_> {
+    async fn answer(self, id: &Value) -> Response {
+        let (caller, params) = match self.read() {
+            Ok(read) => read,
+            Err(refused) => return refused.into_response(id),
+        };
+        let token = params.meta().get("progressToken").cloned();
+        let (sink, progress) = match &token {
+            Some(_) => {
+                let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
+                (Some(sink), Some(progress))
+            }
+            None => (None, None),
+        };
+        let line = Line { progress: sink, ..Line::default() };
+        if let Some(session) = &caller.session
+            && let Err(refused) = self.endpoint.sessions.begin(session, id, line.clone())
+        {
+            return Rejected::of(refused).into_response(id);
+        }
+        let call = Call { endpoint: Arc::clone(self.endpoint), caller, params, line, id: id.clone() };
+        match (token, progress) {
+            (Some(token), Some(progress)) => call.stream(token, progress).await,
+            _ => {
+                // Before 2026-07-28 a client that hangs up has not taken its call back.
+                let leaving = (call.caller.era == Era::Modern)
+                    .then(|| call.line.cancel.clone().drop_guard());
+                let (answer, _) = call.run().await;
+                if let Some(guard) = leaving {
+                    guard.disarm();
+                }
+                json_response(StatusCode::OK, answer)
+            }
+        }
+    }
+
+    /// Who calls and with what, from the body; headers must say the same.
+    fn read(&self) -> Result<(Caller, Params), Rejected> {
+        let params = self.incoming.params()?;
+        let meta = params.get("_meta").and_then(Value::as_object);
+        let version = meta.and_then(|meta| meta.get(VERSION_KEY));
+        let said = header(self.headers, VERSION);
+        let caller = match version {
+            Some(Value::String(version)) => self.modern(version, said, meta)?,
+            Some(_) => return Err(Rejected::params("the protocol version must be a text")),
+            None if said.is_some_and(|said| is_modern(said)) => {
+                let told = format!("request _meta is missing or has malformed required fields: {VERSION_KEY}");
+                return Err(Rejected::params(told));
+            }
+            None => self.legacy(said)?,
+        };
+        let params = Params::read(params)?;
+        if caller.era == Era::Modern {
+            self.check_name(params.name())?;
+        }
+        Ok((caller, params))
+    }
+
+    fn modern(
+        &self,
+        version: &str,
+        said: Option<&str>,
+        meta: Option<&crate::json::Object>,
+    ) -> Result<Caller, Rejected> {
+        if !ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version) {
+            return Err(Rejected::version(version));
+        }
+        if said != Some(version) {
+            return Err(Rejected::mismatch("the MCP-Protocol-Version header differs from the body"));
+        }
+        if !is_modern(version) {
+            return self.legacy(said);
+        }
+        let Some(Value::Object(capabilities)) = meta.and_then(|meta| meta.get(CAPABILITIES_KEY))
+        else {
+            let told =
+                format!("request _meta is missing or has malformed required fields: {CAPABILITIES_KEY}");
+            return Err(Rejected::params(told));
+        };
+        if header(self.headers, "mcp-method") != Some("tools/call") {
+            return Err(Rejected::mismatch("the Mcp-Method header differs from the body"));
+        }
+        let client = meta
+            .and_then(|meta| meta.get(CLIENT_KEY))
+            .and_then(|client| client.get("name"))
+            .and_then(Value::as_str)
+            .map(|name| name.chars().take(128).collect());
+        let tasks = capabilities.get("extensions").is_some_and(|all| all.get(TASKS).is_some());
+        let principal = self.principal.clone();
+        Ok(Caller { principal, era: Era::Modern, client, tasks, session: None })
+    }
+
+    fn legacy(&self, said: Option<&str>) -> Result<Caller, Rejected> {
+        if let Some(said) = said
+            && !ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == said)
+        {
+            return Err(Rejected::version(said));
+        }
+        let Some(session) = &self.session else {
+            return Err(Rejected {
+                status: StatusCode::BAD_REQUEST,
+                error: RpcError::new(INVALID_REQUEST, "Bad Request: Mcp-Session-Id header is required"),
+            });
+        };
+        let sessions = &self.endpoint.sessions;
+        let client = sessions.client_of(session, self.principal.agent(), self.endpoint.now());
+        Ok(Caller {
+            principal: self.principal.clone(),
+            era: Era::Legacy,
+            client: client.flatten(),
+            tasks: false,
+            session: Some(session.clone()),
+        })
+    }
+
+    /// `Mcp-Name` must say what the body says (SEP-2243); policy only ever reads the body.
+    fn check_name(&self, name: &str) -> Result<(), Rejected> {
+        let mut values = self.headers.get_all("mcp-name").iter();
+        let said = values.next().and_then(|value| value.to_str().ok()).and_then(decoded);
+        if said.as_deref() != Some(name) || values.next().is_some() {
+            return Err(Rejected::mismatch("the Mcp-Name header differs from the body"));
+        }
+        Ok(())
+    }
+}
+
+/// A header value that may be written `=?base64?…?=`.
+fn decoded(value: &str) -> Option<String> {
+    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
+    else {
+        return Some(value.trim().to_owned());
+    };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+fn is_modern(version: &str) -> bool {
+    version >= ProtocolVersion::V_2026_07_28.as_str()
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A call that may begin.
+struct Call {
+    endpoint: Arc<Endpoint>,
+    caller: Caller,
+    params: Params,
+    line: Line,
+    id: Value,
+}
+
+impl Call {
+    async fn run(self) -> (Bytes, Value) {
+        let Self { endpoint, caller, params, line, id } = self;
+        let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
+        if let Some(session) = &caller.session {
+            endpoint.sessions.end(session, &id);
+        }
+        let bytes = match answer {
+            Ok(members) => wire::response(&id, &members),
+            Err(error) => error.answer(Some(&id)),
+        };
+        (bytes, id)
+    }
+
+    /// Answers with a stream of progress that ends with the result; with the result alone if nothing
+    /// came before it.
+    async fn stream(
+        self,
+        token: Value,
+        mut progress: mpsc::Receiver<crate::backend::Progress>,
+    ) -> Response {
+        let cancel = self.line.cancel.clone();
+        let modern = self.caller.era == Era::Modern;
+        let leaving = modern.then(|| cancel.drop_guard());
+        let mut running = tokio::spawn(self.run());
+        let failed = || RpcError::new(wire::INTERNAL_ERROR, "the call failed").answer(None);
+        let first = tokio::select! {
+            biased;
+            Some(first) = progress.recv() => first,
+            done = &mut running => {
+                if let Some(guard) = leaving {
+                    guard.disarm();
+                }
+                return json_response(StatusCode::OK, done.map_or_else(|_| failed(), |(bytes, _)| bytes));
+            }
+        };
+        let (out, events) = mpsc::channel::<Bytes>(PROGRESS_QUEUE);
+        tokio::spawn(async move {
+            let _leaving = leaving;
+            let mut next = Some(first);
+            while let Some(news) = next {
+                if out.send(wire::progress(&token, &news)).await.is_err() {
+                    return;
+                }
+                next = tokio::select! {
+                    biased;
+                    news = progress.recv() => news,
+                    () = out.closed() => return,
+                };
+            }
+            let answer = running.await.map_or_else(|_| failed(), |(bytes, _)| bytes);
+            drop(out.send(answer).await);
+        });
+        event_stream(events)
+    }
+}
+
+fn event_stream(events: mpsc::Receiver<Bytes>) -> Response {
+    use axum::response::sse::{Event, KeepAlive, Sse};
+    let stream = futures::stream::unfold(events, |mut events| async move {
+        events.recv().await.map(|message| (message, events))
+    })
+    .map(|message| {
+        let text = String::from_utf8_lossy(&message).into_owned();
+        Ok::<_, Infallible>(Event::default().event("message").data(text))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response {
+    let mut response = (status, body).into_response();
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// A call that the transport turns away.
+struct Rejected {
+    status: StatusCode,
+    error: RpcError,
+}
+
+impl Rejected {
+    fn params(why: impl Into<String>) -> Self {
+        let told = format!("Invalid params: {}", why.into());
+        Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(INVALID_PARAMS, told) }
+    }
+
+    fn mismatch(why: &str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(HEADER_MISMATCH, why) }
+    }
+
+    fn version(requested: &str) -> Self {
+        let supported: Vec<&str> =
+            ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
+        let requested: String = requested.chars().take(64).collect();
+        let mut error =
+            RpcError::new(wire::UNSUPPORTED_VERSION, "Unsupported protocol version");
+        error.data = Some(json!({ "supported": supported, "requested": requested }));
+        Self { status: StatusCode::BAD_REQUEST, error }
+    }
+
+    fn of(refused: Refused) -> Self {
+        let (status, told) = match refused {
+            Refused::IdInUse => (StatusCode::OK, "Invalid Request: a request with this id is under way"),
+            Refused::TooMany => (StatusCode::OK, "Invalid Request: too many calls are under way"),
+            Refused::Gone => (StatusCode::NOT_FOUND, "Not Found: Session not found"),
+        };
+        Self { status, error: RpcError::new(INVALID_REQUEST, told) }
+    }
+
+    fn into_response(self, id: &Value) -> Response {
+        json_response(self.status, self.error.answer(Some(id)))
+    }
+}
+
+impl From<RpcError> for Rejected {
+    fn from(error: RpcError) -> Self {
+        Self { status: StatusCode::OK, error }
+    }
+}

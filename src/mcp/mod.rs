@@ -1,0 +1,13 @@
+//! The protocol agents speak: MCP over streamable HTTP and stdio, every version from 2024-11-05 to 2026-07-28.
+//!
+//! `tools/call` is read and written here, because typed proxying loses what a result holds and answers
+//! of held calls differ by era; everything else of the protocol is rmcp's.
+
+pub mod calls;
+mod handler;
+pub mod http;
+mod sessions;
+pub mod stdio;
+pub mod wire;
+
+pub use handler::Front;

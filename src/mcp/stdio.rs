@@ -1,0 +1,296 @@
+//! MCP over standard streams: one agent, one client, lines of JSON.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt;
+use rmcp::model::{
+    CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData, JsonRpcMessage,
+    ProtocolVersion, RequestId, ServerResult,
+};
+use rmcp::service::{
+    NotificationContext, RequestContext, RxJsonRpcMessage, Service, ServiceExt, TxJsonRpcMessage,
+};
+use rmcp::transport::Transport;
+use rmcp::{RoleServer, ServerHandler};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
+
+use super::Front;
+use super::calls::{self, Caller, Era, Line, Params};
+use super::wire::{INVALID_REQUEST, Incoming, RpcError};
+use crate::backend::Progress;
+use crate::gateway::Gateway;
+use crate::json::Object;
+use crate::principal::Principal;
+
+/// How many progress notifications wait for a slow reader before more are dropped.
+const PROGRESS_QUEUE: usize = 16;
+/// How many requests one client may have under way.
+const MAX_IN_FLIGHT: usize = 1024;
+
+/// Serves one client on `input` and `output` until it goes away.
+///
+/// # Errors
+/// When the client does not begin as the protocol demands, or the streams fail.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    principal: Principal,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> io::Result<()> {
+    let lines = Arc::new(Lines::default());
+    let limit = gateway.config.edge.max_message_bytes;
+    let transport = Streams {
+        input: FramedRead::new(
+            input,
+            AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), b"\n".to_vec(), limit),
+        ),
+        output: Arc::new(tokio::sync::Mutex::new(Box::new(output))),
+        lines: Arc::clone(&lines),
+        limit,
+    };
+    let client = Client { front: Front::of(gateway, principal), lines };
+    let running = client.serve(transport).await.map_err(io::Error::other)?;
+    running.waiting().await.map(drop).map_err(io::Error::other)
+}
+
+/// The calls of this client that are under way, so that an explicit cancellation is told from an end of input.
+#[derive(Debug, Default)]
+struct Lines(Mutex<HashMap<String, Line>>);
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Line>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// rmcp's server for one client, but for `tools/call`.
+struct Client {
+    front: Front,
+    lines: Arc<Lines>,
+}
+
+impl Client {
+    async fn call(
+        &self,
+        params: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        let modern = context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
+        let caller = Caller {
+            principal: self.front.principal(&context)?,
+            era: if modern { Era::Modern } else { Era::Legacy },
+            client: context.client_info().map(|it| it.name.chars().take(128).collect()),
+            tasks: context.client_capabilities().is_some_and(|it| it.supports_tasks()),
+            session: None,
+        };
+        let params = read(params, &context)?;
+        let line = self.line_of(&context);
+        let answer = {
+            let run = calls::answer(self.front.gateway(), &caller, params, &line);
+            tokio::pin!(run);
+            tokio::select! {
+                answer = &mut run => answer,
+                // The end of input cancels too: what runs is stopped, what is held stays.
+                () = context.ct.cancelled() => {
+                    line.cancel.cancel();
+                    run.await
+                }
+            }
+        };
+        self.lines.lock().remove(&context.id.to_string());
+        let members = answer.map_err(rpc_error)?;
+        let text = serde_json::to_string(&members).map_err(|error| internal(&error))?;
+        let value: Value = serde_json::from_str(&text).map_err(|error| internal(&error))?;
+        Ok(ServerResult::CustomResult(CustomResult::new(value)))
+    }
+
+    fn line_of(&self, context: &RequestContext<RoleServer>) -> Line {
+        let mut lines = self.lines.lock();
+        let line = lines.entry(context.id.to_string()).or_default();
+        if let Some(token) = context.meta.get_progress_token() {
+            let (sink, mut progress) = mpsc::channel::<Progress>(PROGRESS_QUEUE);
+            line.progress = Some(sink);
+            let peer = context.peer.clone();
+            tokio::spawn(async move {
+                while let Some(news) = progress.recv().await {
+                    let mut note =
+                        rmcp::model::ProgressNotificationParam::new(token.clone(), news.progress);
+                    note.total = news.total;
+                    note.message = news.message;
+                    if peer.notify_progress(note).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        line.clone()
+    }
+}
+
+fn read(
+    params: CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<Params, ErrorData> {
+    let mut object = Object::new();
+    object.insert("name".into(), params.name.into_owned().into());
+    if let Some(arguments) = params.arguments {
+        object.insert("arguments".into(), arguments.into());
+    }
+    if let Some(state) = params.request_state {
+        object.insert("requestState".into(), state.into());
+    }
+    let meta = serde_json::to_value(&context.meta).map_err(|error| internal(&error))?;
+    object.insert("_meta".into(), meta);
+    Params::read(object).map_err(rpc_error)
+}
+
+fn rpc_error(error: RpcError) -> ErrorData {
+    let code = i32::try_from(error.code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
+    ErrorData::new(code, error.message, error.data)
+}
+
+fn internal(error: &serde_json::Error) -> ErrorData {
+    tracing::error!(%error, "a result could not be written");
+    ErrorData::internal_error("the gateway failed; its operators can see why", None)
+}
+
+impl Service<RoleServer> for Client {
+    async fn handle_request(
+        &self,
+        request: ClientRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        let ClientRequest::CallToolRequest(call) = request else {
+            return Service::handle_request(&self.front, request, context).await;
+        };
+        self.call(call.params, context).await
+    }
+
+    async fn handle_notification(
+        &self,
+        notification: rmcp::model::ClientNotification,
+        context: NotificationContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        Service::handle_notification(&self.front, notification, context).await
+    }
+
+    fn get_info(&self) -> rmcp::model::ServerConfig {
+        ServerHandler::get_info(&self.front)
+    }
+}
+
+type Output = Arc<tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>>;
+
+/// Lines of JSON, read strictly.
+struct Streams<R> {
+    input: FramedRead<R, AnyDelimiterCodec>,
+    output: Output,
+    lines: Arc<Lines>,
+    limit: usize,
+}
+
+impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
+    /// What a line says to rmcp; an error is answered at once, and the connection kept.
+    fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, (RpcError, Option<Value>)> {
+        let incoming = Incoming::read(line)?;
+        if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
+            let mut lines = self.lines.lock();
+            let invalid = |why: &str| Err((RpcError::new(INVALID_REQUEST, why), Some(id.clone())));
+            if lines.len() >= MAX_IN_FLIGHT {
+                return invalid("Invalid Request: too many requests are under way");
+            }
+            let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+            if lines.contains_key(&key) {
+                return invalid("Invalid Request: a request with this id is under way");
+            }
+            lines.insert(key, Line::default());
+        }
+        if incoming.method.as_deref() == Some("notifications/cancelled") {
+            let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
+            if let Some(id) = id {
+                let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+                if let Some(line) = self.lines.lock().get(&key) {
+                    line.withdraw();
+                }
+            }
+        }
+        let id = incoming.id.clone();
+        serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
+            (RpcError::new(INVALID_REQUEST, "Invalid Request: not a message of this protocol"), id)
+        })
+    }
+
+    async fn refuse(&self, error: &RpcError, id: Option<&Value>) {
+        if let Err(error) = write_line(&self.output, &error.answer(id)).await {
+            tracing::debug!(%error, "the client does not read");
+        }
+    }
+}
+
+async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {
+    let mut output = output.lock().await;
+    output.write_all(message).await?;
+    output.write_all(b"\n").await?;
+    output.flush().await
+}
+
+impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R> {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        match &item {
+            JsonRpcMessage::Response(response) => {
+                self.lines.lock().remove(&key_of(&response.id));
+            }
+            JsonRpcMessage::Error(error) => {
+                if let Some(id) = &error.id {
+                    self.lines.lock().remove(&key_of(id));
+                }
+            }
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
+        }
+        let output = Arc::clone(&self.output);
+        async move {
+            let message = serde_json::to_vec(&item).map_err(io::Error::other)?;
+            write_line(&output, &message).await
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let mut failed = false;
+        loop {
+            match self.input.next().await {
+                Some(Ok(line)) if line.trim_ascii().is_empty() => {}
+                Some(Ok(line)) => match self.accept(&line) {
+                    Ok(message) => return Some(message),
+                    Err((error, id)) => self.refuse(&error, id.as_ref()).await,
+                },
+                // The rest of a line that is too long is passed over; the connection stays.
+                Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) => {
+                    failed = true;
+                    let told = format!("Invalid Request: a message has at most {} bytes", self.limit);
+                    self.refuse(&RpcError::new(INVALID_REQUEST, told), None).await;
+                }
+                // After an error the framing says once that it is at its end.
+                None if failed => failed = false,
+                Some(Err(AnyDelimiterCodecError::Io(_))) | None => return None,
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), io::Error> {
+        self.output.lock().await.shutdown().await
+    }
+}
+
+fn key_of(id: &RequestId) -> String {
+    id.to_string()
+}
