@@ -21,6 +21,7 @@ pub struct Hold {
     /// The hold's identifier.
     pub id: HoldId,
     /// Where it stands.
+    #[serde(deserialize_with = "state::by_value")]
     pub state: State,
     /// The agent whose call it is.
     pub agent: AgentName,

@@ -1,7 +1,9 @@
 //! The states of a hold, each holding what is true in it, and who wins when two things happen at once.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::Hold;
 use crate::digest::Digest;
@@ -89,6 +91,13 @@ pub enum State {
         /// The halt's reason.
         why: String,
     },
+}
+
+/// Reads a state by way of a [`Value`]: a tagged type cannot take integers straight from a text whose
+/// digits are kept.
+pub(super) fn by_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<State, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    State::deserialize(value).map_err(D::Error::custom)
 }
 
 /// The name of a state, as it is stored, shown and filtered by.

@@ -1,1 +1,137 @@
-//! (skeleton)
+//! The store of an embedded gateway: one SQLite database in a data directory that one process owns.
+//!
+//! A crash leaves what the last commit left. `running` names the calls between intent and outcome,
+//! and [`Store::recover`] ends them when the gateway starts again.
+
+mod agents;
+mod faults;
+mod holds;
+mod job;
+mod log;
+mod methods;
+mod owner;
+mod readers;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod tx;
+mod writer;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use nix::fcntl::Flock;
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::clock::Clock;
+use crate::evidence::chain::Draft;
+use crate::ids::CallId;
+#[expect(unused_imports, reason = "for the documentation above")]
+use crate::storage::Store;
+use crate::storage::{HoldError, StoreError};
+
+use job::{Carried, Durable, Job, Step};
+pub use log::{LogReader, MAX_ENTRIES, open_log_read_only};
+use readers::Readers;
+use trouble::Trouble;
+use tx::Tx;
+use writer::{Health, QUEUE, Writer};
+
+/// The store of an embedded gateway. Dropping it writes what has queued and releases the directory.
+pub struct SqliteStore {
+    queue: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    health: Arc<Health>,
+    readers: Readers,
+    /// Released last, when nothing writes any more.
+    _owned: Flock<File>,
+}
+
+impl SqliteStore {
+    /// Opens the store in `dir`, which is created if there is none, and owns it until dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Owned`] when another process owns `dir`; [`StoreError::Corrupt`] when the log does
+    /// not end where its head says; [`StoreError::Engine`] when the database cannot be opened or is of
+    /// a newer version.
+    pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let owned = owner::own(dir)?;
+        let connection = schema::open_writer(dir)?;
+        let tip = log::tip(&connection)?;
+        let health = Arc::<Health>::default();
+        let writer = Writer::new(connection, tip, clock, Arc::clone(&health), dir.to_owned());
+        let failed = |error: std::io::Error| StoreError::Engine(format!("the writer: {error}"));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run(&runtime, jobs))
+            .map_err(failed)?;
+        let readers = Readers::new(dir.to_owned());
+        Ok(Self { queue: Some(queue), thread: Some(thread), health, readers, _owned: owned })
+    }
+
+    fn queue(&self) -> Result<&mpsc::Sender<Job>, StoreError> {
+        self.queue.as_ref().ok_or_else(stopped)
+    }
+
+    /// Queues an entry that nobody waits for, if there is a place for it now.
+    fn accept(&self, step: Step, call: CallId, draft: Draft) -> Result<(), StoreError> {
+        self.health.check()?;
+        let job = Job::Carried(Carried { step, call: call.to_string(), draft });
+        self.queue()?.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy { capacity: QUEUE },
+            TrySendError::Closed(_) => stopped(),
+        })
+    }
+
+    /// Queues work if there is a place for it now, and waits until it is on disk.
+    async fn durably<T: Send + 'static>(
+        &self,
+        method: &'static str,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, HoldError> {
+        let (job, answer) = Durable::new(method, work);
+        self.queue()?.try_send(Job::Durable(job)).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy { capacity: QUEUE },
+            TrySendError::Closed(_) => stopped(),
+        })?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// As [`Self::durably`], but waits for a place: what has happened outside must be recorded.
+    async fn durably_when_there_is_room<T: Send + 'static>(
+        &self,
+        method: &'static str,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, HoldError> {
+        let (job, answer) = Durable::new(method, work);
+        self.queue()?.send(Job::Durable(job)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unwritable("the store has stopped".to_owned())
+}

@@ -1,0 +1,298 @@
+//! Holds in the database: one row each, whole as JSON, with columns only for finding it.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, ToSql, params};
+use serde_json::value::RawValue;
+
+use super::log::at_most;
+use super::trouble::Trouble;
+use crate::digest::Digest;
+use crate::hold::{Hold, State, StateName};
+use crate::ids::{AgentName, CallId, HoldId};
+use crate::storage::HoldQuery;
+
+/// How many holds one query gives at most.
+pub(super) const MAX_HOLDS: u32 = 1000;
+
+/// Stores a new hold.
+pub(super) fn insert(connection: &Connection, hold: &Hold) -> Result<(), Trouble> {
+    let found = Finding::of(hold);
+    connection
+        .prepare_cached(
+            "INSERT INTO holds(id, state, agent, requested_digest, created_at, decide_by,
+                execute_by, due_at, live, rejected_at, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            hold.id.to_string(),
+            hold.state.name().as_str(),
+            hold.agent.as_str(),
+            hold.requested_digest.to_string(),
+            nanos(hold.created_at),
+            nanos(hold.decide_by),
+            found.execute_by,
+            found.due_at,
+            found.live,
+            found.rejected_at,
+            written(hold)?,
+        ])?;
+    count_rules(connection, hold, 1)
+}
+
+/// Stores a hold, which was in state `was`, as it is now.
+pub(super) fn update(connection: &Connection, was: StateName, hold: &Hold) -> Result<(), Trouble> {
+    let found = Finding::of(hold);
+    connection
+        .prepare_cached(
+            "UPDATE holds SET state = ?2, execute_by = ?3, due_at = ?4, live = ?5,
+                rejected_at = ?6, body = ?7
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            hold.id.to_string(),
+            hold.state.name().as_str(),
+            found.execute_by,
+            found.due_at,
+            found.live,
+            found.rejected_at,
+            written(hold)?,
+        ])?;
+    if was == StateName::Pending && hold.state.name() != was {
+        count_rules(connection, hold, -1)?;
+    }
+    Ok(())
+}
+
+/// Keeps the result of a hold's call.
+pub(super) fn keep_result(
+    connection: &Connection,
+    id: HoldId,
+    result: &RawValue,
+) -> Result<(), Trouble> {
+    connection
+        .prepare_cached("UPDATE holds SET result = ?2 WHERE id = ?1")?
+        .execute(params![id.to_string(), result.get()])?;
+    Ok(())
+}
+
+/// The kept result of a hold's call.
+pub(super) fn result(
+    connection: &Connection,
+    id: HoldId,
+) -> Result<Option<Box<RawValue>>, Trouble> {
+    let text = connection
+        .prepare_cached("SELECT result FROM holds WHERE id = ?1")?
+        .query_row([id.to_string()], |row| row.get::<_, Option<String>>(0))
+        .optional()?
+        .flatten();
+    text.map(RawValue::from_string)
+        .transpose()
+        .map_err(|error| Trouble::corrupt(format!("the result of hold {id}: {error}")))
+}
+
+/// One hold.
+pub(super) fn find(connection: &Connection, id: HoldId) -> Result<Option<Hold>, Trouble> {
+    select(connection, "WHERE id = ?1", [id.to_string()]).map(|found| found.into_iter().next())
+}
+
+/// Every hold in one state, oldest first.
+pub(super) fn all_in(connection: &Connection, state: StateName) -> Result<Vec<Hold>, Trouble> {
+    select(connection, "WHERE state = ?1 ORDER BY created_at", [state.as_str()])
+}
+
+/// Whether an agent has `cap` pending holds or more; counts no further.
+pub(super) fn at_cap(
+    connection: &Connection,
+    agent: &AgentName,
+    cap: u32,
+) -> Result<bool, Trouble> {
+    let pending: u32 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM holds WHERE agent = ?1 AND state = ?2 LIMIT ?3)",
+        )?
+        .query_row(params![agent.as_str(), StateName::Pending.as_str(), cap], |row| row.get(0))?;
+    Ok(pending >= cap)
+}
+
+/// Holds, newest first. Each wanted state is looked up by itself, so that an index gives its newest.
+pub(super) fn list(connection: &Connection, query: &HoldQuery) -> Result<Vec<Hold>, Trouble> {
+    let limit = at_most(query.limit, MAX_HOLDS);
+    let agent = query.agent.as_ref().map(AgentName::as_str);
+    let newest = |state: Option<StateName>| {
+        let mut conditions = Vec::new();
+        let mut values: Vec<&dyn ToSql> = vec![&limit];
+        let state = state.map(StateName::as_str);
+        if let Some(agent) = &agent {
+            values.push(agent);
+            conditions.push(format!("agent = ?{}", values.len()));
+        }
+        if let Some(state) = &state {
+            values.push(state);
+            conditions.push(format!("state = ?{}", values.len()));
+        }
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", conditions.join(" AND "))
+        };
+        let clause = format!("{filter} ORDER BY created_at DESC LIMIT ?1");
+        select(connection, &clause, values.as_slice())
+    };
+    if query.states.is_empty() {
+        return newest(None);
+    }
+    let mut states = query.states.clone();
+    states.sort_by_key(|state| state.as_str());
+    states.dedup();
+    let mut found = Vec::new();
+    for state in states {
+        found.extend(newest(Some(state))?);
+    }
+    found.sort_by_key(|hold| std::cmp::Reverse(hold.created_at));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+/// The holds that a repetition of a call may join, oldest first; never more than [`MAX_HOLDS`] of
+/// those that live, and as many rejected.
+pub(super) fn joinable(
+    connection: &Connection,
+    agent: &AgentName,
+    requested: &Digest,
+    rejected_since: Timestamp,
+) -> Result<Vec<Hold>, Trouble> {
+    let requested = requested.to_string();
+    let mut found = select(
+        connection,
+        "WHERE agent = ?1 AND requested_digest = ?2 AND live = 1 ORDER BY created_at LIMIT ?3",
+        params![agent.as_str(), requested, MAX_HOLDS],
+    )?;
+    found.extend(select(
+        connection,
+        "WHERE agent = ?1 AND requested_digest = ?2 AND rejected_at >= ?3
+         ORDER BY rejected_at DESC LIMIT ?4",
+        params![agent.as_str(), requested, nanos(rejected_since), MAX_HOLDS],
+    )?);
+    found.sort_by_key(|hold| hold.created_at);
+    Ok(found)
+}
+
+/// Holds whose present clock has run out.
+pub(super) fn due(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Hold>, Trouble> {
+    select(
+        connection,
+        "WHERE due_at < ?1 ORDER BY due_at LIMIT ?2",
+        params![nanos(now), at_most(limit, MAX_HOLDS)],
+    )
+}
+
+/// How many holds are pending, by rule.
+pub(super) fn pending_by_rule(connection: &Connection) -> Result<Vec<(String, u64)>, Trouble> {
+    let mut statement =
+        connection.prepare_cached("SELECT rule, holds FROM pending_rules ORDER BY rule")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The call that a finished hold's approval was spent on.
+pub(super) fn execution(hold: &Hold) -> Result<CallId, Trouble> {
+    match &hold.state {
+        State::Finished { call, .. } => Ok(*call),
+        State::Pending
+        | State::Approved { .. }
+        | State::Executing { .. }
+        | State::Unknown { .. }
+        | State::Rejected { .. }
+        | State::Expired { .. }
+        | State::Withdrawn { .. }
+        | State::Lapsed { .. }
+        | State::Superseded { .. }
+        | State::Halted { .. } => Err(Trouble::corrupt(format!("hold {}: not finished", hold.id))),
+    }
+}
+
+/// What a hold is found by beside its identity.
+struct Finding {
+    execute_by: Option<i64>,
+    due_at: Option<i64>,
+    live: bool,
+    rejected_at: Option<i64>,
+}
+
+impl Finding {
+    fn of(hold: &Hold) -> Self {
+        let nothing = Self { execute_by: None, due_at: None, live: false, rejected_at: None };
+        match &hold.state {
+            State::Pending => Self { due_at: Some(nanos(hold.decide_by)), live: true, ..nothing },
+            State::Approved { execute_by, .. } => {
+                let execute_by = Some(nanos(*execute_by));
+                Self { execute_by, due_at: execute_by, live: true, ..nothing }
+            }
+            State::Executing { .. } | State::Unknown { .. } => Self { live: true, ..nothing },
+            State::Finished { collected, .. } => Self { live: !collected, ..nothing },
+            State::Rejected { verdict } => Self { rejected_at: Some(nanos(verdict.at)), ..nothing },
+            State::Expired { .. }
+            | State::Withdrawn { .. }
+            | State::Lapsed { .. }
+            | State::Superseded { .. }
+            | State::Halted { .. } => nothing,
+        }
+    }
+}
+
+fn select(
+    connection: &Connection,
+    clause: &str,
+    values: impl Params,
+) -> Result<Vec<Hold>, Trouble> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT id, state, body FROM holds {clause}"))?;
+    let rows = statement.query_map(values, |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+    })?;
+    rows.map(|row| {
+        row.map_err(Trouble::from).and_then(|(id, state, body)| read(&id, &state, &body))
+    })
+    .collect()
+}
+
+fn read(id: &str, state: &str, body: &str) -> Result<Hold, Trouble> {
+    let hold: Hold = serde_json::from_str(body)
+        .map_err(|error| Trouble::corrupt(format!("hold {id}: {error}")))?;
+    if hold.id.to_string() != id || hold.state.name().as_str() != state {
+        return Err(Trouble::corrupt(format!("hold {id}: its columns say another hold or state")));
+    }
+    Ok(hold)
+}
+
+fn written(hold: &Hold) -> Result<String, Trouble> {
+    serde_json::to_string(hold).map_err(|error| Trouble::engine(error.to_string()))
+}
+
+fn count_rules(connection: &Connection, hold: &Hold, change: i64) -> Result<(), Trouble> {
+    let mut count = connection.prepare_cached(
+        "INSERT INTO pending_rules(rule, holds) VALUES (?1, ?2)
+         ON CONFLICT(rule) DO UPDATE SET holds = holds + excluded.holds",
+    )?;
+    let mut forget =
+        connection.prepare_cached("DELETE FROM pending_rules WHERE rule = ?1 AND holds <= 0")?;
+    for rule in &hold.rules {
+        count.execute(params![rule, change])?;
+        if change < 0 {
+            forget.execute([rule])?;
+        }
+    }
+    Ok(())
+}
+
+/// A time as the database holds it: nanoseconds since 1970, clamped to the years 1677 to 2262.
+fn nanos(time: Timestamp) -> i64 {
+    let nanos = time.as_nanosecond();
+    i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
+}

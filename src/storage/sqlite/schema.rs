@@ -1,0 +1,136 @@
+//! The database file: how it is opened, what tables it has and how older files get them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::trouble::Trouble;
+
+/// The database's name in the data directory.
+pub(super) const FILE: &str = "countersign.db";
+
+/// How long a statement waits for another process (a backup, a shell) to let go of the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how many pages in the write-ahead log they are copied into the database.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// How many compiled statements a connection keeps.
+const CACHED_STATEMENTS: usize = 64;
+
+/// One element per released form of the database, each leading from the form before it.
+const MIGRATIONS: [&str; 1] = [
+    // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
+    // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
+    // nanoseconds since 1970.
+    "CREATE TABLE entries(
+        idx INTEGER PRIMARY KEY,
+        body TEXT NOT NULL,
+        chain BLOB NOT NULL,
+        call TEXT
+     ) STRICT;
+     CREATE INDEX entries_by_call ON entries(call) WHERE call IS NOT NULL;
+     CREATE TABLE head(
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        count INTEGER NOT NULL,
+        chain BLOB NOT NULL
+     ) STRICT;
+     CREATE TABLE running(call TEXT PRIMARY KEY, hold TEXT) STRICT, WITHOUT ROWID;
+     CREATE TABLE holds(
+        id TEXT PRIMARY KEY,
+        state TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        requested_digest TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        decide_by INTEGER NOT NULL,
+        execute_by INTEGER,
+        due_at INTEGER,
+        live INTEGER NOT NULL,
+        rejected_at INTEGER,
+        body TEXT NOT NULL,
+        result TEXT
+     ) STRICT;
+     CREATE INDEX holds_newest ON holds(created_at);
+     CREATE INDEX holds_of_agent ON holds(agent, created_at);
+     CREATE INDEX holds_in_state ON holds(state, created_at);
+     CREATE INDEX holds_of_agent_in_state ON holds(agent, state, created_at);
+     CREATE INDEX holds_due ON holds(due_at) WHERE due_at IS NOT NULL;
+     CREATE INDEX holds_live ON holds(agent, requested_digest, created_at) WHERE live = 1;
+     CREATE INDEX holds_rejected ON holds(agent, requested_digest, rejected_at)
+        WHERE rejected_at IS NOT NULL;
+     CREATE TABLE pending_rules(rule TEXT PRIMARY KEY, holds INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE agents(
+        name TEXT PRIMARY KEY,
+        token_digest TEXT NOT NULL UNIQUE,
+        body TEXT NOT NULL
+     ) STRICT;",
+];
+
+/// The one connection that writes.
+pub(super) fn open_writer(dir: &Path) -> Result<Connection, Trouble> {
+    let mut connection = Connection::open_with_flags(
+        dir.join(FILE),
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    prepare(&connection)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        let why = format!("no write-ahead log on this file system (journal mode `{mode}`)");
+        return Err(Trouble::engine(why));
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// A connection that only reads, beside the writer or without one.
+pub(super) fn open_reader(dir: &Path) -> Result<Connection, Trouble> {
+    let connection = Connection::open_with_flags(
+        dir.join(FILE),
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    prepare(&connection)?;
+    let version = version(&connection)?;
+    if version != MIGRATIONS.len() {
+        return Err(Trouble::engine(wrong_version(version)));
+    }
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> Result<(), Trouble> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), Trouble> {
+    let present = version(connection)?;
+    if present > MIGRATIONS.len() {
+        return Err(Trouble::engine(wrong_version(present)));
+    }
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(present) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        let reached = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        transaction.pragma_update(None, "user_version", reached)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<usize, Trouble> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    usize::try_from(version).map_err(|_| Trouble::corrupt(format!("database version {version}")))
+}
+
+fn wrong_version(found: usize) -> String {
+    let known = MIGRATIONS.len();
+    format!("the database is of version {found}, this program knows version {known}")
+}
