@@ -1,5 +1,9 @@
 //! The only way out: what really runs a tool.
 
+pub mod command;
+pub mod pool;
+pub mod secrets;
+
 use serde_json::value::RawValue;
 
 /// What a backend gave back: the text of an MCP `CallToolResult` object, not yet checked.
