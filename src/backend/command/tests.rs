@@ -100,7 +100,9 @@ async fn the_environment_is_what_was_given_and_the_mark() {
         let mut lines: Vec<String> = text
             .lines()
             // The shell itself exports where it is.
-            .filter(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own)))
+            .filter(|line| {
+                !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own))
+            })
             .map(ToOwned::to_owned)
             .collect();
         lines.sort();
@@ -129,7 +131,9 @@ async fn a_program_that_is_not_there_is_unavailable() {
     let mut command = script("");
     command.program = Path::new("/nonexistent/program");
     let refused = go(command, LIMITS).await.unwrap_err();
-    assert!(matches!(&refused, BackendError::Unavailable(why) if why.contains("/nonexistent/program")));
+    assert!(
+        matches!(&refused, BackendError::Unavailable(why) if why.contains("/nonexistent/program"))
+    );
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ impl Tree {
 
     /// As [`Tree::kill`], when the command itself has ended and been waited for.
     pub(super) async fn kill_left(&mut self) {
-        if let Some(Ok(ended)) = self.hunting(Hunt::to_the_last).await {
+        if let Some(Ok(ended)) = self.hunting(Hunt::finish_off).await {
             self.hunt = None;
             if !ended {
                 tracing::error!("processes of a command could not be ended");
@@ -85,7 +85,7 @@ impl Drop for Tree {
             return;
         }
         let last = std::thread::Builder::new().name("end-command".to_owned());
-        if let Err(error) = last.spawn(move || hunt.to_the_last()) {
+        if let Err(error) = last.spawn(move || hunt.finish_off()) {
             tracing::error!(%error, "processes of a command may be left");
         }
     }
@@ -110,7 +110,7 @@ impl Hunt {
         self
     }
 
-    fn to_the_last(mut self) -> bool {
+    fn finish_off(mut self) -> bool {
         for _ in 0..MAX_ROUNDS {
             if self.round() == 0 {
                 return true;

@@ -46,9 +46,9 @@ impl<'de> Deserialize<'de> for SecretSource {
         match Written::deserialize(deserializer)? {
             Written { env: Some(name), file: None } => Ok(Self::Env(name)),
             Written { env: None, file: Some(path) } => Ok(Self::File(path)),
-            Written { env: Some(_), file: Some(_) } | Written { env: None, file: None } => {
-                Err(serde::de::Error::custom("expected one of `{ env: NAME }` and `{ file: PATH }`"))
-            }
+            Written { env: Some(_), file: Some(_) } | Written { env: None, file: None } => Err(
+                serde::de::Error::custom("expected one of `{ env: NAME }` and `{ file: PATH }`"),
+            ),
         }
     }
 }
@@ -100,7 +100,7 @@ impl Secrets {
             .map(|(name, source)| {
                 let value = match source {
                     SecretSource::Env(variable) => from_environment(variable, environment),
-                    SecretSource::File(path) => self.from_file(path),
+                    SecretSource::File(path) => self.read(path),
                 };
                 value
                     .map(|value| (name.clone(), value))
@@ -109,7 +109,7 @@ impl Secrets {
             .collect()
     }
 
-    fn from_file(&self, path: &Path) -> Result<SecretString, String> {
+    fn read(&self, path: &Path) -> Result<SecretString, String> {
         let failed = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
         let version = Version::of(&path.metadata().map_err(failed)?);
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,9 +45,7 @@ impl Redactor {
         }
         let (patterns, replacements): (Vec<String>, Vec<String>) = forms.into_iter().unzip();
         let finder = (!patterns.is_empty())
-            .then(|| {
-                AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns)
-            })
+            .then(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns))
             .transpose()?;
         Ok(Self { finder, replacements })
     }
@@ -127,7 +125,10 @@ fn written(value: &str) -> impl Iterator<Item = String> {
     forms.push(percent_encoded(value, true).replace("%20", "+"));
     for engine in [STANDARD, URL_SAFE] {
         forms.push(engine.encode(value));
-        forms.extend((0..3).map(|offset| base64_inside(&engine.encode(shifted(value, offset)), value, offset)));
+        forms
+            .extend((0..3).map(|offset| {
+                base64_inside(&engine.encode(shifted(value, offset)), value, offset)
+            }));
     }
     forms.sort_unstable();
     forms.dedup();

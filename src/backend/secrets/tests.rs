@@ -39,9 +39,8 @@ fn a_file_is_read_again_when_it_changes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("token");
     let secrets = secrets(json!({ "TOKEN": { "file": path } }));
-    let value = || {
-        secrets.resolve(&none).map(|all| all.first().unwrap().1.expose_secret().to_owned())
-    };
+    let value =
+        || secrets.resolve(&none).map(|all| all.first().unwrap().1.expose_secret().to_owned());
     assert!(value().unwrap_err().to_string().starts_with("secret `TOKEN`: cannot read"));
     for (content, expected) in
         [("first\n", "first"), ("second", "second"), ("third\r\n", "third"), ("a\n\n", "a\n")]
@@ -67,7 +66,8 @@ fn what_cannot_be_a_secret_is_refused_without_its_value() {
         (vec![b'x'; MAX_SECRET_BYTES + 1], "is larger than 65536 bytes"),
     ] {
         std::fs::write(&path, content).unwrap();
-        let error = secrets(json!({ "T": { "file": path } })).resolve(&none).unwrap_err().to_string();
+        let error =
+            secrets(json!({ "T": { "file": path } })).resolve(&none).unwrap_err().to_string();
         assert!(error.contains(why) && !error.contains("hunter2"), "{error}");
     }
     let directory = secrets(json!({ "T": { "file": directory.path() } }));
@@ -79,9 +79,8 @@ fn what_cannot_be_a_secret_is_refused_without_its_value() {
 #[test]
 fn a_variable_comes_from_the_lookup_and_never_into_debug() {
     let secrets = secrets(json!({ "TOKEN": { "env": "MY_TOKEN" } }));
-    let found = secrets
-        .resolve(&|name| (name == "MY_TOKEN").then(|| "hunter2".to_owned()))
-        .unwrap();
+    let found =
+        secrets.resolve(&|name| (name == "MY_TOKEN").then(|| "hunter2".to_owned())).unwrap();
     assert_eq!(found.first().unwrap().1.expose_secret(), "hunter2");
     let redactor = Redactor::new(&found).unwrap();
     let debug = format!("{found:?} {secrets:?} {redactor:?}");
@@ -116,11 +115,17 @@ fn base64_is_found_at_every_offset() {
     for before in ["", "u", "us", "user:"] {
         for after in ["", "\n", "ab", "abc"] {
             let text = format!("{before}{value}{after}");
-            for encoded in [STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+            for encoded in [
+                STANDARD.encode(&text),
+                STANDARD_NO_PAD.encode(&text),
+                URL_SAFE_NO_PAD.encode(&text),
+            ] {
                 let shown = redactor.redact(&encoded);
                 assert!(shown.contains("[redacted:KEY]"), "{text:?}: {shown}");
                 // What is left of the encoding is the neighbours and the few bits they share.
-                assert!(shown.len() <= "[redacted:KEY]".len() + before.len() * 2 + after.len() * 2 + 6);
+                assert!(
+                    shown.len() <= "[redacted:KEY]".len() + before.len() * 2 + after.len() * 2 + 6
+                );
             }
         }
     }

@@ -41,8 +41,9 @@ struct Scope<'a> {
 
 fn compile_part(index: usize, part: &Part, scope: Scope<'_>) -> Result<Element, TemplateError> {
     match part {
-        Part::Text(text) => element(text, scope)
-            .map_err(|fault| TemplateError { place: Place::Run(index), fault }),
+        Part::Text(text) => {
+            element(text, scope).map_err(|fault| TemplateError { place: Place::Run(index), fault })
+        }
         Part::Optional(optional) => {
             let when = scope
                 .slot(&optional.when)
@@ -53,10 +54,8 @@ fn compile_part(index: usize, part: &Part, scope: Scope<'_>) -> Result<Element, 
                 .iter()
                 .enumerate()
                 .map(|(inside, text)| {
-                    element(text, inner).map_err(|fault| TemplateError {
-                        place: Place::Args(index, inside),
-                        fault,
-                    })
+                    element(text, inner)
+                        .map_err(|fault| TemplateError { place: Place::Args(index, inside), fault })
                 })
                 .collect::<Result<_, _>>()?;
             Ok(Element::When(when, elements))

@@ -41,9 +41,7 @@ pub struct OptionalPart {
 }
 
 /// How the standard output of a command is read.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
     /// As text.
@@ -150,10 +148,14 @@ pub enum Fault {
     #[error("`{0}` cannot be spread: it is not an array of strings, numbers or booleans")]
     NotSpreadable(String),
     /// `${x}` of an array or object.
-    #[error("`{0}` is an array or object and cannot stand in an element; spread an array with `${{{0}...}}`")]
+    #[error(
+        "`{0}` is an array or object and cannot stand in an element; spread an array with `${{{0}...}}`"
+    )]
     NotScalar(String),
     /// An argument that may be absent.
-    #[error("`{0}` may be absent: make it required, give it a default, or put it in `{{ when: {0}, args: [...] }}`")]
+    #[error(
+        "`{0}` may be absent: make it required, give it a default, or put it in `{{ when: {0}, args: [...] }}`"
+    )]
     MayBeAbsent(String),
     /// A `stdin` that is neither `json` nor one argument.
     #[error("must be `json` or `${{argument}}`")]

@@ -44,9 +44,19 @@ fn check(run: Value, arguments: Value, expected: &[&str]) {
 
 #[test]
 fn an_argument_is_one_element_whatever_it_holds() {
-    for hostile in
-        ["a b", "$(id)", "`id`", "; rm -rf /", "*", "\n", "", "'\"\\", "${name}", "$${x}", "é\u{202e}"]
-    {
+    for hostile in [
+        "a b",
+        "$(id)",
+        "`id`",
+        "; rm -rf /",
+        "*",
+        "\n",
+        "",
+        "'\"\\",
+        "${name}",
+        "$${x}",
+        "é\u{202e}",
+    ] {
         check(json!(["get", "${name}"]), json!({ "name": hostile }), &["get", hostile]);
         let joined = format!("x={hostile}/y");
         check(json!(["x=${name}/y"]), json!({ "name": hostile }), &[joined.as_str()]);
@@ -98,12 +108,11 @@ fn optional_parts_and_defaults() {
 
 #[test]
 fn escapes_and_lone_dollars_are_literal() {
-    check(json!(["$${name}", "a$b", "$", "cost: $$5"]), json!({}), &[
-        "${name}",
-        "a$b",
-        "$",
-        "cost: $$5",
-    ]);
+    check(
+        json!(["$${name}", "a$b", "$", "cost: $$5"]),
+        json!({}),
+        &["${name}", "a$b", "$", "cost: $$5"],
+    );
     check(json!([""]), json!({}), &[""]);
 }
 
@@ -148,7 +157,10 @@ fn a_template_that_cannot_work_is_an_error_with_its_place() {
     for (run, error) in [
         (json!(["a", "${nmae}"]), "`run[1]`: unknown argument `nmae`; did you mean `name`?"),
         (json!(["${zzz}"]), "`run[0]`: unknown argument `zzz`"),
-        (json!([{ "when": "al", "args": [] }]), "`run[0]`: unknown argument `al`; did you mean `all`?"),
+        (
+            json!([{ "when": "al", "args": [] }]),
+            "`run[0]`: unknown argument `al`; did you mean `all`?",
+        ),
         (json!(["x${name"]), "`run[0]`: `${` without `}`; write `$${` for a literal `${`"),
         (json!(["${}"]), "`run[0]`: `${}` names no argument"),
         (json!(["${...}"]), "`run[0]`: `${}` names no argument"),
@@ -200,7 +212,9 @@ fn stdin_is_one_argument_or_all_of_them() {
 
 #[test]
 fn an_entry_of_another_shape_is_refused_in_words() {
-    for wrong in [json!([5]), json!([{ "when": "all" }]), json!([{ "when": "a", "args": [], "x": 1 }])] {
+    for wrong in
+        [json!([5]), json!([{ "when": "all" }]), json!([{ "when": "a", "args": [], "x": 1 }])]
+    {
         let refused = serde_json::from_value::<Vec<Part>>(wrong).unwrap_err().to_string();
         assert!(refused.contains("`{ when: argument, args: [...] }`"), "{refused}");
     }
