@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
 
 use crate::authentication::Agents;
-use crate::backend::Backends;
+use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
 use crate::call::holding;
 use crate::catalog::{Catalog, Definition, Environment, Manifests};
@@ -56,6 +57,7 @@ pub struct Gateway {
     /// The key that seals `requestState`.
     pub seal: rmcp::model::RequestStateCodec,
     revision: ArcSwap<Revision>,
+    changes: watch::Sender<u64>,
     manifests: Manifests,
     learned: Mutex<HashMap<String, Result<Vec<Definition>, String>>>,
     random: SystemRandom,
@@ -90,7 +92,7 @@ impl Gateway {
         let policies = config::read_directory(&config.policies)?;
         let learned = HashMap::new();
         let revision = Revision::build(&manifests, policies, &learned, &config)?;
-        let backends = Backends::open(&manifests, &config, Arc::clone(&clock))
+        let backends = Backends::open(&manifests, &config, &clock)
             .map_err(|error| OpenError::Other(error.to_string()))?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
@@ -100,6 +102,7 @@ impl Gateway {
             metrics: Metrics::new(),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(revision),
+            changes: watch::Sender::new(0),
             manifests,
             learned: Mutex::new(learned),
             random: SystemRandom::new(),
@@ -116,6 +119,12 @@ impl Gateway {
     #[must_use]
     pub fn revision(&self) -> Arc<Revision> {
         self.revision.load_full()
+    }
+
+    /// Changes whenever another revision comes into force.
+    #[must_use]
+    pub fn revision_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Takes up what an earlier process left: calls between intent and outcome become unknown, approved
@@ -151,6 +160,7 @@ impl Gateway {
         let next = Revision::build(&self.manifests, policies, &learned, &self.config)?;
         if next.digest != self.revision().digest {
             self.revision.store(Arc::new(next));
+            self.changes.send_modify(|count| *count += 1);
             self.revision_loaded().await?;
         }
         Ok(())
@@ -187,9 +197,16 @@ impl Revision {
         learned: &HashMap<String, Result<Vec<Definition>, String>>,
         config: &Config,
     ) -> Result<Self, Problems> {
-        let find_program =
-            |name: &str| -> Option<PathBuf> { crate::backend::find_program(name, &config.path) };
-        let environment = Environment { find_program: &find_program, learned };
+        let find_program = |name: &str| -> Option<PathBuf> {
+            backend::command::find_program(name, config.path.as_ref())
+        };
+        let missing_secret =
+            |source: &_| backend::secrets::missing(source, &|name| config::variable(name));
+        let environment = Environment {
+            find_program: &find_program,
+            missing_secret: &missing_secret,
+            learned,
+        };
         let catalog = manifests.catalog(&environment)?;
         let policy = Policy::load(policies, &catalog)?;
         let files: Vec<_> = policy

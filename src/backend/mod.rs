@@ -1,6 +1,24 @@
 //! The only way out: what really runs a tool.
 
+pub mod command;
+pub mod mcp;
+pub mod pool;
+mod running;
+pub mod secrets;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Manifests;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::policy::Permit;
+use crate::storage::Receipt;
+pub use running::Prepared;
+use running::Running;
 
 /// What a backend gave back: the text of an MCP `CallToolResult` object, not yet checked.
 #[derive(Debug)]
@@ -31,6 +49,17 @@ pub enum BackendError {
     Busy {
         /// How many wait.
         waiting: usize,
+    },
+    /// The arguments cannot be given to the program as they are. Nothing ran.
+    #[error("unfit arguments: {0}")]
+    Unfit(String),
+    /// It refused the request itself, with a JSON-RPC error. As a rule nothing ran.
+    #[error("refused with code {code}: {message}")]
+    Refused {
+        /// The JSON-RPC error code, as the backend sent it.
+        code: i64,
+        /// What it said, bounded; never shown to agents as it stands.
+        message: String,
     },
     /// The time limit passed; it was stopped. It may have had an effect.
     #[error("no answer within {0:?}")]
@@ -64,49 +93,36 @@ pub struct Journey {
 /// Every backend of the manifests, each with its worker slots.
 pub struct Backends {
     running: HashMap<String, Running>,
-    clock: Arc<dyn Clock>,
-}
-
-/// One backend.
-struct Running {
-    kind: Kind,
-    pool: Pool,
-    queue_deadline: Duration,
-}
-
-enum Kind {
-    Command { environment: Vec<(String, String)>, secrets: Secrets, directory: Option<PathBuf> },
-    Mcp(Arc<mcp::Link>),
 }
 
 impl Backends {
     /// Prepares every backend; nothing is started or connected yet.
     ///
     /// # Errors
-    /// When a working directory cannot be made.
+    /// When a working directory cannot be made or a secret has no usable name.
     pub fn open(
         manifests: &Manifests,
         config: &Config,
-        clock: Arc<dyn Clock>,
-    ) -> std::io::Result<Self> {
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, BackendError> {
         let running = manifests
             .backends()
-            .map(|spec| Ok((spec.name.clone(), Running::open(spec, config)?)))
-            .collect::<std::io::Result<_>>()?;
-        Ok(Self { running, clock })
+            .map(|spec| Ok((spec.name.clone(), Running::open(spec, config, Arc::clone(clock))?)))
+            .collect::<Result<_, BackendError>>()?;
+        Ok(Self { running })
     }
 
-    /// A worker slot for the permitted call, waiting in the backend's bounded queue.
+    /// Everything the permitted call needs but the record: a worker slot (waiting in the backend's
+    /// bounded queue), its arguments as the program takes them, its secrets.
     ///
     /// # Errors
-    /// When the queue is full, its deadline passes or the call is cancelled. Nothing ran.
-    pub async fn slot(
+    /// When one of them cannot be had. Nothing ran.
+    pub async fn prepare(
         &self,
         permit: &Permit,
         cancel: &CancellationToken,
-    ) -> Result<Slot, BackendError> {
-        let running = self.running(permit)?;
-        running.pool.acquire(running.queue_deadline, cancel).await
+    ) -> Result<Prepared, BackendError> {
+        self.running(permit)?.prepare(permit, cancel).await
     }
 
     /// Carries the permitted and recorded call to its backend. The only way out.
@@ -117,41 +133,27 @@ impl Backends {
         &self,
         permit: &Permit,
         receipt: &Receipt,
-        slot: Slot,
+        prepared: Prepared,
         journey: Journey,
     ) -> Result<RawResult, BackendError> {
-        let running = self.running(permit)?;
-        let outcome = match (&running.kind, permit.tool().binding()) {
-            (
-                Kind::Command { environment, secrets, directory },
-                Binding::Command { program: Some(program), template, output },
-            ) => {
-                let command = command::Prepared {
-                    program,
-                    template,
-                    output: *output,
-                    environment,
-                    secrets,
-                    directory: directory.as_deref(),
-                };
-                command.run(permit, receipt.call(), journey).await
-            }
-            (Kind::Mcp(link), Binding::Mcp { from }) => {
-                let call = mcp::Call {
-                    max_result_bytes: permit.max_result_bytes(),
-                    deadline: permit.timeout(),
-                    cancel: journey.cancel,
-                    progress: journey.progress,
-                    traceparent: None,
-                };
-                link.call(from, permit.arguments(), call).await
-            }
-            (
-                Kind::Command { .. } | Kind::Mcp(_),
-                Binding::Command { .. } | Binding::Mcp { .. },
-            ) => Err(BackendError::Unavailable("the tool's program is missing".into())),
-        };
-        drop(slot);
-        outcome
+        self.running(permit)?.dispatch(permit, receipt, prepared, journey).await
+    }
+
+    /// The MCP servers among the backends, by name, with their health and their links.
+    pub fn servers(&self) -> impl Iterator<Item = (&str, Arc<mcp::Link>)> {
+        self.running.iter().filter_map(|(name, running)| Some((name.as_str(), running.link()?)))
+    }
+
+    /// Ends every long-lived link.
+    pub async fn close(&self) {
+        for (_, link) in self.servers() {
+            link.close().await;
+        }
+    }
+
+    fn running(&self, permit: &Permit) -> Result<&Running, BackendError> {
+        let name = permit.tool().backend();
+        let missing = || BackendError::Unavailable(format!("there is no backend `{name}`"));
+        self.running.get(name.as_ref()).ok_or_else(missing)
     }
 }

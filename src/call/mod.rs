@@ -131,11 +131,11 @@ async fn walk(gateway: &Gateway, request: &Request, trail: &mut Trail<'_>) -> Re
             return Ok(Answer::Held(Box::new(hold)));
         }
     };
-    // A slot first: a call that finds no worker must not spend its approval.
-    let slot = gateway.backends.slot(&permit, &request.cancel).await?;
+    // A worker first: a call that finds none must not spend its approval.
+    let prepared = gateway.backends.prepare(&permit, &request.cancel).await?;
     let receipt = trail.intend(&permit, request, &revision).await?;
     let journey = Journey { cancel: request.cancel.clone(), progress: request.progress.clone() };
-    let raw = gateway.backends.dispatch(&permit, &receipt, slot, journey).await;
+    let raw = gateway.backends.dispatch(&permit, &receipt, prepared, journey).await;
     let result = trail.returned(&permit, &receipt, raw).await?;
     Ok(Answer::Result(Box::new(Answered {
         call: receipt.call(),

@@ -287,6 +287,13 @@ impl From<BackendError> for Refusal {
                 format!("The tool's backend is busy and {waiting} calls wait already. Nothing ran."),
             )
             .after(Duration::from_secs(1)),
+            BackendError::Unfit(why) => {
+                Self::new(Kind::InvalidArguments, format!("Refused: {why}. Nothing ran."))
+            }
+            BackendError::Refused { code, .. } => Self::new(
+                Kind::Failed,
+                format!("The tool's backend refused the call (code {code}). As a rule nothing ran."),
+            ),
             BackendError::Timeout(limit) => Self::new(
                 Kind::TimedOut,
                 format!("The tool gave no answer within {limit:?} and was stopped. {effect}"),

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::Catalog;
 use super::manifest::{
-    ActionType, AttributeSpecs, AttributeValue, BackendSpec, Durability, Manifest, ToolSpec,
+    ActionType, AttributeSpecs, AttributeValue, BackendSpec, Durability, Manifest, SecretSource,
+    ToolSpec,
 };
 use super::schema::{Schema, SchemaError};
-use super::template::Template;
+use super::template::{self, Template};
 use super::tool::{Binding, Tool};
 use crate::digest::{self, Digest};
 use crate::json::Object;
@@ -51,6 +52,8 @@ pub struct Definition {
 pub struct Environment<'a> {
     /// Finds a program by the name a manifest gives.
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// Says why a secret cannot be had now, if it cannot.
+    pub missing_secret: &'a dyn Fn(&SecretSource) -> Option<String>,
     /// By backend: the definitions its server gave, or why it has not given them.
     pub learned: &'a HashMap<String, Result<Vec<Definition>, String>>,
 }
@@ -250,12 +253,23 @@ impl Building<'_> {
         let input = self.schema("input_schema", input)?;
         let template =
             Template::compile(run, spec.stdin.as_deref(), input.text()).map_err(|fault| {
-                let pointer = fault.index.map_or("/stdin".into(), |index| format!("/run/{index}"));
+                let pointer = match fault.place {
+                template::Place::Run(index) => format!("/run/{index}"),
+                template::Place::Args(index, inner) => format!("/run/{index}/args/{inner}"),
+                template::Place::Stdin => "/stdin".to_owned(),
+            };
                 self.wrong(&pointer, fault.to_string())
             })?;
         let found = (environment.find_program)(program);
-        let unavailable =
-            found.is_none().then(|| format!("the program `{program}` is not installed"));
+        let missing = || {
+            let secrets = &self.file.manifest.backend.secrets;
+            let why = secrets.values().find_map(environment.missing_secret);
+            why.map(|why| format!("a secret is missing: {why}"))
+        };
+        let unavailable = match &found {
+            None => Some(format!("the program `{program}` is not installed")),
+            Some(_) => missing(),
+        };
         let output = spec
             .output_schema
             .clone()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::template::Part;
+use super::template::{Output, Part};
 use crate::json::Object;
 
 /// One backend and the tools it offers.
@@ -103,14 +103,38 @@ pub struct McpSpec {
     pub args: Vec<String>,
 }
 
-/// Where the value of a secret comes from; it is read when a call is dispatched.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+/// Where the value of a secret comes from; it is read when a call is dispatched. Written `{ env: NAME }`,
+/// `{ file: PATH }` or `{ path: PATH }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum SecretSource {
-    /// An environment variable of the gateway.
+    /// A variable of the gateway's own environment.
     Env(String),
-    /// A file, read again when it changes; a trailing newline is cut off.
+    /// A file, read again when it changes; one newline at its end is not part of the secret.
     File(PathBuf),
+    /// A file that the program reads itself: it is given the path, and only if the file can be read.
+    Path(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            env: Option<String>,
+            file: Option<PathBuf>,
+            path: Option<PathBuf>,
+        }
+        // Written out, because YAML readers take a derived enum for a tag and not for a map.
+        match Written::deserialize(deserializer)? {
+            Written { env: Some(name), file: None, path: None } => Ok(Self::Env(name)),
+            Written { env: None, file: Some(path), path: None } => Ok(Self::File(path)),
+            Written { env: None, file: None, path: Some(path) } => Ok(Self::Path(path)),
+            Written { .. } => Err(serde::de::Error::custom(
+                "expected one of `{ env: NAME }`, `{ file: PATH }` and `{ path: PATH }`",
+            )),
+        }
+    }
 }
 
 /// What policy matches on. The values come from operators, never from callers.
@@ -242,7 +266,7 @@ pub struct ToolSpec {
     pub stdin: Option<String>,
     /// How a `command` tool's standard output is understood.
     #[serde(default)]
-    pub output: OutputForm,
+    pub output: Output,
     /// Where constraints of rules bind when the parameter has another name, as JSON pointers.
     #[serde(default)]
     pub constraints: BTreeMap<String, String>,
@@ -261,17 +285,6 @@ pub struct ToolSpec {
     /// What recording waits for; by default `write` unless `action_type` is `read`.
     #[serde(default)]
     pub durability: Option<Durability>,
-}
-
-/// How a command's output becomes a result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputForm {
-    /// As it is.
-    #[default]
-    Text,
-    /// As JSON, which becomes `structuredContent` too.
-    Json,
 }
 
 /// The call that undoes another.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::arguments::CheckedArguments;
-use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, OutputForm, Risk};
+use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
 use super::schema::{Fault, Schema};
-use super::template::Template;
+use super::template::{Output, Template};
 use crate::digest::Digest;
 use crate::json::Object;
 
@@ -44,7 +44,7 @@ pub enum Binding {
         /// The argument vector and standard input.
         template: Template,
         /// How its output is understood.
-        output: OutputForm,
+        output: Output,
     },
     /// A tool of an MCP server.
     Mcp {

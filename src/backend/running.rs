@@ -1,0 +1,277 @@
+//! One backend while the gateway runs: its worker slots, its secrets, and how a call reaches it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::command::{self, Command};
+use super::mcp::{self, Link, Target};
+use super::pool::{Pool, Slot};
+use super::secrets::{Named, Redactor, Secrets};
+use super::{BackendError, Journey, RawResult};
+use crate::catalog::manifest::{BackendSpec, McpSpec};
+use crate::catalog::template::Rendered;
+use crate::catalog::Binding;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::digest::Digest;
+use crate::policy::Permit;
+use crate::storage::Receipt;
+
+/// How long a call waits for a worker slot at the most.
+const QUEUE_DEADLINE: Duration = Duration::from_secs(30);
+/// How much of a failed command's standard error is kept, in bytes.
+const MAX_ERROR_BYTES: usize = 8 << 10;
+/// How long a command has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the handshake with an MCP server may take, the start of its program included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many tools an MCP server may offer.
+const MAX_TOOLS: usize = 10_000;
+/// What a message of an MCP server may be larger than the largest result, in bytes.
+const ENVELOPE: usize = 64 << 10;
+
+/// One backend.
+pub(super) struct Running {
+    name: String,
+    kind: Kind,
+    pool: Pool,
+    secrets: Secrets,
+    environment: Vec<(String, SecretString)>,
+    directory: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+}
+
+enum Kind {
+    Command,
+    Mcp { spec: McpSpec, limits: mcp::Limits, link: Mutex<Option<Linked>> },
+}
+
+/// A link, with the digest of the secrets it was made with.
+struct Linked {
+    secrets: Digest,
+    link: Arc<Link>,
+}
+
+/// A call that can be dispatched as soon as it is recorded.
+pub struct Prepared {
+    _slot: Slot,
+    secrets: Vec<Named>,
+    how: How,
+}
+
+enum How {
+    Command { program: PathBuf, rendered: Rendered },
+    Mcp { link: Arc<Link> },
+}
+
+impl Running {
+    pub(super) fn open(
+        spec: &BackendSpec,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, BackendError> {
+        let unavailable = |error: &dyn std::fmt::Display| {
+            BackendError::Unavailable(format!("backend `{}`: {error}", spec.name))
+        };
+        let directory = spec.working_directory.clone();
+        if let Some(directory) = &directory {
+            std::fs::create_dir_all(directory).map_err(|error| {
+                let told = format!("{} cannot be made: {error}", directory.display());
+                unavailable(&told)
+            })?;
+        }
+        let kind = match &spec.mcp {
+            None => Kind::Command,
+            Some(mcp) => Kind::Mcp {
+                spec: mcp.clone(),
+                limits: mcp::Limits {
+                    max_message_bytes: spec.max_output_bytes.saturating_add(ENVELOPE),
+                    connect_timeout: CONNECT_TIMEOUT,
+                    max_concurrent: spec.concurrency,
+                    max_tools: MAX_TOOLS,
+                },
+                link: Mutex::new(None),
+            },
+        };
+        Ok(Self {
+            name: spec.name.clone(),
+            kind,
+            pool: Pool::new(spec.concurrency, spec.queue),
+            secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
+            environment: environment(spec, config),
+            directory,
+            clock,
+        })
+    }
+
+    pub(super) async fn prepare(
+        &self,
+        permit: &Permit,
+        cancel: &CancellationToken,
+    ) -> Result<Prepared, BackendError> {
+        let slot = self.pool.acquire(QUEUE_DEADLINE, cancel).await?;
+        let secrets = self.resolve()?;
+        let how = match (&self.kind, permit.tool().binding()) {
+            (Kind::Command, Binding::Command { program: Some(program), template, .. }) => {
+                let rendered = template
+                    .render(permit.arguments())
+                    .map_err(|error| BackendError::Unfit(error.to_string()))?;
+                How::Command { program: program.clone(), rendered }
+            }
+            (Kind::Mcp { .. }, Binding::Mcp { .. }) => How::Mcp { link: self.linked(&secrets)? },
+            (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp { .. }) => {
+                return Err(BackendError::Unavailable("the tool's program is missing".into()));
+            }
+        };
+        Ok(Prepared { _slot: slot, secrets, how })
+    }
+
+    pub(super) async fn dispatch(
+        &self,
+        permit: &Permit,
+        receipt: &Receipt,
+        prepared: Prepared,
+        journey: Journey,
+    ) -> Result<RawResult, BackendError> {
+        let Prepared { _slot: slot, secrets, how } = prepared;
+        let raw = match (how, permit.tool().binding()) {
+            (How::Command { program, rendered }, Binding::Command { output, .. }) => {
+                let mut environment = self.environment.clone();
+                environment.extend(secrets.iter().cloned());
+                let command = Command {
+                    program: &program,
+                    argv: rendered.argv,
+                    stdin: rendered.stdin,
+                    environment,
+                    working_directory: self.directory.as_deref(),
+                    call: receipt.call(),
+                };
+                let limits = command::Limits {
+                    deadline: permit.timeout(),
+                    max_output_bytes: permit.max_result_bytes(),
+                    max_error_bytes: MAX_ERROR_BYTES,
+                    grace: GRACE,
+                };
+                let finished = command::run(command, limits, journey.cancel).await?;
+                command::into_result(finished, *output)?
+            }
+            (How::Mcp { link }, Binding::Mcp { from }) => {
+                let call = mcp::Call {
+                    max_result_bytes: permit.max_result_bytes(),
+                    deadline: permit.timeout(),
+                    cancel: journey.cancel,
+                    progress: journey.progress,
+                    traceparent: None,
+                };
+                link.call(from, permit.arguments(), call).await?
+            }
+            (How::Command { .. } | How::Mcp { .. }, Binding::Command { .. } | Binding::Mcp { .. }) => {
+                return Err(BackendError::Unavailable("the tool's program is missing".into()));
+            }
+        };
+        drop(slot);
+        redacted(raw, &secrets)
+    }
+
+    /// The link to the MCP server, if this backend is one and its secrets can be had.
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        match &self.kind {
+            Kind::Command => None,
+            Kind::Mcp { .. } => self.linked(&self.resolve().ok()?).ok(),
+        }
+    }
+
+    fn resolve(&self) -> Result<Vec<Named>, BackendError> {
+        self.secrets
+            .resolve(&|name| config::variable(name))
+            .map_err(|error| BackendError::Unavailable(error.to_string()))
+    }
+
+    /// The link made with these secrets; when they have changed, a new one takes the old one's place.
+    fn linked(&self, secrets: &[Named]) -> Result<Arc<Link>, BackendError> {
+        let Kind::Mcp { spec, limits, link } = &self.kind else {
+            return Err(BackendError::Unavailable("not an MCP server".into()));
+        };
+        let parts: Vec<&[u8]> = secrets
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), b"\0", value.expose_secret().as_bytes(), b"\0"])
+            .collect();
+        let digest = Digest::of_parts(&parts);
+        let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(linked) = link.as_ref().filter(|linked| linked.secrets == digest) {
+            return Ok(Arc::clone(&linked.link));
+        }
+        let target = self.target(spec, secrets)?;
+        let made = Link::new(&self.name, target, limits.clone(), Arc::clone(&self.clock));
+        let made = Arc::new(made);
+        let old = link.replace(Linked { secrets: digest, link: Arc::clone(&made) });
+        if let Some(old) = old {
+            tokio::spawn(async move { old.link.close().await });
+        }
+        Ok(made)
+    }
+
+    fn target(&self, spec: &McpSpec, secrets: &[Named]) -> Result<Target, BackendError> {
+        if let Some(url) = &spec.url {
+            let headers = spec
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), filled(value, secrets)))
+                .collect();
+            return Ok(Target::Http { url: url.clone(), headers });
+        }
+        let missing = || BackendError::Unavailable("neither `url` nor `program`".into());
+        let mut env = self.environment.clone();
+        env.extend(secrets.iter().cloned());
+        Ok(Target::Process(mcp::Program {
+            path: Path::new(spec.program.as_ref().ok_or_else(missing)?).to_owned(),
+            args: spec.args.clone(),
+            env,
+            cwd: self.directory.clone(),
+        }))
+    }
+}
+
+/// A header with the secrets that `${NAME}` stands for.
+fn filled(text: &str, secrets: &[Named]) -> SecretString {
+    let mut filled = text.to_owned();
+    for (name, value) in secrets {
+        filled = filled.replace(&format!("${{{name}}}"), value.expose_secret());
+    }
+    filled.into()
+}
+
+/// The whole plain environment of a command or child: nothing of the gateway's own but where programs are.
+fn environment(spec: &BackendSpec, config: &Config) -> Vec<(String, SecretString)> {
+    let mut environment: Vec<(String, SecretString)> = vec![
+        ("PATH".into(), config.path.clone().into()),
+        ("LANG".into(), "C.UTF-8".to_owned().into()),
+    ];
+    if let Some(home) = config::variable("HOME") {
+        environment.push(("HOME".into(), home.into()));
+    }
+    for (name, value) in &spec.environment {
+        environment.retain(|(known, _)| known != name);
+        environment.push((name.clone(), value.clone().into()));
+    }
+    environment
+}
+
+/// The result without the values of the gateway's own secrets.
+fn redacted(raw: RawResult, secrets: &[Named]) -> Result<RawResult, BackendError> {
+    if secrets.is_empty() {
+        return Ok(raw);
+    }
+    let nonsense = |error: &dyn std::fmt::Display| BackendError::Nonsense(error.to_string());
+    let redactor = Redactor::new(secrets).map_err(|error| nonsense(&error))?;
+    let mut value: Value = serde_json::from_str(raw.0.get()).map_err(|error| nonsense(&error))?;
+    if !redactor.redact_json(&mut value) {
+        return Ok(raw);
+    }
+    serde_json::value::to_raw_value(&value).map(RawResult).map_err(|error| nonsense(&error))
+}
