@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -58,6 +59,7 @@ pub struct Gateway {
     pub seal: rmcp::model::RequestStateCodec,
     revision: ArcSwap<Revision>,
     changes: watch::Sender<u64>,
+    draining: AtomicBool,
     manifests: Manifests,
     learned: Mutex<HashMap<String, Result<Vec<Definition>, String>>>,
     random: SystemRandom,
@@ -103,6 +105,7 @@ impl Gateway {
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(revision),
             changes: watch::Sender::new(0),
+            draining: AtomicBool::new(false),
             manifests,
             learned: Mutex::new(learned),
             random: SystemRandom::new(),
@@ -119,6 +122,17 @@ impl Gateway {
     #[must_use]
     pub fn revision(&self) -> Arc<Revision> {
         self.revision.load_full()
+    }
+
+    /// From now on `/readyz` says that the gateway is going away.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the gateway is going away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
 
     /// Changes whenever another revision comes into force.
@@ -191,6 +205,18 @@ impl Gateway {
 }
 
 impl Revision {
+    /// Reads the files that `config` names and builds the revision they make.
+    ///
+    /// # Errors
+    /// With everything that is wrong with them.
+    pub fn read(
+        config: &Config,
+        learned: &HashMap<String, Result<Vec<Definition>, String>>,
+    ) -> Result<Self, Problems> {
+        let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
+        Self::build(&manifests, config::read_directory(&config.policies)?, learned, config)
+    }
+
     fn build(
         manifests: &Manifests,
         policies: Vec<SourceFile>,

@@ -1,3 +1,7 @@
-//! The command line.
+//! Parses the command line, runs one command and turns its error into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    countersign::cli::main()
+}

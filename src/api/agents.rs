@@ -1,0 +1,131 @@
+//! Agents and their tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Body, Failure, Operator};
+use crate::authentication;
+use crate::gateway::Gateway;
+use crate::ids::AgentName;
+use crate::storage::Agent;
+
+/// The longest name of a group or person, in characters.
+const MAX_NAME: usize = 128;
+/// How many groups an agent may be in.
+const MAX_GROUPS: usize = 64;
+
+/// An agent as people see it; its token is shown to nobody.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the agent, described there")]
+pub struct AgentView {
+    pub name: AgentName,
+    pub groups: Vec<String>,
+    pub owner: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// An agent to be added.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAgent {
+    /// Its name.
+    pub name: AgentName,
+    /// Its groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The person it acts for; the one who adds it when absent.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// After how many seconds its token ends; never when absent.
+    #[serde(default)]
+    pub expires_in: Option<u64>,
+}
+
+/// A new agent's token, shown this once.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NewToken {
+    /// The agent.
+    pub name: AgentName,
+    /// Its token.
+    pub token: String,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    _: Operator,
+) -> Result<Json<Vec<AgentView>>, Failure> {
+    let agents = gateway.store.agents().await?;
+    let view = |agent: Agent| AgentView {
+        name: agent.name,
+        groups: agent.groups,
+        owner: agent.owner,
+        created_at: agent.created_at,
+        expires_at: agent.expires_at,
+        revoked_at: agent.revoked_at,
+    };
+    Ok(Json(agents.into_iter().map(view).collect()))
+}
+
+pub(super) async fn add(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(person): Operator,
+    Body(new): Body<NewAgent>,
+) -> Result<Json<NewToken>, Failure> {
+    let too_long = |name: &String| name.is_empty() || name.chars().count() > MAX_NAME;
+    if new.groups.len() > MAX_GROUPS || new.groups.iter().chain(&new.owner).any(too_long) {
+        let told = format!("names have 1 to {MAX_NAME} characters, groups are at most {MAX_GROUPS}");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, told));
+    }
+    let known = gateway.store.agents().await?;
+    if known.iter().any(|agent| agent.name == new.name && agent.revoked_at.is_none()) {
+        let told = format!("there is an agent `{}` already; revoke it first", new.name);
+        return Err(Failure::new(StatusCode::CONFLICT, told));
+    }
+    let now = gateway.clock.now();
+    let expires_at = match new.expires_in {
+        None => None,
+        Some(seconds) => Some(now.checked_add(Duration::from_secs(seconds)).map_err(|_| {
+            Failure::new(StatusCode::BAD_REQUEST, "`expires_in` is too far away")
+        })?),
+    };
+    let (token, token_digest) = authentication::new_token()?;
+    let agent = Agent {
+        name: new.name.clone(),
+        groups: new.groups,
+        owner: new.owner.or_else(|| Some(person.name.clone())),
+        token_digest,
+        created_at: now,
+        expires_at,
+        revoked_at: None,
+    };
+    gateway.store.add_agent(agent.clone(), person.name).await?;
+    gateway.agents.put(agent);
+    Ok(Json(NewToken { name: new.name, token, expires_at }))
+}
+
+pub(super) async fn revoke(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(person): Operator,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("no agent `{name}`"));
+    let name: AgentName = name.parse().map_err(|_| unknown())?;
+    if !gateway.store.revoke_agent(&name, person.name).await? {
+        return Err(unknown());
+    }
+    let agents = gateway.store.agents().await?;
+    if let Some(agent) = agents.into_iter().find(|agent| agent.name == name) {
+        gateway.agents.put(agent);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,63 @@
+//! The audit log, to be read.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Failure, Operator, Query};
+use crate::digest::Digest;
+use crate::gateway::Gateway;
+use crate::ids::CallId;
+use crate::storage::{EntryQuery, StoredEntry};
+
+/// An entry with its place in the log.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EntryView {
+    /// Its place, from 1.
+    pub index: u64,
+    /// The chain's value at this entry.
+    pub chain: Digest,
+    /// What it says.
+    pub entry: Value,
+}
+
+impl EntryView {
+    /// The entry as it is shown.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn of(stored: &StoredEntry) -> Result<Self, serde_json::Error> {
+        let entry = serde_json::to_value(&stored.entry)?;
+        Ok(Self { index: stored.index, chain: stored.chain, entry })
+    }
+}
+
+/// Which entries to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    after: Option<u64>,
+    call: Option<CallId>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    _: Operator,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Vec<EntryView>>, Failure> {
+    let query = EntryQuery {
+        newest: wanted.after.is_none(),
+        after: wanted.after,
+        call: wanted.call,
+        limit: wanted.limit.unwrap_or(100),
+    };
+    let entries = gateway.store.entries(query).await?;
+    let views: Result<Vec<_>, _> = entries.iter().map(EntryView::of).collect();
+    views.map(Json).map_err(|error| {
+        Failure::new(http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    })
+}

@@ -1,0 +1,149 @@
+//! Whether the gateway lives, is ready, and what a person should look at.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+
+use super::Operator;
+use crate::backend::mcp::Health;
+use crate::gateway::Gateway;
+use crate::storage::HoldQuery;
+use crate::hold::StateName;
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// What, as one word.
+    pub id: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do about it, where something is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Check {
+    /// A check that found `found` and is as it should be.
+    #[must_use]
+    pub fn good(id: &str, found: impl Into<String>) -> Self {
+        Self { id: id.to_owned(), ok: true, found: found.into(), hint: None }
+    }
+
+    /// A check that found `found`, and what to do about it.
+    #[must_use]
+    pub fn bad(id: &str, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { id: id.to_owned(), ok: false, found: found.into(), hint: Some(hint.into()) }
+    }
+}
+
+/// The routes that probes and scrapers use: they tell nothing about calls but how many there were.
+pub fn probes(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(gateway)
+}
+
+async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+    match gateway.store.writable() {
+        Ok(()) if gateway.is_draining() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+        }
+        Ok(()) => "ok\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], gateway.metrics.exposition()).into_response()
+}
+
+pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Operator) -> Json<Vec<Check>> {
+    let mut checks = vec![record(&gateway), policy(&gateway)];
+    checks.extend(tools(&gateway));
+    checks.extend(servers(&gateway));
+    checks.push(holds(&gateway).await);
+    Json(checks)
+}
+
+fn record(gateway: &Gateway) -> Check {
+    match gateway.store.writable() {
+        Ok(()) => Check::good("record", "the audit log can be written"),
+        Err(error) => {
+            Check::bad("record", error.to_string(), "free space on the disk of the data directory")
+        }
+    }
+}
+
+fn policy(gateway: &Gateway) -> Check {
+    let revision = gateway.revision();
+    let rules = revision.policy.rule_count();
+    match revision.policy.warnings().len() {
+        0 => Check::good("policy", format!("{rules} rules, revision {}", revision.digest)),
+        count => Check::bad(
+            "policy",
+            format!("{rules} rules, {count} warnings"),
+            "look at them with `countersign policy check`",
+        ),
+    }
+}
+
+fn tools(gateway: &Gateway) -> Vec<Check> {
+    let revision = gateway.revision();
+    let (mut callable, mut missing) = (0_usize, Vec::new());
+    for tool in revision.catalog.tools() {
+        match tool.unavailable() {
+            None => callable += 1,
+            Some(why) => missing.push(format!("{} ({why})", tool.name())),
+        }
+    }
+    let mut checks = vec![Check::good("tools", format!("{callable} tools can be called"))];
+    if !missing.is_empty() {
+        // An offer that waits for its program is no fault: agents do not see it.
+        let found = format!("{} tools are unavailable: {}", missing.len(), missing.join(", "));
+        checks.push(Check::good("unavailable", found));
+    }
+    checks
+}
+
+fn servers(gateway: &Gateway) -> Vec<Check> {
+    gateway
+        .backends
+        .servers()
+        .map(|(name, link)| match link.health() {
+            Health::Connected { protocol_version, server } => {
+                Check::good("server", format!("{name}: {server}, protocol {protocol_version}"))
+            }
+            Health::Idle | Health::Connecting => Check::good("server", format!("{name}: connecting")),
+            Health::Down { since, why } => Check::bad(
+                "server",
+                format!("{name}: down since {since}: {why}"),
+                "start it, or mend `mcp` in its manifest",
+            ),
+            Health::Closed => Check::bad("server", format!("{name}: closed"), "restart the gateway"),
+        })
+        .collect()
+}
+
+async fn holds(gateway: &Gateway) -> Check {
+    let query = HoldQuery { states: vec![StateName::Unknown], agent: None, limit: 100 };
+    match gateway.store.holds(query).await {
+        Ok(unknown) if unknown.is_empty() => Check::good("holds", "no held call of unknown outcome"),
+        Ok(unknown) => Check::bad(
+            "holds",
+            format!("{} held calls have an unknown outcome", unknown.len()),
+            "look at them with `countersign approvals list --state unknown`",
+        ),
+        Err(error) => Check::bad("holds", error.to_string(), "look at the data directory"),
+    }
+}

@@ -1,0 +1,88 @@
+//! `countersign agents`: who may call tools.
+
+use clap::Subcommand;
+
+use super::Failed;
+use super::approvals::percent;
+use super::local::Local;
+use super::output::{self, Form, table};
+use crate::api::{AgentView, NewAgent, NewToken};
+use crate::config::Flags;
+use crate::ids::AgentName;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add an agent and print its token, which is shown this once
+    Add {
+        /// Its name
+        name: AgentName,
+        /// A group it belongs to; may be given more than once
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+        /// The person it acts for; you, unless told otherwise
+        #[arg(long, value_name = "PERSON")]
+        owner: Option<String>,
+        /// When its token ends, like `90d` or `12h`; never, unless told otherwise
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires: Option<u64>,
+    },
+    /// List agents
+    List(Form),
+    /// Revoke an agent's token
+    Revoke {
+        /// Its name
+        name: AgentName,
+    },
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    if let Some(days) = days.filter(|days| (1..=36_500).contains(days)) {
+        return Ok(days * 86_400);
+    }
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "write it like `90d`, `12h` or `30m`".to_owned())?;
+    u64::try_from(span.as_secs())
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "it must be longer than nothing".to_owned())
+}
+
+pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
+    let local = Local::reach(flags).await?;
+    let done = match command {
+        Command::Add { name, groups, owner, expires } => {
+            let new = NewAgent { name, groups, owner, expires_in: expires };
+            match local.post::<NewToken>("/api/v1/agents", &new).await {
+                Ok(added) => output::print(&added.token),
+                Err(failed) => Err(failed),
+            }
+        }
+        Command::List(form) => list(&local, form).await,
+        Command::Revoke { name } => {
+            local.delete(&format!("/api/v1/agents/{}", percent(name.as_str()))).await
+        }
+    };
+    local.leave().await;
+    done
+}
+
+async fn list(local: &Local, form: Form) -> Result<(), Failed> {
+    let agents: Vec<AgentView> = local.get("/api/v1/agents").await?;
+    form.print(&agents, |agents| {
+        let rows = agents.iter().map(|agent| {
+            let state = match (agent.revoked_at, agent.expires_at) {
+                (Some(at), _) => format!("revoked {at}"),
+                (None, Some(at)) => format!("until {at}"),
+                (None, None) => "valid".to_owned(),
+            };
+            vec![
+                agent.name.to_string(),
+                agent.groups.join(", "),
+                agent.owner.clone().unwrap_or_default(),
+                state,
+            ]
+        });
+        table(&["NAME", "GROUPS", "OWNER", "TOKEN"], rows)
+    })
+}

@@ -1,0 +1,150 @@
+//! The way from a command to the gateway: through the socket in the data directory; if no gateway runs,
+//! one is opened for as long as the command takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Failed;
+use crate::api;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Flags};
+use crate::gateway::{Gateway, OpenError};
+use crate::server;
+use crate::storage::StoreError;
+use crate::storage::sqlite::SqliteStore;
+
+/// How long one request to the gateway may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection to the gateway of a data directory.
+pub(super) struct Local {
+    http: reqwest::Client,
+    opened: Option<Opened>,
+}
+
+/// A gateway that this command opened itself.
+struct Opened {
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Local {
+    /// Reaches the gateway that runs, or opens one.
+    pub(super) async fn reach(flags: &Flags) -> Result<Self, Failed> {
+        let config = Config::load(flags)?;
+        let socket = server::socket_path(&config.data);
+        let opened = match UnixStream::connect(&socket).await {
+            Ok(_) => None,
+            Err(_) => Some(open_own(config).await?),
+        };
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(anyhow::Error::from)?;
+        Ok(Self { http, opened })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        self.send(self.http.get(url(path))).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failed> {
+        self.send(self.http.post(url(path)).json(body)).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failed> {
+        let response = self.http.delete(url(path)).send().await.map_err(unreachable)?;
+        refused(response).await.map(drop)
+    }
+
+    /// Ends the gateway that this command opened, if it did, after it has finished what it began.
+    pub(super) async fn leave(self) {
+        if let Some(opened) = self.opened {
+            opened.shutdown.cancel();
+            drop(opened.running.await);
+        }
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failed> {
+        let response = request.send().await.map_err(unreachable)?;
+        let text = refused(response).await?.text().await.map_err(unreachable)?;
+        serde_json::from_str(&text).map_err(|error| anyhow::Error::from(error).into())
+    }
+}
+
+fn url(path: &str) -> String {
+    format!("http://localhost{path}")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn unreachable(error: reqwest::Error) -> Failed {
+    Failed::new(1, format!("the gateway does not answer: {:#}", anyhow::anyhow!(error.without_url())))
+}
+
+/// The exit code that a refusal of the API has.
+async fn refused(response: reqwest::Response) -> Result<reqwest::Response, Failed> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = response.text().await.unwrap_or_default();
+    let told = serde_json::from_str::<api::FailureBody>(&text).map_or(text, |body| body.error);
+    let code = match status.as_u16() {
+        400 => 2,
+        401 | 403 => 4,
+        404 => 3,
+        409 => 5,
+        _ => 1,
+    };
+    Err(Failed::new(code, told))
+}
+
+/// Opens the gateway of `config`, ready to run.
+pub(super) async fn open(config: Config) -> Result<Arc<Gateway>, Failed> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let store = SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
+        StoreError::Owned(path) => Failed::new(
+            5,
+            format!("another gateway owns {}; stop it, or use another --data", path.display()),
+        ),
+        StoreError::Busy { .. }
+        | StoreError::Unwritable(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Engine(_) => OpenError::Store(error).into(),
+    })?;
+    let gateway = Gateway::open(config, clock, Arc::new(store)).await?;
+    gateway.recover().await.map_err(OpenError::Store)?;
+    Ok(gateway)
+}
+
+async fn open_own(config: Config) -> Result<Opened, Failed> {
+    let socket = server::socket_path(&config.data);
+    let gateway = open(config).await?;
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(server::run(gateway, None, shutdown.clone()));
+    // The socket is bound within the first moments of `run`; a gateway that cannot bind it ends.
+    for _ in 0..500 {
+        if UnixStream::connect(&socket).await.is_ok() {
+            return Ok(Opened { shutdown, running });
+        }
+        if running.is_finished() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    match running.await {
+        Ok(Err(error)) => Err(error.into()),
+        Ok(Ok(())) | Err(_) => Err(Failed::new(1, "the gateway could not be opened")),
+    }
+}

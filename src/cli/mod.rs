@@ -1,0 +1,149 @@
+//! The command line: one file per command. Data goes to standard output, everything else to standard error.
+//!
+//! Exit codes: 0 done, 1 the thing asked for did not hold or failed, 2 usage or bad file, 3 not found,
+//! 4 not permitted, 5 someone else was first or the call is pending.
+
+mod agents;
+mod approvals;
+mod audit;
+mod call;
+mod catalog;
+mod doctor;
+mod local;
+mod output;
+mod policy;
+mod schema;
+mod serve;
+mod stdio;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Flags};
+use crate::gateway::OpenError;
+use crate::source::Problems;
+
+/// An MCP gateway that decides, holds for a person and records every tool call of an LLM agent
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway: MCP for agents over HTTP, and the local socket for people
+    Serve(serve::Arguments),
+    /// Run the gateway for one MCP client on standard input and output
+    Stdio(stdio::Arguments),
+    /// Call a tool as an agent, through the gateway
+    Call(call::Arguments),
+    /// Look at held calls and decide on them
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    /// Look at the tools
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+    /// Check the rules
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Add, list and revoke agents
+    #[command(subcommand)]
+    Agents(agents::Command),
+    /// Look at the record and verify it
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Look for what is wrong and say what to do about it
+    Doctor(output::Form),
+    /// Print the JSON Schema of a kind of file, for editors
+    Schema(schema::Arguments),
+}
+
+/// How a command failed: its exit code, and why in words.
+#[derive(Debug)]
+struct Failed {
+    code: u8,
+    told: String,
+}
+
+impl Failed {
+    fn new(code: u8, told: impl Into<String>) -> Self {
+        Self { code, told: told.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        let bad_file = error.is::<Problems>()
+            || matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Files(_)));
+        Self { code: if bad_file { 2 } else { 1 }, told: format!("{error:#}") }
+    }
+}
+
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<Problems> for Failed {
+    fn from(problems: Problems) -> Self {
+        anyhow::Error::from(problems).into()
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(run(cli));
+    // A reader of standard input may still wait in the background; nothing waits for it.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(failed) => {
+            if !failed.told.is_empty() {
+                eprintln!("error: {}", failed.told.trim_end());
+            }
+            ExitCode::from(failed.code)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failed> {
+    let flags = cli.flags;
+    match cli.command {
+        Command::Serve(arguments) => serve::run(&flags, arguments).await?,
+        Command::Stdio(arguments) => stdio::run(&flags, arguments).await?,
+        Command::Call(arguments) => return call::run(&flags, arguments).await,
+        Command::Approvals(command) => approvals::run(&flags, command).await?,
+        Command::Catalog(command) => catalog::run(&flags, command).await?,
+        Command::Policy(command) => policy::run(&flags, &command)?,
+        Command::Agents(command) => agents::run(&flags, command).await?,
+        Command::Audit(command) => audit::run(&flags, command)?,
+        Command::Doctor(form) => doctor::run(&flags, form).await?,
+        Command::Schema(arguments) => schema::run(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs go to standard error; on stdio, standard output is the protocol. The protocol library logs each
+/// request at INFO and arguments at DEBUG, so it is kept at warnings unless asked for by name.
+fn start_log() {
+    let filter = config::variable("COUNTERSIGN_LOG").unwrap_or_else(|| "warn".to_owned());
+    let filter = EnvFilter::try_new(format!("{filter},rmcp=warn")).unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,49 @@
+//! `countersign serve`: the gateway for agents over HTTP.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failed, local};
+use crate::config::{Config, Flags};
+use crate::server;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT", env = "COUNTERSIGN_LISTEN")]
+    listen: Option<String>,
+}
+
+pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Failed> {
+    let mut config = Config::load(flags)?;
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    let listener = server::bind(&config.listen).await?;
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let gateway = local::open(config).await?;
+    for warning in gateway.revision().policy.warnings() {
+        tracing::warn!("{}: {}", warning.location(), warning.message());
+    }
+    let shutdown = stop_on_signal()?;
+    let running = tokio::spawn(server::run(gateway, Some(listener), shutdown));
+    eprintln!("listening on http://{address}");
+    running.await.map_err(anyhow::Error::from)??;
+    Ok(())
+}
+
+/// A token that is cancelled when the process is asked to stop.
+pub(super) fn stop_on_signal() -> Result<CancellationToken, Failed> {
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(token)
+}

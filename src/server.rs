@@ -1,0 +1,332 @@
+//! What listens, what runs in the background, and how it all ends.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::serve::{IncomingStream, ListenerExt};
+use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::{StatusCode, Uri};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::backend::mcp::Link;
+use crate::call::holding;
+use crate::catalog::Definition;
+use crate::gateway::Gateway;
+use crate::mcp::http::{Endpoint, handle};
+use crate::principal::Person;
+
+/// The header by which a local client says for which agent it speaks.
+pub const AGENT_HEADER: &str = "countersign-agent";
+/// The local socket's name in the data directory.
+const SOCKET: &str = "countersign.sock";
+/// The longest path of a socket that the operating system takes, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
+/// How often holds are looked at whose clock ran out.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often idle sessions are looked for.
+const SESSION_SWEEP: Duration = Duration::from_secs(60);
+/// How long open connections may finish what they began when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a server that gave no definitions is left alone, at first and at the most.
+const LEARN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The local socket of the gateway that owns `data`.
+#[must_use]
+pub fn socket_path(data: &Path) -> PathBuf {
+    data.join(SOCKET)
+}
+
+/// Binds the address that agents reach over HTTP. Only loopback addresses are accepted: this version
+/// speaks no TLS, and a token must not cross a network in the clear.
+///
+/// # Errors
+/// When the address is not on loopback or cannot be bound.
+pub async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(listen)
+        .await
+        .with_context(|| format!("`{listen}` is not an address to listen on, like `127.0.0.1:7420`"))?
+        .collect();
+    if let Some(beyond) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+        bail!(
+            "{beyond} is beyond loopback, and this version has no TLS: listen on 127.0.0.1 and put a \
+             proxy that speaks TLS before it"
+        );
+    }
+    TcpListener::bind(addresses.as_slice())
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))
+}
+
+/// Serves until `shutdown` is cancelled: agents on `tcp`, if given, and people and local agents on the
+/// socket in the data directory.
+///
+/// # Errors
+/// When the socket cannot be bound.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    tcp: Option<TcpListener>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let endpoint = Endpoint::new(Arc::clone(&gateway), shutdown.child_token());
+    let unix = bind_socket(&gateway.config.data)?;
+    let background = start_background(&gateway, &endpoint, &shutdown);
+    let local = local_routes(&gateway, &endpoint);
+    let remote = remote_routes(&gateway, &endpoint);
+    let stop = shutdown.clone();
+    let local = axum::serve(unix, local.into_make_service_with_connect_info::<Peer>())
+        .with_graceful_shutdown(async move { stop.cancelled().await });
+    let local = tokio::spawn(local.into_future());
+    let remote = tcp.map(|listener| {
+        let stop = shutdown.clone();
+        // Without it a small answer waits for the acknowledgement of the one before (40 ms).
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let serve = axum::serve(listener, remote)
+            .with_graceful_shutdown(async move { stop.cancelled().await });
+        tokio::spawn(serve.into_future())
+    });
+    shutdown.cancelled().await;
+    gateway.drain();
+    let drained = async {
+        drop(local.await);
+        if let Some(remote) = remote {
+            drop(remote.await);
+        }
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("connections were still open after {DRAIN:?}");
+    }
+    for task in background {
+        task.abort();
+    }
+    gateway.backends.close().await;
+    drop(std::fs::remove_file(socket_path(&gateway.config.data)));
+    Ok(())
+}
+
+/// Whoever holds the lock of the data directory may put a socket there; what an earlier owner left goes.
+fn bind_socket(data: &Path) -> anyhow::Result<UnixListener> {
+    let path = socket_path(data);
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        bail!("{} is too long for a socket; use a shorter data directory", path.display());
+    }
+    if path.exists() {
+        std::fs::remove_file(&path)
+            .with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    let listener = UnixListener::bind(&path)
+        .with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn local_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
+    Router::new()
+        .route("/mcp", axum::routing::any(handle).with_state(Arc::clone(endpoint)))
+        .merge(api::routes(Arc::clone(gateway)))
+        .merge(api::probes(Arc::clone(gateway)))
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_local_in))
+}
+
+fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
+    let mcp = axum::routing::any(handle)
+        .with_state(Arc::clone(endpoint))
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_agent_in));
+    Router::new()
+        .route("/mcp", mcp)
+        .merge(api::routes(Arc::clone(gateway)))
+        .merge(api::probes(Arc::clone(gateway)))
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), check_names))
+}
+
+/// Who is at the other end of the local socket.
+#[derive(Clone, Debug)]
+struct Peer {
+    user: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self { user: user_of(stream.io()) }
+    }
+}
+
+fn user_of(stream: &UnixStream) -> Option<u32> {
+    stream.peer_cred().ok().map(|credential| credential.uid())
+}
+
+/// The socket lets in its owner and root, as its file mode says already: the person is an operator, and
+/// may speak for an agent that the request names.
+async fn let_local_in(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let own = nix::unistd::getuid().as_raw();
+    let Some(user) = peer.user.filter(|user| *user == own || *user == 0) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    let name = nix::unistd::User::from_uid(user.into())
+        .ok()
+        .flatten()
+        .map_or_else(|| format!("uid-{user}"), |user| user.name);
+    if let Some(agent) = request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok()) {
+        let principal =
+            agent.parse().ok().and_then(|agent| gateway.agents.local(&agent, &name));
+        let Some(principal) = principal else {
+            return (StatusCode::UNAUTHORIZED, "the agent's name is not usable, or it was revoked")
+                .into_response();
+        };
+        request.extensions_mut().insert(principal);
+    } else {
+        request.extensions_mut().insert(Person { name });
+    }
+    next.run(request).await
+}
+
+/// Agents over HTTP need a token, always.
+async fn let_agent_in(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut given = request.headers().get_all(AUTHORIZATION).iter();
+    let token = match (given.next(), given.next()) {
+        (Some(value), None) => value.to_str().ok().and_then(bearer),
+        (Some(_), Some(_)) | (None, _) => None,
+    };
+    let principal = token.and_then(|token| gateway.agents.of_token(token, gateway.clock.now()));
+    let Some(principal) = principal else {
+        let challenge = [(WWW_AUTHENTICATE, "Bearer realm=\"countersign\"")];
+        let told = "a valid gateway token is needed: countersign agents add NAME\n";
+        return (StatusCode::UNAUTHORIZED, challenge, told).into_response();
+    };
+    request.extensions_mut().insert(principal);
+    next.run(request).await
+}
+
+/// The token of an `Authorization` header (RFC 6750, section 2.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through
+/// a visitor's browser (DNS rebinding).
+async fn check_names(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+    let allowed = |authority: &str| is_ours(authority, &gateway.config.edge.allowed_hosts);
+    if !host.is_some_and(allowed) {
+        return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's").into_response();
+    }
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        let authority = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.parse::<Uri>().ok())
+            .and_then(|uri| uri.authority().map(ToString::to_string));
+        if !authority.as_deref().is_some_and(allowed) {
+            return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
+                .into_response();
+        }
+    }
+    next.run(request).await
+}
+
+fn is_ours(authority: &str, allowed: &[String]) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
+    let host = authority.host().trim_matches(['[', ']']);
+    let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    loopback
+        || host.eq_ignore_ascii_case("localhost")
+        || allowed.iter().any(|name| name.eq_ignore_ascii_case(host))
+}
+
+fn start_background(
+    gateway: &Arc<Gateway>,
+    endpoint: &Arc<Endpoint>,
+    shutdown: &CancellationToken,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let mut tasks = vec![
+        tokio::spawn(sweep_holds(Arc::clone(gateway))),
+        tokio::spawn(sweep_sessions(Arc::clone(gateway), Arc::clone(endpoint))),
+    ];
+    for (name, link) in gateway.backends.servers() {
+        let learning = learn(Arc::clone(gateway), name.to_owned(), link, shutdown.clone());
+        tasks.push(tokio::spawn(learning));
+    }
+    tasks
+}
+
+async fn sweep_holds(gateway: Arc<Gateway>) {
+    loop {
+        if let Err(error) = holding::sweep(&gateway).await {
+            tracing::error!(%error, "holds could not be swept");
+        }
+        gateway.clock.sleep(SWEEP).await;
+    }
+}
+
+async fn sweep_sessions(gateway: Arc<Gateway>, endpoint: Arc<Endpoint>) {
+    loop {
+        gateway.clock.sleep(SESSION_SWEEP).await;
+        endpoint.expire_sessions().await;
+    }
+}
+
+/// Keeps the catalog at what a server offers.
+async fn learn(
+    gateway: Arc<Gateway>,
+    backend: String,
+    link: Arc<Link>,
+    shutdown: CancellationToken,
+) {
+    let mut changed = link.changed();
+    let mut wait = LEARN_AGAIN.0;
+    while !shutdown.is_cancelled() {
+        changed.mark_unchanged();
+        let learned = link.definitions().await;
+        let failed = learned.is_err();
+        let definitions = learned
+            .map(|all| all.into_iter().map(definition).collect())
+            .map_err(|error| format!("its server cannot be asked: {error}"));
+        if let Err(why) = &definitions {
+            tracing::warn!(%backend, %why, "an MCP server gave no tools");
+        }
+        if let Err(error) = gateway.learn(&backend, definitions).await {
+            tracing::error!(%backend, %error, "what an MCP server offers was not taken up");
+        }
+        if failed {
+            gateway.clock.sleep(wait).await;
+            wait = (wait * 2).min(LEARN_AGAIN.1);
+        } else {
+            wait = LEARN_AGAIN.0;
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn definition(given: crate::backend::mcp::Definition) -> Definition {
+    Definition {
+        name: given.name,
+        title: given.title,
+        description: given.description,
+        input_schema: given.input_schema,
+        output_schema: given.output_schema,
+        annotations: given.annotations,
+    }
+}
