@@ -1,5 +1,7 @@
 //! The only way out: what really runs a tool.
 
+pub mod mcp;
+
 use serde_json::value::RawValue;
 
 /// What a backend gave back: the text of an MCP `CallToolResult` object, not yet checked.
@@ -49,5 +51,13 @@ pub enum BackendError {
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
+    },
+    /// It refused the request itself, with a JSON-RPC error. As a rule nothing ran.
+    #[error("refused with code {code}: {message}")]
+    Refused {
+        /// The JSON-RPC error code, as the backend sent it.
+        code: i64,
+        /// What it said, bounded; never shown to agents as it stands.
+        message: String,
     },
 }
