@@ -1,0 +1,315 @@
+//! One connection to an upstream server, from the handshake to its loss.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rmcp::model::{
+    CancelledNotificationParam, ClientCapabilities, ClientConfig, ClientJsonRpcMessage,
+    ClientRequest, ErrorCode, ErrorData, GetExtensions as _, Implementation, ProtocolVersion,
+    RequestId, RequestMetaObject, ServerJsonRpcMessage, SubscriptionFilter,
+};
+use rmcp::service::{
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _,
+    PeerRequestOptions, RequestContext, RequestHandle, RunningService, ServiceError,
+};
+use rmcp::transport::Transport;
+use rmcp::{ClientHandler, Peer, RoleClient};
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::ledger::{Answer, Ledger, Loss, Ticket, lock};
+use super::pipe::Pipe;
+use super::wire::bounded;
+use super::{Limits, Target, http, process};
+use crate::backend::BackendError;
+use crate::clock::Clock;
+
+/// How long a cancellation may take to be sent, in seconds.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long rmcp may take to see a list of tools that has arrived, in seconds.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long closing may take, in seconds.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a subscription may take to be confirmed, in seconds.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait before a subscription that ended is opened again, in seconds.
+const LISTEN_AGAIN: Duration = Duration::from_secs(30);
+
+/// Which handshake to begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Ask what the server speaks, and fall back.
+    Probe,
+    /// `initialize` at once: some old servers hang or end at a method they do not know.
+    Legacy,
+}
+
+/// Why there is no connection; nothing ran.
+pub(super) enum NotOpen {
+    /// There is nobody to speak with.
+    Start(BackendError),
+    /// The other side did not come through the handshake.
+    Handshake(BackendError),
+}
+
+/// A connection that came up.
+pub(super) struct Connection {
+    peer: Peer<RoleClient>,
+    running: Mutex<Option<RunningService<RoleClient, Refusing>>>,
+    listening: Option<AbortHandle>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) protocol_version: String,
+    pub(super) server: String,
+    /// Whether it has no handshake (2026-07-28 and later).
+    pub(super) is_modern: bool,
+    /// When it came up.
+    pub(super) since: Duration,
+}
+
+/// Connects.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn open(
+    target: &Target,
+    limits: &Limits,
+    opening: Opening,
+    ledger: Arc<Ledger>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Connection, NotOpen> {
+    let served = match target {
+        Target::Process(program) => {
+            let running = process::start(program, &ledger).map_err(NotOpen::Start)?;
+            let pipe = Pipe::new(running, limits.max_message_bytes, Arc::clone(&ledger));
+            serve(pipe, opening, &ledger).await
+        }
+        Target::Http { url, headers } => {
+            let transport =
+                http::transport(url, headers, limits, &ledger).map_err(NotOpen::Start)?;
+            serve(transport, opening, &ledger).await
+        }
+    };
+    let running = served.map_err(|error| NotOpen::Handshake(why_not(&error, &ledger)))?;
+    let peer = running.peer().clone();
+    peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
+    let info = peer.peer_info();
+    let version = info.as_ref().map(|info| info.protocol_version.clone()).unwrap_or_default();
+    let server = info.as_ref().and_then(|info| info.server_info.as_ref());
+    let server = server.map(|server| bounded(&format!("{} {}", server.name, server.version)));
+    let is_modern = !version.has_initialize();
+    let announces = info.as_ref().and_then(|info| info.capabilities.tools.as_ref()?.list_changed);
+    let listening = (is_modern && announces == Some(true)).then(|| {
+        let listening = listen(peer.clone(), Arc::clone(&ledger), Arc::clone(clock));
+        tokio::spawn(listening).abort_handle()
+    });
+    Ok(Connection {
+        peer,
+        running: Mutex::new(Some(running)),
+        listening,
+        ledger,
+        protocol_version: version.to_string(),
+        server: server.unwrap_or_default(),
+        is_modern,
+        since: clock.monotonic(),
+    })
+}
+
+async fn serve<T>(
+    transport: T,
+    opening: Opening,
+    ledger: &Arc<Ledger>,
+) -> Result<RunningService<RoleClient, Refusing>, ClientInitializeError>
+where
+    T: Transport<RoleClient> + 'static,
+{
+    let transport = Entered { inner: transport, ledger: Arc::clone(ledger) };
+    let mode = match opening {
+        Opening::Probe => ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::V_2025_11_25),
+        },
+        Opening::Legacy => ClientLifecycleMode::Initialize,
+    };
+    Refusing.serve_with_lifecycle(transport, mode).await
+}
+
+fn why_not(error: &ClientInitializeError, ledger: &Ledger) -> BackendError {
+    let why = match ledger.loss() {
+        Some(loss) => loss.error.to_string(),
+        None => bounded(&error.to_string()),
+    };
+    BackendError::Unavailable(format!("no handshake: {why}"))
+}
+
+impl Connection {
+    /// Sends one request and gives the text of its result. Dropping the future takes the request
+    /// back: the upstream is told.
+    ///
+    /// # Errors
+    /// As [`BackendError`] says.
+    pub(super) async fn request(
+        &self,
+        mut request: ClientRequest,
+        meta: RequestMetaObject,
+        ticket: &Ticket,
+        mut answer: oneshot::Receiver<Answer>,
+    ) -> Result<Box<RawValue>, BackendError> {
+        request.extensions_mut().insert(ticket.clone());
+        let options = PeerRequestOptions::no_options().with_meta(meta);
+        let sent = self.peer.send_request_with_option(request, options).await;
+        let RequestHandle { mut rx, id, .. } =
+            sent.map_err(|_| BackendError::Unavailable("the connection is lost".to_owned()))?;
+        let mut flight = Flight { peer: &self.peer, ledger: &self.ledger, id: Some(id) };
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut answer => {
+                if ticket.is_listing() {
+                    // rmcp's HTTP worker learns from the list which arguments are headers; a call
+                    // that follows must find that done.
+                    let _ = tokio::time::timeout(LEARN_TIMEOUT, &mut rx).await;
+                }
+                outcome.ok()
+            }
+            told = &mut rx => match answer.try_recv() {
+                Ok(outcome) => Some(outcome),
+                Err(_) => Some(Err(unanswered(told.ok().and_then(Result::err), ticket))),
+            },
+        };
+        flight.id = None;
+        outcome.unwrap_or_else(|| Err(unanswered(None, ticket)))
+    }
+
+    /// When and why nothing can be sent any more, if so.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        if self.peer.is_transport_closed() {
+            // No change if a better reason is known.
+            self.ledger.lose(BackendError::Died("the connection ended".to_owned()));
+        }
+        self.ledger.loss()
+    }
+
+    /// Closes it and waits, for a bounded time, until the other side is gone.
+    pub(super) async fn close(&self) {
+        self.ledger.lose(BackendError::Died("the link was closed".to_owned()));
+        let running = lock(&self.running).take();
+        if let Some(mut running) = running {
+            // What does not close in time is dropped, which kills it.
+            let _ = running.close_with_timeout(CLOSE_TIMEOUT).await;
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
+    }
+}
+
+/// A request without an answer in the book: rmcp gave it up.
+fn unanswered(error: Option<ServiceError>, ticket: &Ticket) -> BackendError {
+    let why =
+        error.map_or_else(|| "the connection is lost".to_owned(), |e| bounded(&e.to_string()));
+    if ticket.was_sent() { BackendError::Died(why) } else { BackendError::Unavailable(why) }
+}
+
+/// A request under way; dropped before its answer, it is taken back.
+struct Flight<'a> {
+    peer: &'a Peer<RoleClient>,
+    ledger: &'a Arc<Ledger>,
+    id: Option<RequestId>,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        if let RequestId::Number(number) = id {
+            self.ledger.forget(number);
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let peer = self.peer.clone();
+        let reason = Some("taken back by the caller".to_owned());
+        runtime.spawn(async move {
+            let params = CancelledNotificationParam::new(Some(id), reason);
+            // Best effort: an upstream that cannot be told is bounded by its own limits.
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, peer.notify_cancelled(params)).await;
+        });
+    }
+}
+
+/// A transport whose messages are entered in the ledger before they leave.
+struct Entered<T> {
+    inner: T,
+    ledger: Arc<Ledger>,
+}
+
+impl<T: Transport<RoleClient>> Transport<RoleClient> for Entered<T> {
+    type Error = T::Error;
+
+    fn send(
+        &mut self,
+        message: ClientJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), T::Error>> + Send + 'static {
+        let sending = self.ledger.outgoing(&message).then(|| self.inner.send(message));
+        async move {
+            match sending {
+                Some(sending) => sending.await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+        self.inner.receive().await
+    }
+
+    async fn close(&mut self) -> Result<(), T::Error> {
+        self.inner.close().await
+    }
+}
+
+/// Our side towards the upstream: it declares nothing, and refuses what it is asked for.
+/// (Sampling is an error and elicitation is declined by default.)
+struct Refusing;
+
+impl ClientHandler for Refusing {
+    #[expect(deprecated, reason = "old servers still ask, and the default answers")]
+    async fn list_roots(
+        &self,
+        _context: RequestContext<RoleClient>,
+    ) -> Result<rmcp::model::ListRootsResult, ErrorData> {
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "roots/list", None))
+    }
+
+    fn get_info(&self) -> ClientConfig {
+        let version = env!("CARGO_PKG_VERSION");
+        ClientConfig::new(
+            ClientCapabilities::default(),
+            Implementation::new("countersign", version),
+        )
+    }
+}
+
+/// Modern servers announce changes only to who listens. The ledger counts them; here the
+/// subscription is only kept open.
+async fn listen(peer: Peer<RoleClient>, ledger: Arc<Ledger>, clock: Arc<dyn Clock>) {
+    while !peer.is_transport_closed() {
+        let filter = SubscriptionFilter::builder().tools_list_changed().build();
+        match tokio::time::timeout(LISTEN_TIMEOUT, peer.listen(filter)).await {
+            Ok(Ok(mut subscription)) => {
+                while let Ok(Some(_)) = subscription.next().await {}
+                // What changed while nobody listened is not known.
+                ledger.changed();
+            }
+            Ok(Err(ServiceError::McpError(error))) => {
+                let code = error.code.0;
+                tracing::debug!(backend = %ledger.name(), code, "no subscription to changes");
+                return;
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        clock.sleep(LISTEN_AGAIN).await;
+    }
+}

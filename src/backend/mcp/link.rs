@@ -1,0 +1,357 @@
+//! The link itself: one connection at a time, made when it is needed and made again when it is lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use jiff::Timestamp;
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, ClientRequest, ListToolsRequest,
+    PaginatedRequestParams, RequestMetaObject,
+};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{self, Connection, NotOpen, Opening};
+use super::definitions::Listing;
+use super::ledger::{Ledger, Ticket, lock};
+use super::{Call, Definition, Health, Limits, Target, wire};
+use crate::backend::{BackendError, RawResult};
+use crate::clock::Clock;
+use crate::json::Object;
+
+/// How long all pages of a list of tools may take, in seconds.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The first wait after a failed handshake, in milliseconds; it doubles each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait between handshakes, in seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A connection that lived this long, in seconds, was a good one: the next is made at once.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// The JSON-RPC code of a server that has no tools.
+const METHOD_NOT_FOUND: i64 = -32601;
+
+/// The link to one upstream server. Dropping it ends the connection, and the child with its group.
+pub struct Link {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: Arc<str>,
+    target: Target,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    changes: watch::Sender<u64>,
+    slots: Semaphore,
+    closing: CancellationToken,
+    /// The handshake that worked last time.
+    is_legacy: AtomicBool,
+    /// Whether rmcp must see the list of tools to send arguments as headers.
+    is_annotated: AtomicBool,
+    state: Mutex<State>,
+}
+
+type Attempt = Shared<BoxFuture<'static, Result<Arc<Connection>, BackendError>>>;
+
+enum State {
+    Idle,
+    Connecting(Attempt),
+    Up { connection: Arc<Connection>, failures: u32 },
+    Down { why: String, since: Timestamp, failures: u32, again_at: Duration },
+    Closed,
+}
+
+enum Step {
+    Ready(Arc<Connection>),
+    Wait(Attempt),
+}
+
+impl Link {
+    /// A link that connects when it is first used.
+    #[must_use]
+    pub fn new(name: &str, target: Target, limits: Limits, clock: Arc<dyn Clock>) -> Self {
+        let slots = Semaphore::new(limits.max_concurrent.min(Semaphore::MAX_PERMITS));
+        let inner = Inner {
+            name: name.into(),
+            target,
+            limits,
+            clock,
+            changes: watch::Sender::new(0),
+            slots,
+            closing: CancellationToken::new(),
+            is_legacy: AtomicBool::new(false),
+            is_annotated: AtomicBool::new(false),
+            state: Mutex::new(State::Idle),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The tools of the upstream, as it defines them; a malformed definition is left out.
+    ///
+    /// # Errors
+    /// If the upstream cannot be reached, or its list is too long or no list.
+    pub async fn definitions(&self) -> Result<Vec<Definition>, BackendError> {
+        let _slot = self.slot()?;
+        let connection = self.inner.connection().await?;
+        self.inner.list(&connection).await
+    }
+
+    /// Calls a tool with exactly these arguments, once. Dropping the future takes the call back.
+    ///
+    /// # Errors
+    /// If there is no result; each kind says whether the tool may have run.
+    pub async fn call(
+        &self,
+        tool: &str,
+        arguments: &Object,
+        call: Call,
+    ) -> Result<RawResult, BackendError> {
+        let _slot = self.slot()?;
+        let (ticket, answer) = Ticket::new(call.progress);
+        let exchange = async {
+            let connection = self.inner.connection().await?;
+            let params = CallToolRequestParams::new(tool.to_owned());
+            let params = params.with_arguments(arguments.clone());
+            let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+            let mut meta = RequestMetaObject::new();
+            if let Some(traceparent) = call.traceparent {
+                meta.0.insert("traceparent".to_owned(), Value::String(traceparent));
+            }
+            connection.request(request, meta, &ticket, answer).await
+        };
+        let result = tokio::select! {
+            biased;
+            result = tokio::time::timeout(call.deadline, exchange) => match result {
+                Ok(result) => result?,
+                Err(_) if ticket.was_sent() => return Err(BackendError::Timeout(call.deadline)),
+                Err(_) => {
+                    let why = format!("no connection within {:?}", call.deadline);
+                    return Err(BackendError::Unavailable(why));
+                }
+            },
+            () = call.cancel.cancelled() => return Err(BackendError::Cancelled),
+        };
+        check(result, call.max_result_bytes)
+    }
+
+    /// Counts what makes the list of tools stale: changes that the upstream announces, and new
+    /// connections after the first.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    /// How the link is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match &*lock(&self.inner.state) {
+            State::Idle => Health::Idle,
+            State::Connecting(_) => Health::Connecting,
+            State::Up { connection, .. } => match connection.loss() {
+                Some(loss) => Health::Down { since: loss.at, why: loss.error.to_string() },
+                None => Health::Connected {
+                    protocol_version: connection.protocol_version.clone(),
+                    server: connection.server.clone(),
+                },
+            },
+            State::Down { why, since, .. } => Health::Down { since: *since, why: why.clone() },
+            State::Closed => Health::Closed,
+        }
+    }
+
+    /// Closes the link for good. Calls under way end as if the upstream had died.
+    pub async fn close(&self) {
+        self.inner.closing.cancel();
+        let state = std::mem::replace(&mut *lock(&self.inner.state), State::Closed);
+        match state {
+            State::Up { connection, .. } => connection.close().await,
+            // It sees that the link is closing, and undoes what it has done.
+            State::Connecting(attempt) => drop(attempt.await),
+            State::Idle | State::Down { .. } | State::Closed => {}
+        }
+    }
+
+    fn slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, BackendError> {
+        self.inner.slots.try_acquire().map_err(|_| BackendError::Busy { waiting: 0 })
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.inner.closing.cancel();
+        *lock(&self.inner.state) = State::Closed;
+    }
+}
+
+impl Inner {
+    /// The connection there is, or the one that all who need it now wait for.
+    async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, BackendError> {
+        match self.step()? {
+            Step::Ready(connection) => Ok(connection),
+            Step::Wait(attempt) => attempt.await,
+        }
+    }
+
+    fn step(self: &Arc<Self>) -> Result<Step, BackendError> {
+        let mut state = lock(&self.state);
+        self.notice_loss(&mut state);
+        let (failures, is_first) = match &*state {
+            State::Idle => (0, true),
+            State::Up { connection, .. } => return Ok(Step::Ready(Arc::clone(connection))),
+            State::Connecting(attempt) => return Ok(Step::Wait(attempt.clone())),
+            State::Closed => return Err(closed()),
+            State::Down { why, failures, again_at, .. } => {
+                let rest = again_at.saturating_sub(self.clock.monotonic()).as_secs_f32();
+                if rest > 0.0 {
+                    return Err(unavailable(format!("{why}; tried again in {rest:.1} s")));
+                }
+                (*failures, false)
+            }
+        };
+        let attempt = Arc::clone(self).attempt(failures, is_first).boxed().shared();
+        *state = State::Connecting(attempt.clone());
+        // It goes on when those who wait for it give up.
+        tokio::spawn(attempt.clone());
+        Ok(Step::Wait(attempt))
+    }
+
+    /// A connection that was lost after a good life is made again at once, others less and less
+    /// often.
+    fn notice_loss(&self, state: &mut State) {
+        let State::Up { connection, failures } = &*state else { return };
+        let Some(loss) = connection.loss() else { return };
+        let lived = loss.monotonic.saturating_sub(connection.since);
+        let failures = if lived < GOOD_AFTER { failures.saturating_add(1) } else { 0 };
+        let again_at = loss.monotonic.saturating_add(wait_after(failures.saturating_sub(1)));
+        *state = State::Down { why: loss.error.to_string(), since: loss.at, failures, again_at };
+    }
+
+    /// One attempt, and what follows from it for the state.
+    async fn attempt(
+        self: Arc<Self>,
+        failures: u32,
+        is_first: bool,
+    ) -> Result<Arc<Connection>, BackendError> {
+        let opened = tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(closed()),
+            opened = tokio::time::timeout(self.limits.connect_timeout, self.open()) => {
+                opened.unwrap_or_else(|_| {
+                    // Some old servers hang at a method they do not know.
+                    self.is_legacy.fetch_xor(true, Ordering::Relaxed);
+                    let within = self.limits.connect_timeout;
+                    Err(unavailable(format!("no handshake within {within:?}")))
+                })
+            }
+        };
+        let mut state = lock(&self.state);
+        if matches!(*state, State::Closed) {
+            return Err(closed());
+        }
+        match opened {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *state = State::Up { connection: Arc::clone(&connection), failures };
+                if !is_first {
+                    connection.ledger.changed();
+                }
+                Ok(connection)
+            }
+            Err(error) => {
+                let failures = failures.saturating_add(1);
+                let again_at = self.clock.monotonic().saturating_add(wait_after(failures));
+                let (since, why) = (self.clock.now(), error.to_string());
+                *state = State::Down { why, since, failures, again_at };
+                Err(error)
+            }
+        }
+    }
+
+    /// A handshake; if it fails, the other one, which some servers need.
+    async fn open(&self) -> Result<Connection, BackendError> {
+        let is_legacy = self.is_legacy.load(Ordering::Relaxed);
+        let (first, second) = if is_legacy {
+            (Opening::Legacy, Opening::Probe)
+        } else {
+            (Opening::Probe, Opening::Legacy)
+        };
+        let connection = match self.open_with(first).await {
+            Ok(connection) => connection,
+            Err(NotOpen::Handshake(error)) if matches!(self.target, Target::Process(_)) => {
+                self.open_with(second).await.map_err(|_| error)?
+            }
+            Err(NotOpen::Handshake(error) | NotOpen::Start(error)) => return Err(error),
+        };
+        self.is_legacy.store(!connection.is_modern, Ordering::Relaxed);
+        if connection.is_modern && self.is_annotated.load(Ordering::Relaxed) {
+            self.list(&connection).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn open_with(&self, opening: Opening) -> Result<Connection, NotOpen> {
+        let (name, clock) = (Arc::clone(&self.name), Arc::clone(&self.clock));
+        let ledger = Ledger::new(name, clock, self.changes.clone());
+        connection::open(&self.target, &self.limits, opening, ledger, &self.clock).await
+    }
+
+    async fn list(&self, connection: &Connection) -> Result<Vec<Definition>, BackendError> {
+        let pages = async {
+            let mut listing = Listing::new(self.limits.max_tools);
+            let mut cursor = None;
+            loop {
+                let page = match page(connection, cursor).await {
+                    Err(BackendError::Refused { code: METHOD_NOT_FOUND, .. }) => {
+                        return Ok(listing);
+                    }
+                    page => page?,
+                };
+                cursor = listing.add(&page)?;
+                if cursor.is_none() {
+                    return Ok(listing);
+                }
+            }
+        };
+        let listing = tokio::time::timeout(LIST_TIMEOUT, pages)
+            .await
+            .map_err(|_| BackendError::Timeout(LIST_TIMEOUT))??;
+        self.is_annotated.store(listing.is_annotated, Ordering::Relaxed);
+        Ok(listing.tools)
+    }
+}
+
+async fn page(
+    connection: &Connection,
+    cursor: Option<String>,
+) -> Result<Box<RawValue>, BackendError> {
+    let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+    let request = ListToolsRequest { params, ..ListToolsRequest::default() };
+    let request = ClientRequest::ListToolsRequest(request);
+    let (ticket, answer) = Ticket::for_listing();
+    connection.request(request, RequestMetaObject::new(), &ticket, answer).await
+}
+
+fn check(result: Box<RawValue>, limit: usize) -> Result<RawResult, BackendError> {
+    if result.get().len() > limit {
+        return Err(BackendError::TooLarge { limit });
+    }
+    wire::check_kind(&result)?;
+    Ok(RawResult(result))
+}
+
+fn wait_after(failures: u32) -> Duration {
+    let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
+    FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT)
+}
+
+fn unavailable(why: String) -> BackendError {
+    BackendError::Unavailable(why)
+}
+
+fn closed() -> BackendError {
+    unavailable("the link is closed".to_owned())
+}

@@ -1,0 +1,165 @@
+//! Over streamable HTTP.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+struct Upstream {
+    link: Link,
+    log: std::path::PathBuf,
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn upstream(arguments: &[&str]) -> Upstream {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let mut command = Command::new("python3");
+    command.args([FIXTURE, "http", "--log"]).arg(&log).args(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let target = Target::Http {
+        url: format!("http://127.0.0.1:{}/mcp", port.trim()),
+        headers: vec![("Authorization".to_owned(), "Bearer s3cret".into())],
+    };
+    let link = Link::new("fixture", target, limits(), clock());
+    Upstream { link, log, child, _directory: directory }
+}
+
+const ALL: [&[&str]; 4] = [&[], &["--sse"], &["--modern"], &["--modern", "--sse"]];
+
+#[tokio::test]
+async fn results_arrive_byte_for_byte() {
+    for arguments in ALL {
+        let up = upstream(arguments);
+        assert_eq!(run(&up.link, "raw", json!({})).await.unwrap(), RAW, "{arguments:?}");
+        let names = up.link.definitions().await.unwrap();
+        assert_eq!(names.len(), 3);
+        assert_eq!(run(&up.link, "raw", json!({})).await.unwrap(), RAW);
+        logged(&up.log, "'Bearer s3cret'").await;
+        up.link.close().await;
+        if !arguments.contains(&"--modern") {
+            logged(&up.log, "deleted").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn modern_servers_get_their_headers() {
+    for arguments in [&["--modern"][..], &["--modern", "--sse"]] {
+        let up = upstream(arguments);
+        up.link.definitions().await.unwrap();
+        run(&up.link, "located", json!({"region": "north"})).await.unwrap();
+        logged(&up.log, "tools/call located ['tools/call', 'located', 'north'").await;
+    }
+}
+
+#[tokio::test]
+async fn modern_changes_are_listened_for() {
+    let up = upstream(&["--modern"]);
+    let mut changes = up.link.changed();
+    run(&up.link, "raw", json!({})).await.unwrap();
+    tokio::time::timeout(LONG, changes.wait_for(|count| *count == 1)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn progress_comes_on_the_stream_of_the_call() {
+    for arguments in [&["--sse"][..], &["--modern", "--sse"]] {
+        let up = upstream(arguments);
+        let (sink, mut progress) = tokio::sync::mpsc::channel(8);
+        let watched = Call { progress: Some(sink), ..call() };
+        up.link.call("steps", &Object::new(), watched).await.unwrap();
+        let mut seen = Vec::new();
+        while let Some(step) = progress.recv().await {
+            seen.push(step.progress);
+        }
+        assert_eq!(seen, [0.5, 1.0, 2.25]);
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_call_ends_and_is_told() {
+    for (arguments, sign) in [(&["--modern"][..], "hung up"), (&[], "notifications/cancelled")] {
+        let up = upstream(arguments);
+        run(&up.link, "raw", json!({})).await.unwrap();
+        let brief = Call { deadline: Duration::from_millis(200), ..call() };
+        let error = up.link.call("hang", &Object::new(), brief).await.unwrap_err();
+        assert!(matches!(error, BackendError::Timeout(_)), "{error}");
+        logged(&up.log, sign).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_result_says_what_it_is() {
+    for arguments in ALL {
+        let up = upstream(arguments);
+        let flood = run(&up.link, "flood", json!({"size": CAP * 3})).await;
+        assert!(matches!(flood, Err(BackendError::TooLarge { limit: CAP })), "{flood:?}");
+        for tool in ["twice", "null", "input", "page"] {
+            let error = run(&up.link, tool, json!({})).await.unwrap_err();
+            assert!(matches!(error, BackendError::Nonsense(_)), "{arguments:?} {tool}: {error}");
+        }
+        let error = run(&up.link, "refuse", json!({})).await.unwrap_err();
+        assert!(matches!(error, BackendError::Refused { code: -32602, .. }), "{error}");
+        for (status, may_have_run) in [(302, false), (401, false), (429, false), (502, true)] {
+            let error = run(&up.link, "raw", json!({"status": status})).await.unwrap_err();
+            let died = matches!(error, BackendError::Died(_));
+            assert_eq!(died, may_have_run, "{status}: {error}");
+            assert!(error.to_string().contains(&status.to_string()), "{error}");
+        }
+        assert_eq!(run(&up.link, "raw", json!({})).await.unwrap(), RAW);
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_session_is_made_anew_and_the_call_is_not_sent_twice() {
+    let up = upstream(&[]);
+    let changes = up.link.changed();
+    let (brief, nothing) = (Call { deadline: Duration::from_secs(1), ..call() }, Object::new());
+    let (hanging, ()) = tokio::join!(up.link.call("hang", &nothing, brief), async {
+        logged(&up.log, "tools/call hang").await;
+        let error = run(&up.link, "forget", json!({})).await.unwrap_err();
+        assert!(matches!(error, BackendError::Unavailable(_)), "{error}");
+        assert_eq!(run(&up.link, "raw", json!({})).await.unwrap(), RAW);
+    });
+    // What was under way is not given up because another call found the session gone.
+    assert!(matches!(hanging, Err(BackendError::Timeout(_))), "{hanging:?}");
+    assert_eq!(*changes.borrow(), 1);
+    let log = std::fs::read_to_string(&up.log).unwrap();
+    assert_eq!(log.matches("tools/call ").count(), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_unavailable_or_died() {
+    let mut up = upstream(&["--modern"]);
+    run(&up.link, "raw", json!({})).await.unwrap();
+    let (result, ()) = tokio::join!(run(&up.link, "hang", json!({})), async {
+        logged(&up.log, "tools/call hang").await;
+        up.child.kill().unwrap();
+    });
+    assert!(matches!(result, Err(BackendError::Died(_))), "{result:?}");
+    let error = run(&up.link, "raw", json!({})).await.unwrap_err();
+    assert!(matches!(error, BackendError::Unavailable(_) | BackendError::Died(_)), "{error}");
+    let error = run(&up.link, "raw", json!({})).await.unwrap_err();
+    assert!(matches!(error, BackendError::Unavailable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn headers_of_the_protocol_cannot_be_given() {
+    for name in ["Mcp-Method", "accept", "Host", "b d"] {
+        let headers = vec![(name.to_owned(), "x".into())];
+        let target = Target::Http { url: "http://127.0.0.1:1/".to_owned(), headers };
+        let link = Link::new("fixture", target, limits(), clock());
+        let error = run(&link, "raw", json!({})).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("the header `{name}`")), "{error}");
+    }
+}

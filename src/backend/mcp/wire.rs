@@ -1,0 +1,238 @@
+//! The envelope of one JSON-RPC message, taken apart without reading what is inside it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use rmcp::model::{
+    CustomResult, ListToolsResult, RequestId, ServerJsonRpcMessage, ServerResult, Tool,
+};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+
+use crate::backend::{BackendError, Progress};
+use crate::json::Object;
+
+/// How much of a text from upstream is kept in an error, in characters.
+const MAX_ERROR_CHARS: usize = 500;
+/// How much of a progress message is passed on, in characters.
+const MAX_PROGRESS_CHARS: usize = 1000;
+/// The annotation by which a modern server asks for an argument as an HTTP header (SEP-2243).
+pub(super) const HEADER_ANNOTATION: &str = "x-mcp-header";
+
+/// The members of a JSON-RPC message, as slices of its text.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow, default)]
+    pub(super) id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) error: Option<&'a RawValue>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Takes one message apart; `None` if it is not a JSON object, or says a member twice.
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?.trim_start();
+        if !text.starts_with('{') {
+            return None;
+        }
+        serde_json::from_str(text).ok()
+    }
+
+    /// The id as the number we sent; a server may have turned it into a string.
+    pub(super) fn number(&self) -> Option<i64> {
+        self.id.and_then(number)
+    }
+}
+
+/// The whole number in a JSON number or string.
+fn number(raw: &RawValue) -> Option<i64> {
+    raw.get().trim_matches('"').parse().ok()
+}
+
+/// The id of a message that is cut short or otherwise broken, if it stands before the break.
+pub(super) fn id_of(broken: &[u8]) -> Option<i64> {
+    struct Seek(Option<i64>);
+    impl<'de> Visitor<'de> for &mut Seek {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON-RPC message")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+            while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
+                if key != "id" {
+                    entries.next_value::<IgnoredAny>()?;
+                } else if self.0.is_some() {
+                    self.0 = None;
+                    return Err(de::Error::custom("two ids"));
+                } else {
+                    self.0 = number(entries.next_value::<&RawValue>()?);
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut seek = Seek(None);
+    // The error is expected: the text ends where it was cut.
+    let _ = serde_json::Deserializer::from_slice(broken).deserialize_map(&mut seek);
+    seek.0
+}
+
+/// The token and content of a `notifications/progress`.
+pub(super) fn progress(params: &RawValue) -> Option<(i64, Progress)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params<'a> {
+        #[serde(borrow)]
+        progress_token: &'a RawValue,
+        progress: f64,
+        #[serde(default)]
+        total: Option<f64>,
+        #[serde(default)]
+        message: Option<String>,
+    }
+    let params: Params<'_> = serde_json::from_str(params.get()).ok()?;
+    let message = params.message.map(|message| cut(&message, MAX_PROGRESS_CHARS));
+    let progress = Progress { progress: params.progress, total: params.total, message };
+    Some((number(params.progress_token)?, progress))
+}
+
+/// What a JSON-RPC `error` member says.
+pub(super) fn refusal(error: &RawValue) -> BackendError {
+    #[derive(Deserialize)]
+    struct Said {
+        code: i64,
+        #[serde(default)]
+        message: String,
+    }
+    match serde_json::from_str::<Said>(error.get()) {
+        Ok(said) => BackendError::Refused { code: said.code, message: bounded(&said.message) },
+        Err(_) => BackendError::Nonsense("an error object without a code".to_owned()),
+    }
+}
+
+/// What a result says it is, in its `resultType`.
+pub(super) fn check_kind(result: &RawValue) -> Result<(), BackendError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Kind {
+        #[serde(default)]
+        result_type: Option<String>,
+    }
+    if !result.get().starts_with('{') {
+        return Err(BackendError::Nonsense("a result that is not an object".to_owned()));
+    }
+    let kind: Kind = serde_json::from_str(result.get())
+        .map_err(|_| BackendError::Nonsense("a result with a malformed type".to_owned()))?;
+    let why = match kind.result_type.as_deref() {
+        None | Some("complete") => return Ok(()),
+        Some("input_required") => {
+            "it asks for input, which this gateway does not carry yet".to_owned()
+        }
+        Some("task") => "it answers with a task that nobody asked for".to_owned(),
+        Some(other) => format!("a result of the unknown type `{}`", bounded(other)),
+    };
+    Err(BackendError::Nonsense(why))
+}
+
+/// What rmcp gets in place of an answer that went to its caller another way.
+pub(super) fn placeholder(id: i64) -> ServerJsonRpcMessage {
+    let mark = serde_json::json!({ "countersign/raw": true });
+    let result = ServerResult::CustomResult(CustomResult::new(mark));
+    ServerJsonRpcMessage::response(result, RequestId::Number(id))
+}
+
+/// What rmcp gets in place of a page of tools: the tools that ask for arguments as headers, so that
+/// its HTTP worker can send those.
+pub(super) fn listing_placeholder(id: i64, page: &RawValue) -> ServerJsonRpcMessage {
+    #[derive(Deserialize)]
+    struct Page {
+        tools: Vec<Annotated>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Annotated {
+        name: String,
+        input_schema: Object,
+    }
+    if !page.get().contains(HEADER_ANNOTATION) {
+        return placeholder(id);
+    }
+    let Ok(page) = serde_json::from_str::<Page>(page.get()) else { return placeholder(id) };
+    let tools = page.tools.into_iter().map(|tool| Tool::new(tool.name, "", tool.input_schema));
+    let result = ServerResult::ListToolsResult(ListToolsResult::with_all_items(tools.collect()));
+    ServerJsonRpcMessage::response(result, RequestId::Number(id))
+}
+
+/// A text from elsewhere, short enough for an error.
+pub(super) fn bounded(text: &str) -> String {
+    cut(text, MAX_ERROR_CHARS)
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_a_message_apart_to_the_byte() {
+        let text = br#" {"result" : {"z":1.50 , "a":[]},"jsonrpc":"2.0","id":"7"} "#;
+        let envelope = Envelope::of(text).unwrap();
+        assert_eq!(envelope.number(), Some(7));
+        assert_eq!(envelope.result.unwrap().get(), r#"{"z":1.50 , "a":[]}"#);
+        for broken in [&b"[1]"[..], b"{}x", b"{\"id\":1,\"id\":2}", b"{\"a\":\"\xff\"}", b""] {
+            assert!(Envelope::of(broken).is_none());
+        }
+    }
+
+    #[test]
+    fn finds_the_id_of_a_message_that_was_cut() {
+        assert_eq!(id_of(br#"{"jsonrpc":"2.0","id":12,"result":{"id":99,"a":"xxx"#), Some(12));
+        assert_eq!(id_of(br#"{"result":{"id":99,"a":"xxx"#), None);
+        assert_eq!(id_of(br#"{"id":1,"result":{},"id":2,"x":"#), None);
+        assert_eq!(id_of(b"{\"id\":3,\"result\":\"\xff\xfe"), Some(3));
+        assert_eq!(id_of(b"garbage"), None);
+    }
+
+    #[test]
+    fn placeholders_survive_the_trip_through_text() {
+        let text = serde_json::to_string(&placeholder(4)).unwrap();
+        let read: ServerJsonRpcMessage = serde_json::from_str(&text).unwrap();
+        let ServerJsonRpcMessage::Response(response) = read else { panic!("{text}") };
+        assert!(matches!(response.result, ServerResult::CustomResult(_)), "{text}");
+
+        let page = r#"{"tools":[{"name":"t","x":1,"inputSchema":{"type":"object","properties":
+            {"r":{"type":"string","x-mcp-header":"Region"}}}}]}"#;
+        let page = RawValue::from_string(page.to_owned()).unwrap();
+        let text = serde_json::to_string(&listing_placeholder(4, &page)).unwrap();
+        let read: ServerJsonRpcMessage = serde_json::from_str(&text).unwrap();
+        let ServerJsonRpcMessage::Response(response) = read else { panic!("{text}") };
+        assert!(matches!(response.result, ServerResult::ListToolsResult(_)), "{text}");
+    }
+
+    #[test]
+    fn tells_kinds_of_result_apart() {
+        let check = |text: &str| {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            check_kind(&raw).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(r#"{"content":[]}"#), Ok(()));
+        assert_eq!(check(r#"{"resultType":"complete","content":[]}"#), Ok(()));
+        assert!(check(r#"{"resultType":"input_required"}"#).unwrap_err().contains("input"));
+        assert!(check(r#"{"resultType":"task"}"#).is_err());
+        assert!(check(r#"{"resultType":"other"}"#).unwrap_err().contains("`other`"));
+        assert!(check("[]").is_err());
+        assert!(check("null").is_err());
+    }
+}
