@@ -1,5 +1,76 @@
 //! Rules, and what they say about a call: pure, no I/O, no clock.
+//!
+//! Loading goes `rules` (the form of a file) → `reading` (strict, every fault with its place) → `rule`,
+//! `limits` (compiled: `matching` and `patterns`, `constraints`) → `index` (which rule can match which
+//! tool, its constraints bound to it by `binding`) → [`Policy`]. Deciding goes `decide` → `applying` →
+//! [`Permit`], [`Proposal`] or [`Denial`].
 
+mod applying;
+mod binding;
+mod constraints;
+mod decide;
+mod denial;
 mod edit;
+mod index;
+mod limits;
+mod load;
+mod matching;
+mod patterns;
+mod permit;
+mod reading;
+mod report;
+mod rule;
+pub mod rules;
+mod words;
 
+pub use decide::{Decision, Facts};
+pub use denial::{Denial, DenialKind};
 pub use edit::Edit;
+pub use limits::Limit;
+pub use permit::{Permit, Proposal};
+pub use report::RuleSummary;
+pub use rules::{Dimension, Ruling};
+
+use crate::source::{Problem, SourceFile};
+
+/// All rules and limits in force, bound to the tools of one catalog. It decides about calls of exactly
+/// these tools; the two are loaded and swapped together.
+#[derive(Debug)]
+pub struct Policy {
+    default: Ruling,
+    rules: Vec<rule::Rule>,
+    limits: Vec<Limit>,
+    index: index::Index,
+    /// Where each rule stands, in the order of `rules`.
+    locations: Vec<String>,
+    warnings: Vec<Problem>,
+    sources: Vec<SourceFile>,
+}
+
+impl Policy {
+    /// The limits on how often calls may be made.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub const fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The files it was loaded from, for the revision's digest.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceFile> {
+        self.sources.iter()
+    }
+
+    /// What is not wrong in itself, but hardly meant: for `policy check`. At most 100.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Problem> {
+        self.warnings.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! The decision about one call: all matching rules count, and the strictest decision wins.
+
+use std::sync::Arc;
+
+use super::applying::{self, Part};
+use super::binding::Binding;
+use super::constraints::Demand;
+use super::denial::{Denial, DenialKind};
+use super::index::{Candidate, Entry};
+use super::matching::{Caller, Certainty, Subject};
+use super::permit::{Permit, Proposal};
+use super::rule::{self, Rule};
+use super::{Edit, Policy, Ruling, words};
+use crate::catalog::{Attributes, CheckedArguments, Tool};
+use crate::digest::{self, Digest};
+use crate::hold::Approval;
+use crate::ids::AgentName;
+use crate::json::Object;
+use crate::principal::Principal;
+
+/// How many faults of edited arguments a denial names.
+const MAX_FAULTS: usize = 3;
+
+/// Everything a decision depends on, beside the policy.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// The client program, as it named itself.
+    pub client: Option<&'a str>,
+    /// What is asked.
+    pub checked: CheckedArguments,
+    /// The approval that the call comes back with.
+    pub approval: Option<&'a Approval>,
+}
+
+/// What is decided about one call.
+#[derive(Debug)]
+pub enum Decision {
+    /// It may run, with these arguments.
+    Permit(Permit),
+    /// It waits for people.
+    Hold(Proposal),
+    /// It may not run.
+    Deny(Denial),
+    /// It came back with an approval of another call than it would be now.
+    NotCovered {
+        /// What was approved.
+        approved: Digest,
+        /// What it would be now.
+        now: Digest,
+        /// What may have changed.
+        why: String,
+    },
+}
+
+/// A rule that matches the call, with its constraints bound to the call's tool.
+#[derive(Clone, Copy)]
+struct Matched<'p> {
+    rule: &'p Rule,
+    candidate: &'p Candidate,
+}
+
+impl Policy {
+    /// Decides about one call.
+    #[must_use]
+    pub fn decide(&self, facts: Facts<'_>) -> Decision {
+        let tool = Arc::clone(facts.checked.tool());
+        let Some(entry) = self.index.entry(&tool) else { return Decision::Deny(unknown(&tool)) };
+        let matched = self.matched(entry, &facts);
+        let decisions = matched.iter().map(|matched| matched.rule.decision);
+        let ruling = decisions.max().unwrap_or(self.default);
+        if ruling == Ruling::Deny {
+            return Decision::Deny(denied(&matched, facts.principal.agent(), &tool));
+        }
+        shape(&matched, ruling, tool, facts).unwrap_or_else(Decision::Deny)
+    }
+
+    /// Whether `tool` is worth showing: `false` when every call of it would be denied.
+    #[must_use]
+    pub fn lists(&self, principal: &Principal, client: Option<&str>, tool: &Tool) -> bool {
+        let Some(entry) = self.index.entry(tool) else { return false };
+        let caller = Some(Caller { principal, client });
+        let subject = Subject { tool, caller, attributes: None };
+        let mut may_run = self.default != Ruling::Deny;
+        for Matched { rule, candidate } in self.candidates(entry) {
+            let certainty =
+                if candidate.certain { Certainty::Always } else { rule.scope.covers(&subject) };
+            let denies = rule.decision == Ruling::Deny
+                || matches!(candidate.binding, Binding::Unknown { .. });
+            match (certainty, denies) {
+                (Certainty::Always, true) => return false,
+                (Certainty::Always | Certainty::Maybe, false) => may_run = true,
+                (Certainty::Never, _) | (Certainty::Maybe, true) => {}
+            }
+        }
+        may_run
+    }
+
+    fn matched<'p>(&'p self, entry: &'p Entry, facts: &Facts<'_>) -> Vec<Matched<'p>> {
+        let subject = Subject {
+            tool: facts.checked.tool(),
+            caller: Some(Caller { principal: facts.principal, client: facts.client }),
+            attributes: Some(facts.checked.attributes()),
+        };
+        self.candidates(entry)
+            .filter(|Matched { rule, candidate }| {
+                candidate.certain || rule.scope.covers(&subject) == Certainty::Always
+            })
+            .collect()
+    }
+
+    fn candidates<'p>(&'p self, entry: &'p Entry) -> impl Iterator<Item = Matched<'p>> {
+        entry.candidates.iter().filter_map(|candidate| {
+            self.rules.get(candidate.rule).map(|rule| Matched { rule, candidate })
+        })
+    }
+}
+
+/// Holds the call to all constraints, then permits it or proposes it to people.
+fn shape(
+    matched: &[Matched<'_>],
+    ruling: Ruling,
+    tool: Arc<Tool>,
+    facts: Facts<'_>,
+) -> Result<Decision, Denial> {
+    let Facts { principal, checked, approval, .. } = facts;
+    let agent = principal.agent();
+    let parts = parts(matched, &tool)?;
+    let attributes = (!parts.is_empty()).then(|| checked.attributes().clone());
+    let mut arguments = checked.into_arguments();
+    let proposing = ruling == Ruling::RequireApproval && approval.is_none();
+    let requested = proposing.then(|| arguments.clone());
+    let edits = applying::apply(&parts, &mut arguments)?;
+    if !edits.is_empty() {
+        arguments = check_again(&tool, arguments, attributes.as_ref(), &edits)?;
+    }
+    let digest = call_digest(agent, &tool, &arguments)?;
+    let rules: Vec<String> = matched.iter().map(|matched| matched.rule.name.clone()).collect();
+    if let Some(requested) = requested {
+        let requested_digest =
+            if edits.is_empty() { digest } else { call_digest(agent, &tool, &requested)? };
+        let (reason, decide_within, execute_within) = demands(matched);
+        return Ok(Decision::Hold(Proposal {
+            tool,
+            requested,
+            arguments,
+            edits,
+            digest,
+            requested_digest,
+            rules,
+            reason,
+            decide_within,
+            execute_within,
+        }));
+    }
+    if let Some(approval) = approval.filter(|approval| *approval.digest() != digest) {
+        let why = "the policy, the tool's definition or the call changed since it was approved";
+        let approved = *approval.digest();
+        return Ok(Decision::NotCovered { approved, now: digest, why: why.to_owned() });
+    }
+    let (timeout, max_result_bytes) = tightened(matched, &tool);
+    Ok(Decision::Permit(Permit {
+        tool,
+        agent: agent.clone(),
+        arguments,
+        edits,
+        digest,
+        rules,
+        decision: ruling,
+        approval: approval.cloned(),
+        timeout,
+        max_result_bytes,
+    }))
+}
+
+/// Everything that matching rules ask of parameters.
+fn parts<'p>(matched: &[Matched<'p>], tool: &Tool) -> Result<Vec<Part<'p>>, Denial> {
+    let mut parts = Vec::new();
+    for Matched { rule, candidate } in matched {
+        let bound = match &candidate.binding {
+            Binding::Bound(bound) => bound,
+            Binding::Unknown { constraint } => return Err(unbound(rule, constraint, tool)),
+        };
+        for bound in bound {
+            let Some(constraint) = rule.constraints.get(bound.constraint) else { continue };
+            let Demand::Parameter { bounds, .. } = &constraint.demand else { continue };
+            let target = &bound.target;
+            parts.push(Part { rule: &rule.name, constraint: &constraint.name, bounds, target });
+        }
+    }
+    Ok(parts)
+}
+
+/// Edited arguments must fit the schema as those that were asked for did, and must not make it another
+/// kind of call than the one the rules matched.
+fn check_again(
+    tool: &Arc<Tool>,
+    arguments: Object,
+    attributes: Option<&Attributes>,
+    edits: &[Edit],
+) -> Result<Object, Denial> {
+    let mut rules: Vec<String> = edits.iter().map(|edit| edit.rule.clone()).collect();
+    rules.dedup();
+    let named = words::rules(&rules);
+    let checked = match tool.check(arguments) {
+        Ok(checked) => checked,
+        Err(faults) => {
+            let faults: Vec<String> = faults
+                .iter()
+                .take(MAX_FAULTS)
+                .map(|fault| format!("`{}`: {}", fault.pointer, fault.message))
+                .collect();
+            let told = faults.join("; ");
+            let reason = format!("as {named} would change it, the call does not fit: {told}");
+            return Err(Denial { rules, reason, kind: DenialKind::Schema });
+        }
+    };
+    if attributes.is_some_and(|attributes| attributes != checked.attributes()) {
+        let reason = format!("{named} would make this another kind of call than it was asked as");
+        return Err(Denial { rules, reason, kind: DenialKind::Constraint });
+    }
+    Ok(checked.into_arguments())
+}
+
+fn call_digest(agent: &AgentName, tool: &Tool, arguments: &Object) -> Result<Digest, Denial> {
+    digest::call_digest(agent, tool.name(), tool.fingerprint(), arguments).map_err(|error| Denial {
+        rules: Vec::new(),
+        reason: format!("the arguments cannot be bound to a decision: {error}"),
+        kind: DenialKind::Schema,
+    })
+}
+
+/// Why people are asked, and how long they and the call have: the shortest that a rule gives.
+fn demands(matched: &[Matched<'_>]) -> (String, jiff::SignedDuration, jiff::SignedDuration) {
+    let asking = || {
+        let rules = matched.iter().map(|matched| matched.rule);
+        rules.filter(|rule| rule.decision == Ruling::RequireApproval)
+    };
+    let decide_within = asking().map(|rule| rule.decide_within).min();
+    let execute_within = asking().map(|rule| rule.execute_within).min();
+    let names: Vec<&str> = asking().map(|rule| rule.name.as_str()).collect();
+    let reason = match names.as_slice() {
+        [] => "no rule matches, and by default a person must approve".to_owned(),
+        [_] => format!("{} requires approval", words::rules(&names)),
+        _ => format!("{} require approval", words::rules(&names)),
+    };
+    (
+        with_reasons(reason, asking()),
+        decide_within.unwrap_or(rule::DECIDE_WITHIN),
+        execute_within.unwrap_or(rule::EXECUTE_WITHIN),
+    )
+}
+
+fn with_reasons<'p>(text: String, rules: impl Iterator<Item = &'p Rule>) -> String {
+    let reasons: Vec<&str> = rules.filter_map(|rule| rule.reason.as_deref()).collect();
+    if reasons.is_empty() { text } else { format!("{text}: {}", reasons.join("; ")) }
+}
+
+fn tightened(matched: &[Matched<'_>], tool: &Tool) -> (std::time::Duration, usize) {
+    let mut timeout = tool.timeout();
+    let mut max_result_bytes = tool.max_result_bytes();
+    for constraint in matched.iter().flat_map(|matched| &matched.rule.constraints) {
+        match &constraint.demand {
+            Demand::Timeout(limit) => timeout = timeout.min(*limit),
+            Demand::MaxResultBytes(limit) => max_result_bytes = max_result_bytes.min(*limit),
+            Demand::Parameter { .. } => {}
+        }
+    }
+    (timeout, max_result_bytes)
+}
+
+fn denied(matched: &[Matched<'_>], agent: &AgentName, tool: &Tool) -> Denial {
+    let denying = || {
+        let rules = matched.iter().map(|matched| matched.rule);
+        rules.filter(|rule| rule.decision == Ruling::Deny)
+    };
+    let rules: Vec<String> = denying().map(|rule| rule.name.clone()).collect();
+    if rules.is_empty() {
+        let reason = format!("no rule allows agent `{agent}` this call of `{}`", tool.name());
+        return Denial { rules, reason, kind: DenialKind::NoRule };
+    }
+    let text = format!("this call of `{}` is denied by {}", tool.name(), words::rules(&rules));
+    Denial { reason: with_reasons(text, denying()), rules, kind: DenialKind::Rule }
+}
+
+fn unbound(rule: &Rule, constraint: &str, tool: &Tool) -> Denial {
+    let reason = format!(
+        "`{}` cannot be called yet: {} has the constraint `{constraint}`, and the tool's parameters are \
+         not known",
+        tool.name(),
+        words::rules(&[&rule.name]),
+    );
+    Denial { rules: vec![rule.name.clone()], reason, kind: DenialKind::Unbound }
+}
+
+/// A tool that the policy was not loaded with: what its rules ask for is bound to nothing.
+fn unknown(tool: &Tool) -> Denial {
+    let reason =
+        format!("`{}` cannot be called yet: the policy in force does not know it", tool.name());
+    Denial { rules: Vec::new(), reason, kind: DenialKind::Unbound }
+}

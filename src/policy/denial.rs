@@ -1,0 +1,41 @@
+//! Why policy turns a call away.
+
+/// Why policy turns a call away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The rules that decided; empty when none matched.
+    pub rules: Vec<String>,
+    /// For the agent: one short text that names the rules and what would be accepted.
+    pub reason: String,
+    /// What kind of denial it is.
+    pub kind: DenialKind,
+}
+
+/// What kind of denial it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DenialKind {
+    /// No rule matches the call, and the default is DENY.
+    NoRule,
+    /// A rule with DENY matches.
+    Rule,
+    /// The arguments do not keep to a constraint that cannot be met by an edit.
+    Constraint,
+    /// The arguments as constraints edited them do not fit the tool's schema.
+    Schema,
+    /// A matching rule has a constraint that could not be bound to the tool.
+    Unbound,
+}
+
+impl DenialKind {
+    /// The kind as one word, for records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::Rule => "rule",
+            Self::Constraint => "constraint",
+            Self::Schema => "schema",
+            Self::Unbound => "unbound",
+        }
+    }
+}

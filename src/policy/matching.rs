@@ -1,0 +1,248 @@
+//! Whether a rule is about a call: known for certain, ruled out, or open until more of the call is known.
+
+use super::patterns::{self, Names};
+use super::reading::{At, Files};
+use super::rules::{MatchSpec, Patterns};
+use crate::catalog::manifest::AttributeValue;
+use crate::catalog::{ActionType, Attributes, Risk, Tool};
+use crate::principal::Principal;
+
+/// How sure it is that something matches, as far as the subject is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Certainty {
+    Never,
+    Maybe,
+    Always,
+}
+
+impl Certainty {
+    const fn of(holds: bool) -> Self {
+        if holds { Self::Always } else { Self::Never }
+    }
+
+    const fn not(self) -> Self {
+        match self {
+            Self::Never => Self::Always,
+            Self::Maybe => Self::Maybe,
+            Self::Always => Self::Never,
+        }
+    }
+}
+
+/// What is known of a call: the tool always; who calls, and with which attributes, perhaps.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) tool: &'a Tool,
+    pub(super) caller: Option<Caller<'a>>,
+    pub(super) attributes: Option<&'a Attributes>,
+}
+
+/// Who calls.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) principal: &'a Principal,
+    pub(super) client: Option<&'a str>,
+}
+
+/// `match` and `except` of a rule or limit, compiled.
+#[derive(Debug)]
+pub(super) struct Scope {
+    matches: Matcher,
+    except: Option<Matcher>,
+}
+
+impl Scope {
+    /// Compiles; what is wrong is noted in `files`, with the scope's owner at `at`.
+    pub(super) fn compile(
+        matches: &MatchSpec,
+        except: Option<&MatchSpec>,
+        at: &At,
+        files: &mut Files,
+    ) -> Self {
+        let except = except.map(|spec| {
+            let at = at.below("except");
+            let matcher = Matcher::compile(spec, &at, files);
+            if matcher.is_empty() {
+                files.wrong(&at, "an empty `except` excepts every call", "leave `except` out");
+            }
+            matcher
+        });
+        Self { matches: Matcher::compile(matches, &at.below("match"), files), except }
+    }
+
+    /// Whether this is about `subject`.
+    pub(super) fn covers(&self, subject: &Subject<'_>) -> Certainty {
+        let matched = self.matches.evaluate(subject);
+        match &self.except {
+            Some(except) if matched != Certainty::Never => {
+                matched.min(except.evaluate(subject).not())
+            }
+            Some(_) | None => matched,
+        }
+    }
+
+    /// The only tools this can be about, where `match` names them exactly.
+    pub(super) fn exact_tools(&self) -> Option<&[Box<str>]> {
+        self.matches.tool.as_ref().and_then(Names::only_exact)
+    }
+}
+
+/// Conditions, all of which must hold; one that is absent always does.
+#[derive(Debug)]
+struct Matcher {
+    agent: Option<Names>,
+    group: Option<Names>,
+    tool: Option<Names>,
+    backend: Option<Names>,
+    tags: Option<Names>,
+    risk: Option<Vec<Risk>>,
+    client: Option<Names>,
+    capability: Option<Names>,
+    action: Option<Names>,
+    action_type: Option<Vec<ActionType>>,
+    environment: Option<Names>,
+}
+
+impl Matcher {
+    fn compile(spec: &MatchSpec, at: &At, files: &mut Files) -> Self {
+        let mut names = |key: &str, patterns: &Option<Patterns>| {
+            patterns.as_ref().map(|patterns| Names::compile(patterns, &at.below(key), files))
+        };
+        let agent = names("agent", &spec.agent);
+        let group = names("group", &spec.group);
+        let tool = names("tool", &spec.tool);
+        let backend = names("backend", &spec.backend);
+        let tags = names("tags", &spec.tags);
+        let client = names("client", &spec.client);
+        let capability = names("capability", &spec.capability);
+        let action = names("action", &spec.action);
+        let environment = names("environment", &spec.environment);
+        let risk = spec.risk.as_ref().map(|it| patterns::risks(it, &at.below("risk"), files));
+        let action_type = spec
+            .action_type
+            .as_ref()
+            .map(|it| patterns::action_types(it, &at.below("action_type"), files));
+        Self {
+            agent,
+            group,
+            tool,
+            backend,
+            tags,
+            risk,
+            client,
+            capability,
+            action,
+            action_type,
+            environment,
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                agent: None,
+                group: None,
+                tool: None,
+                backend: None,
+                tags: None,
+                risk: None,
+                client: None,
+                capability: None,
+                action: None,
+                action_type: None,
+                environment: None,
+            }
+        )
+    }
+
+    fn evaluate(&self, subject: &Subject<'_>) -> Certainty {
+        /// A tool without an action type does not load; were it to, it would count as a write.
+        const WRITE: &AttributeValue<ActionType> = &AttributeValue::Fixed(ActionType::Write);
+        let tool = subject.tool;
+        let specs = tool.attribute_specs();
+        let known = subject.attributes;
+        let text = |names: &Option<Names>, known, spec| {
+            attribute(names.as_ref(), known, spec, |names, value: &String| names.fit(value))
+        };
+        let all = [
+            fixed(&self.tool, |names| names.fit(tool.name())),
+            fixed(&self.backend, |names| names.fit(tool.backend())),
+            fixed(&self.tags, |names| specs.tags.iter().any(|tag| names.fit(tag))),
+            text(
+                &self.capability,
+                known.map(|it| it.capability.as_ref()),
+                specs.capability.as_ref(),
+            ),
+            text(&self.action, known.map(|it| it.action.as_ref()), specs.action.as_ref()),
+            text(
+                &self.environment,
+                known.map(|it| it.environment.as_ref()),
+                specs.environment.as_ref(),
+            ),
+            attribute(
+                self.action_type.as_ref(),
+                known.map(|it| Some(&it.action_type)),
+                specs.action_type.as_ref().or(Some(WRITE)),
+                |types, value| types.contains(value),
+            ),
+            attribute(
+                self.risk.as_ref(),
+                known.map(|it| it.risk.as_ref()),
+                specs.risk.as_ref(),
+                |risks, value| risks.contains(value),
+            ),
+            dynamic(&self.agent, subject, |names, caller| {
+                names.fit(caller.principal.agent().as_str())
+            }),
+            dynamic(&self.group, subject, |names, caller| {
+                caller.principal.groups().iter().any(|group| names.fit(group))
+            }),
+            dynamic(&self.client, subject, |names, caller| {
+                caller.client.is_some_and(|client| names.fit(client))
+            }),
+        ];
+        all.into_iter().min().unwrap_or(Certainty::Always)
+    }
+}
+
+fn fixed(names: &Option<Names>, holds: impl Fn(&Names) -> bool) -> Certainty {
+    names.as_ref().map_or(Certainty::Always, |names| Certainty::of(holds(names)))
+}
+
+fn dynamic(
+    names: &Option<Names>,
+    subject: &Subject<'_>,
+    holds: impl Fn(&Names, Caller<'_>) -> bool,
+) -> Certainty {
+    match (names, subject.caller) {
+        (None, _) => Certainty::Always,
+        (Some(_), None) => Certainty::Maybe,
+        (Some(names), Some(caller)) => Certainty::of(holds(names, caller)),
+    }
+}
+
+/// A condition on an attribute: on the call's value where that is `known`, else on all it may have.
+fn attribute<C, T>(
+    condition: Option<&C>,
+    known: Option<Option<&T>>,
+    spec: Option<&AttributeValue<T>>,
+    holds: impl Fn(&C, &T) -> bool,
+) -> Certainty {
+    let Some(condition) = condition else { return Certainty::Always };
+    match (known, spec) {
+        (Some(value), _) => Certainty::of(value.is_some_and(|value| holds(condition, value))),
+        (None, None) => Certainty::Never,
+        (None, Some(AttributeValue::Fixed(value))) => Certainty::of(holds(condition, value)),
+        (None, Some(AttributeValue::Chosen(chosen))) => {
+            let mut values = chosen.values.values();
+            if !values.clone().any(|value| holds(condition, value)) {
+                Certainty::Never
+            } else if values.all(|value| holds(condition, value)) {
+                Certainty::Always
+            } else {
+                Certainty::Maybe
+            }
+        }
+    }
+}

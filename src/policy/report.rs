@@ -1,0 +1,182 @@
+//! What `policy check` tells about a policy that loads: what each rule is about, and what looks wrong.
+
+use std::collections::HashSet;
+
+use super::index::Index;
+use super::patterns;
+use super::reading::{At, Files};
+use super::rule::Rule;
+use super::rules::{MatchSpec, Patterns, RuleSpec, Ruling};
+use super::{Policy, words};
+use crate::catalog::manifest::{AttributeSpecs, AttributeValue};
+use crate::catalog::{Catalog, Tool};
+use crate::source;
+
+/// One rule, as `policy check` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSummary {
+    /// Its name.
+    pub name: String,
+    /// Its decision.
+    pub decision: Ruling,
+    /// Where it stands: `file:line:column`.
+    pub location: String,
+    /// The names of the tools whose calls it can match.
+    pub tools: Vec<String>,
+}
+
+impl Policy {
+    /// Every rule, in the order of the files.
+    pub fn rules(&self) -> impl Iterator<Item = RuleSummary> {
+        let mut tools: Vec<Vec<String>> = vec![Vec::new(); self.rules.len()];
+        for (tool, entry) in self.index.entries() {
+            for candidate in &entry.candidates {
+                if let Some(tools) = tools.get_mut(candidate.rule) {
+                    tools.push(tool.name().to_owned());
+                }
+            }
+        }
+        self.rules.iter().zip(&self.locations).zip(tools).map(|((rule, location), mut tools)| {
+            tools.sort_unstable();
+            RuleSummary {
+                name: rule.name.clone(),
+                decision: rule.decision,
+                location: location.clone(),
+                tools,
+            }
+        })
+    }
+}
+
+/// A policy that has loaded without a fault.
+pub(super) struct Loaded<'a> {
+    pub(super) rules: &'a [Rule],
+    pub(super) places: &'a [At],
+    pub(super) index: &'a Index,
+    pub(super) default: Ruling,
+}
+
+/// An exact name in `match` of a rule.
+pub(super) struct Mention {
+    key: &'static str,
+    name: String,
+    at: At,
+}
+
+/// The exact names of things of the catalog in `match` and `except` of `rules`.
+pub(super) fn mentions(rules: &[(RuleSpec, At)]) -> Vec<Mention> {
+    let mut mentions = Vec::new();
+    for (rule, at) in rules {
+        mention(&rule.matches, &at.below("match"), &mut mentions);
+        if let Some(except) = &rule.except {
+            mention(except, &at.below("except"), &mut mentions);
+        }
+    }
+    mentions
+}
+
+fn mention(spec: &MatchSpec, at: &At, mentions: &mut Vec<Mention>) {
+    let keys = [
+        ("tool", &spec.tool),
+        ("backend", &spec.backend),
+        ("tags", &spec.tags),
+        ("capability", &spec.capability),
+        ("action", &spec.action),
+        ("environment", &spec.environment),
+    ];
+    for (key, patterns) in keys {
+        let Some(Patterns(patterns)) = patterns else { continue };
+        for (index, name) in patterns.iter().enumerate() {
+            if patterns::glob(name).is_none() {
+                let at = at.below(key).below(&index.to_string());
+                mentions.push(Mention { key, name: name.clone(), at });
+            }
+        }
+    }
+}
+
+/// Notes what is not wrong in itself, but hardly meant.
+pub(super) fn warn(
+    loaded: &Loaded<'_>,
+    mentions: &[Mention],
+    default_at: Option<&At>,
+    catalog: &Catalog,
+    files: &mut Files,
+) {
+    if let Some(at) = default_at.filter(|_| loaded.default == Ruling::Allow) {
+        let hint = "without `default`, such a call is denied";
+        files.wrong(at, "every call that no rule matches is allowed", hint);
+    }
+    warn_of_names(mentions, catalog, files);
+    let mut matching = vec![false; loaded.rules.len()];
+    for (_, entry) in loaded.index.entries() {
+        for candidate in &entry.candidates {
+            if let Some(matching) = matching.get_mut(candidate.rule) {
+                *matching = true;
+            }
+        }
+    }
+    for ((rule, at), matching) in loaded.rules.iter().zip(loaded.places).zip(matching) {
+        if !matching {
+            let message = format!("{} can match no tool", words::rules(&[&rule.name]));
+            files.wrong(&at.below("name"), message, "compare `match` with `catalog list`");
+        }
+    }
+    if loaded.default == Ruling::Deny {
+        for tool in catalog.tools().filter(|tool| !is_ever_allowed(loaded, tool)) {
+            let message =
+                format!("no rule allows tool `{}`: all its calls are denied", tool.name());
+            files.wrong(&Files::beginning(), message, "add a rule whose `match` covers it");
+        }
+    }
+}
+
+fn is_ever_allowed(loaded: &Loaded<'_>, tool: &Tool) -> bool {
+    let entry = loaded.index.entry(tool);
+    let candidates = || {
+        let candidates = entry.into_iter().flat_map(|entry| &entry.candidates);
+        candidates
+            .filter_map(|it| loaded.rules.get(it.rule).map(|rule| (rule.decision, it.certain)))
+    };
+    candidates().any(|(decision, _)| decision != Ruling::Deny)
+        && !candidates().any(|(decision, certain)| decision == Ruling::Deny && certain)
+}
+
+fn warn_of_names(mentions: &[Mention], catalog: &Catalog, files: &mut Files) {
+    let mut known: HashSet<(&str, &str)> = HashSet::new();
+    for tool in catalog.tools() {
+        let specs = tool.attribute_specs();
+        known.extend([("tool", tool.name()), ("backend", tool.backend())]);
+        known.extend(specs.tags.iter().map(|tag| ("tags", tag.as_str())));
+        known.extend(attributes(specs));
+    }
+    for Mention { key, name, at } in mentions {
+        if known.contains(&(*key, name.as_str())) {
+            continue;
+        }
+        let names = known.iter().filter(|(of, _)| of == key).map(|(_, name)| *name);
+        let hint = match source::nearest(name, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "compare it with `catalog list`".to_owned(),
+        };
+        files.wrong(at, format!("nothing in the catalog has `{key}: {name}`"), hint);
+    }
+}
+
+fn attributes(specs: &AttributeSpecs) -> impl Iterator<Item = (&'static str, &str)> {
+    let texts = [
+        ("capability", &specs.capability),
+        ("action", &specs.action),
+        ("environment", &specs.environment),
+    ];
+    texts.into_iter().flat_map(|(key, value)| {
+        let values: Vec<&str> = match value {
+            None => Vec::new(),
+            Some(AttributeValue::Fixed(value)) => vec![value],
+            Some(AttributeValue::Chosen(chosen)) => {
+                chosen.values.values().map(String::as_str).collect()
+            }
+        };
+        values.into_iter().map(move |value| (key, value))
+    })
+}

@@ -1,0 +1,381 @@
+//! The specification as a program: a second evaluator that looks at every rule, one after the other,
+//! shares no code with the first, and is compared with it on random policies and calls.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Conditions by key, each a list of which any may fit.
+type Conditions = BTreeMap<&'static str, Vec<&'static str>>;
+
+#[derive(Clone, Debug)]
+struct Tool {
+    capability: Option<&'static str>,
+    action: Option<&'static str>,
+    action_type: &'static str,
+    /// `chosen`: by the argument `env`.
+    environment: Option<&'static str>,
+    risk: Option<&'static str>,
+    tags: Vec<&'static str>,
+    default_n: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    matches: Conditions,
+    except: Option<Conditions>,
+    decision: &'static str,
+    max: Option<i64>,
+    min: Option<i64>,
+    set: Option<i64>,
+    allowed: Vec<&'static str>,
+    denied: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    agent: &'static str,
+    groups: Vec<&'static str>,
+    client: Option<&'static str>,
+    tool: usize,
+    n: Option<i64>,
+    names: Option<&'static str>,
+    env: &'static str,
+}
+
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Run { decision: &'static str, rules: Vec<String>, n: Option<i64>, names: Option<String> },
+    Hold { rules: Vec<String>, n: Option<i64>, names: Option<String> },
+    Deny { kind: &'static str, rules: Option<Vec<String>> },
+}
+
+const STRICTNESS: [&str; 4] = ["ALLOW", "ALLOW_WITH_CONSTRAINTS", "REQUIRE_APPROVAL", "DENY"];
+const RISKS: [&str; 4] = ["low", "medium", "high", "critical"];
+
+fn naive(tools: &[Tool], rules: &[Rule], default: &'static str, call: &Call) -> Outcome {
+    let tool = &tools[call.tool];
+    let mut matched: Vec<(String, &Rule)> = Vec::new();
+    for (number, rule) in rules.iter().enumerate() {
+        let excepted = rule.except.as_ref().is_some_and(|except| fits(except, tool, call));
+        if fits(&rule.matches, tool, call) && !excepted {
+            matched.push((format!("r{number}"), rule));
+        }
+    }
+    let names: Vec<String> = matched.iter().map(|(name, _)| name.clone()).collect();
+    let mut ruling = if matched.is_empty() { default } else { "ALLOW" };
+    for decision in STRICTNESS {
+        if matched.iter().any(|(_, rule)| rule.decision == decision) {
+            ruling = decision;
+        }
+    }
+    if ruling == "DENY" {
+        let kind = if matched.is_empty() { "no_rule" } else { "rule" };
+        matched.retain(|(_, rule)| rule.decision == "DENY");
+        let rules = Some(matched.into_iter().map(|(name, _)| name).collect());
+        return Outcome::Deny { kind, rules };
+    }
+    let rules: Vec<&Rule> = matched.iter().map(|(_, rule)| *rule).collect();
+    let refused = Outcome::Deny { kind: "constraint", rules: None };
+    let Some(n) = number(&rules, tool, call.n) else { return refused };
+    if !name_is_fine(&rules, call.names) {
+        return refused;
+    }
+    let of = call.names.map(str::to_owned);
+    match ruling {
+        "REQUIRE_APPROVAL" => Outcome::Hold { rules: names, n, names: of },
+        decision => Outcome::Run { decision, rules: names, n, names: of },
+    }
+}
+
+/// What `n` becomes; `None` when the call is refused.
+#[expect(clippy::option_option, reason = "refused, absent and present are three things")]
+fn number(rules: &[&Rule], tool: &Tool, asked: Option<i64>) -> Option<Option<i64>> {
+    if rules.iter().all(|rule| rule.max.is_none() && rule.min.is_none() && rule.set.is_none()) {
+        return Some(asked);
+    }
+    let mut sets: Vec<i64> = rules.iter().filter_map(|rule| rule.set).collect();
+    sets.dedup();
+    if sets.len() > 1 {
+        return None;
+    }
+    let mut n = sets.first().copied().or(asked).or(tool.default_n)?;
+    let max = rules.iter().filter_map(|rule| rule.max).min().unwrap_or(i64::MAX);
+    let min = rules.iter().filter_map(|rule| rule.min).max().unwrap_or(i64::MIN);
+    if max < min {
+        return None;
+    }
+    n = n.min(max).max(min);
+    Some(Some(n))
+}
+
+fn name_is_fine(rules: &[&Rule], name: Option<&str>) -> bool {
+    rules.iter().all(|rule| {
+        let constrained = !rule.allowed.is_empty() || !rule.denied.is_empty();
+        match name {
+            None => !constrained,
+            Some(name) => {
+                (rule.allowed.is_empty() || rule.allowed.contains(&name))
+                    && !rule.denied.contains(&name)
+            }
+        }
+    })
+}
+
+fn fits(conditions: &Conditions, tool: &Tool, call: &Call) -> bool {
+    let environment = match tool.environment {
+        Some("chosen") => Some(if call.env == "p" { "production" } else { "staging" }),
+        other => other,
+    };
+    let name = format!("tool{}", call.tool);
+    let backend = format!("backend{}", call.tool % 2);
+    conditions.iter().all(|(key, patterns)| {
+        let mut values: Vec<&str> = match *key {
+            "agent" => vec![call.agent],
+            "group" => call.groups.clone(),
+            "client" => call.client.into_iter().collect(),
+            "tool" => vec![&name],
+            "backend" => vec![&backend],
+            "tags" => tool.tags.clone(),
+            "capability" => tool.capability.into_iter().collect(),
+            "action" => tool.action.into_iter().collect(),
+            "environment" => environment.into_iter().collect(),
+            "risk" => tool.risk.into_iter().collect(),
+            "action_type" => vec![tool.action_type],
+            other => panic!("{other}"),
+        };
+        if *key == "action_type" && ["delete", "admin"].contains(&tool.action_type) {
+            values.push("write");
+        }
+        let rank = |risk: &str| RISKS.iter().position(|known| *known == risk).unwrap();
+        values.iter().any(|value| {
+            patterns.iter().any(|pattern| match pattern.strip_prefix(">=") {
+                Some(bound) => rank(value) >= rank(bound),
+                None => match pattern.strip_prefix('<') {
+                    Some(bound) => rank(value) < rank(bound),
+                    None => wildcard(pattern.as_bytes(), value.as_bytes()),
+                },
+            })
+        })
+    })
+}
+
+fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=text.len()).any(|skip| wildcard(rest, &text[skip..])),
+        ([first, rest @ ..], [head, tail @ ..]) => first == head && wildcard(rest, tail),
+        ([], _) | (_, []) => false,
+    }
+}
+
+/// The evaluator under test, asked the same.
+fn indexed(
+    tools: &[Tool],
+    rules: &[Rule],
+    default: &str,
+    calls: &[Call],
+) -> Vec<(Outcome, /* listed */ bool)> {
+    let manifests = [0, 1].map(|backend| manifest(tools, backend).to_string());
+    let catalog = catalog_with(&manifests.each_ref().map(String::as_str), &HashMap::new());
+    let rules: Vec<Value> =
+        rules.iter().enumerate().map(|(number, rule)| rule_text(number, rule)).collect();
+    let policy = policy(&json!({ "default": default, "rules": rules }).to_string(), &catalog);
+    let decide = |call: &Call| {
+        let tool = catalog.tool(&format!("tool{}", call.tool)).unwrap();
+        let mut arguments = Object::from_iter([("env".to_owned(), call.env.into())]);
+        arguments.extend(call.n.map(|n| ("n".to_owned(), n.into())));
+        arguments.extend(call.names.map(|name| ("name".to_owned(), name.into())));
+        let principal = principal(call.agent, &call.groups);
+        let facts = Facts {
+            principal: &principal,
+            client: call.client,
+            checked: tool.check(arguments).unwrap(),
+            approval: None,
+        };
+        let listed = policy.lists(&principal, call.client, tool);
+        (outcome(policy.decide(facts)), listed)
+    };
+    calls.iter().map(decide).collect()
+}
+
+fn outcome(decision: Decision) -> Outcome {
+    let n = |arguments: &Object| arguments.get("n").and_then(Value::as_i64);
+    let name =
+        |arguments: &Object| arguments.get("name").and_then(Value::as_str).map(str::to_owned);
+    match decision {
+        Decision::Permit(permit) => Outcome::Run {
+            decision: permit.decision().as_str(),
+            rules: permit.rules().to_vec(),
+            n: n(permit.arguments()),
+            names: name(permit.arguments()),
+        },
+        Decision::Hold(proposal) => Outcome::Hold {
+            n: n(&proposal.arguments),
+            names: name(&proposal.arguments),
+            rules: proposal.rules,
+        },
+        Decision::Deny(denial) => Outcome::Deny {
+            kind: denial.kind.as_str(),
+            rules: (denial.kind != DenialKind::Constraint).then_some(denial.rules),
+        },
+        other @ Decision::NotCovered { .. } => panic!("{other:?}"),
+    }
+}
+
+fn manifest(tools: &[Tool], backend: usize) -> Value {
+    let mine = tools.iter().enumerate().filter(|(number, _)| number % 2 == backend);
+    let tools: Vec<Value> = mine
+        .map(|(number, tool)| {
+            let environment = match tool.environment {
+                Some("chosen") => {
+                    json!({ "argument": "env", "values": { "p": "production", "s": "staging" } })
+                }
+                other => json!(other),
+            };
+            let mut n = json!({ "type": "integer" });
+            if let Some(default) = tool.default_n {
+                n["default"] = default.into();
+            }
+            json!({
+                "name": format!("tool{number}"),
+                "description": "d",
+                "run": ["x"],
+                "attributes": {
+                    "capability": tool.capability, "action": tool.action, "risk": tool.risk,
+                    "action_type": tool.action_type, "environment": environment, "tags": tool.tags,
+                },
+                "input_schema": {
+                    "type": "object", "required": ["env"],
+                    "properties": { "env": { "type": "string" }, "n": n, "name": { "type": "string" } },
+                },
+            })
+        })
+        .collect();
+    json!({ "backend": { "name": format!("backend{backend}"), "command": { "program": "p" } }, "tools": tools })
+}
+
+fn rule_text(number: usize, rule: &Rule) -> Value {
+    let mut constraints = Object::new();
+    let numbers = [("max_n", rule.max), ("min_n", rule.min), ("set_n", rule.set)];
+    constraints.extend(
+        numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))),
+    );
+    for (name, set) in [("allowed_names", &rule.allowed), ("denied_name", &rule.denied)] {
+        if !set.is_empty() {
+            constraints.insert(name.to_owned(), json!(set));
+        }
+    }
+    let mut text = json!({
+        "name": format!("r{number}"), "match": rule.matches, "decision": rule.decision,
+    });
+    if let Some(except) = &rule.except {
+        text["except"] = json!(except);
+    }
+    if !constraints.is_empty() {
+        text["constraints"] = constraints.into();
+    }
+    text
+}
+
+fn conditions(sizes: std::ops::Range<usize>) -> impl Strategy<Value = Conditions> {
+    let key = select(vec![
+        ("agent", vec!["ann", "bob", "*", "a*", "zoe"]),
+        ("group", vec!["dev", "ops", "*"]),
+        ("client", vec!["claude", "cursor", "c*", "*"]),
+        ("tool", vec!["tool0", "tool1", "tool2", "tool*", "*3", "none"]),
+        ("backend", vec!["backend0", "backend1", "*"]),
+        ("tags", vec!["x", "y", "*"]),
+        ("capability", vec!["files", "database", "*", "f*s"]),
+        ("action", vec!["get", "put", "*t"]),
+        ("environment", vec!["production", "staging", "*", "prod*"]),
+        ("risk", vec!["low", "high", ">=medium", "<high", ">=critical"]),
+        ("action_type", vec!["read", "write", "delete", "admin"]),
+    ]);
+    let one = key.prop_flat_map(|(key, patterns)| (Just(key), subsequence(patterns, 1..=2)));
+    prop::collection::vec(one, sizes).prop_map(|all| all.into_iter().collect())
+}
+
+fn tool() -> impl Strategy<Value = Tool> {
+    (
+        prop::option::of(select(vec!["files", "database"])),
+        prop::option::of(select(vec!["get", "put"])),
+        select(vec!["read", "write", "delete", "admin"]),
+        prop::option::of(select(vec!["production", "staging", "chosen", "chosen"])),
+        prop::option::of(select(RISKS.to_vec())),
+        subsequence(vec!["x", "y"], 0..=2),
+        prop::option::of(0..20_i64),
+    )
+        .prop_map(|(capability, action, action_type, environment, risk, tags, default_n)| {
+            Tool { capability, action, action_type, environment, risk, tags, default_n }
+        })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let except = prop::option::weighted(0.3, conditions(1..3));
+    let names = || subsequence(vec!["a", "b", "c"], 0..=2);
+    let numbers = (prop::option::of(0..20_i64), prop::option::of(0..8_i64));
+    let set = prop::option::weighted(0.1, 0..30_i64);
+    (conditions(0..3), except, select(STRICTNESS.to_vec()), numbers, set, names(), names())
+        .prop_map(|(matches, except, decision, (max, min), set, allowed, denied)| {
+            let rule = Rule { matches, except, decision, max, min, set, allowed, denied };
+            match decision {
+                "ALLOW" | "DENY" => Rule {
+                    max: None,
+                    min: None,
+                    set: None,
+                    allowed: Vec::new(),
+                    denied: Vec::new(),
+                    ..rule
+                },
+                // It must have a constraint.
+                "ALLOW_WITH_CONSTRAINTS" => Rule { max: rule.max.or(Some(9)), ..rule },
+                _ => rule,
+            }
+        })
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    (
+        select(vec!["ann", "bob"]),
+        subsequence(vec!["dev", "ops"], 0..=2),
+        prop::option::of(select(vec!["claude", "cursor"])),
+        0..4_usize,
+        prop::option::weighted(0.8, 0..30_i64),
+        prop::option::weighted(0.8, select(vec!["a", "b", "c"])),
+        select(vec!["p", "s"]),
+    )
+        .prop_map(|(agent, groups, client, tool, n, names, env)| Call {
+            agent,
+            groups,
+            client,
+            tool,
+            n,
+            names,
+            env,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn decides_as_the_specification_does(
+        tools in prop::collection::vec(tool(), 4),
+        rules in prop::collection::vec(rule(), 0..8),
+        default in select(vec!["DENY", "DENY", "REQUIRE_APPROVAL", "ALLOW"]),
+        calls in prop::collection::vec(call(), 8),
+    ) {
+        let found = indexed(&tools, &rules, default, &calls);
+        for (call, (found, listed)) in calls.iter().zip(found) {
+            let expected = naive(&tools, &rules, default, call);
+            prop_assert_eq!(&found, &expected, "{:?}", call);
+            // A tool that some call of is not denied must be shown.
+            prop_assert!(listed || matches!(found, Outcome::Deny { .. }), "{call:?}");
+        }
+    }
+}
