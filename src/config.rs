@@ -210,7 +210,8 @@ fn read_file(path: &Path) -> Result<SourceFile, Problems> {
         _ => std::fs::read_to_string(path).map_or_else(
             |error| {
                 let file = SourceFile { name: name.clone(), text: String::new() };
-                Err(Problem::new(&file, Place::default(), format!("cannot be read: {error}")).into())
+                Err(Problem::new(&file, Place::default(), format!("cannot be read: {error}"))
+                    .into())
             },
             |text| Ok(SourceFile { name: name.clone(), text }),
         ),
@@ -227,9 +228,8 @@ pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
         let file = SourceFile { name: path.display().to_string(), text: String::new() };
         Problems::from(Problem::new(&file, Place::default(), message))
     };
-    let entries = std::fs::read_dir(path).map_err(|error| {
-        wrong(format!("the directory cannot be read: {error}"))
-    })?;
+    let entries = std::fs::read_dir(path)
+        .map_err(|error| wrong(format!("the directory cannot be read: {error}")))?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())

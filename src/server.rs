@@ -55,7 +55,9 @@ pub fn socket_path(data: &Path) -> PathBuf {
 pub async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host(listen)
         .await
-        .with_context(|| format!("`{listen}` is not an address to listen on, like `127.0.0.1:7420`"))?
+        .with_context(|| {
+            format!("`{listen}` is not an address to listen on, like `127.0.0.1:7420`")
+        })?
         .collect();
     if let Some(beyond) = addresses.iter().find(|address| !address.ip().is_loopback()) {
         bail!(
@@ -121,8 +123,7 @@ fn bind_socket(data: &Path) -> anyhow::Result<UnixListener> {
         bail!("{} is too long for a socket; use a shorter data directory", path.display());
     }
     if path.exists() {
-        std::fs::remove_file(&path)
-            .with_context(|| format!("cannot remove {}", path.display()))?;
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     let listener = UnixListener::bind(&path)
         .with_context(|| format!("cannot listen on {}", path.display()))?;
@@ -182,8 +183,7 @@ async fn let_local_in(
         .flatten()
         .map_or_else(|| format!("uid-{user}"), |user| user.name);
     if let Some(agent) = request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok()) {
-        let principal =
-            agent.parse().ok().and_then(|agent| gateway.agents.local(&agent, &name));
+        let principal = agent.parse().ok().and_then(|agent| gateway.agents.local(&agent, &name));
         let Some(principal) = principal else {
             return (StatusCode::UNAUTHORIZED, "the agent's name is not usable, or it was revoked")
                 .into_response();
@@ -224,12 +224,17 @@ fn bearer(value: &str) -> Option<&str> {
 
 /// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through
 /// a visitor's browser (DNS rebinding).
-async fn check_names(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+async fn check_names(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
     let allowed = |authority: &str| is_ours(authority, &gateway.config.edge.allowed_hosts);
     if !host.is_some_and(allowed) {
-        return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's").into_response();
+        return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's")
+            .into_response();
     }
     if let Some(origin) = request.headers().get(ORIGIN) {
         let authority = origin

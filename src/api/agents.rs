@@ -83,7 +83,8 @@ pub(super) async fn add(
 ) -> Result<Json<NewToken>, Failure> {
     let too_long = |name: &String| name.is_empty() || name.chars().count() > MAX_NAME;
     if new.groups.len() > MAX_GROUPS || new.groups.iter().chain(&new.owner).any(too_long) {
-        let told = format!("names have 1 to {MAX_NAME} characters, groups are at most {MAX_GROUPS}");
+        let told =
+            format!("names have 1 to {MAX_NAME} characters, groups are at most {MAX_GROUPS}");
         return Err(Failure::new(StatusCode::BAD_REQUEST, told));
     }
     let known = gateway.store.agents().await?;
@@ -92,12 +93,13 @@ pub(super) async fn add(
         return Err(Failure::new(StatusCode::CONFLICT, told));
     }
     let now = gateway.clock.now();
-    let expires_at = match new.expires_in {
-        None => None,
-        Some(seconds) => Some(now.checked_add(Duration::from_secs(seconds)).map_err(|_| {
-            Failure::new(StatusCode::BAD_REQUEST, "`expires_in` is too far away")
-        })?),
-    };
+    let expires_at =
+        match new.expires_in {
+            None => None,
+            Some(seconds) => Some(now.checked_add(Duration::from_secs(seconds)).map_err(|_| {
+                Failure::new(StatusCode::BAD_REQUEST, "`expires_in` is too far away")
+            })?),
+        };
     let (token, token_digest) = authentication::new_token()?;
     let agent = Agent {
         name: new.name.clone(),

@@ -95,7 +95,9 @@ impl From<Hold> for HoldView {
                 view.call = call;
             }
             HoldState::Executing { call, .. } | HoldState::Unknown { call, .. } => view.call = call,
-            HoldState::Superseded { why, .. } | HoldState::Halted { why, .. } => view.why = Some(why),
+            HoldState::Superseded { why, .. } | HoldState::Halted { why, .. } => {
+                view.why = Some(why)
+            }
             HoldState::Pending
             | HoldState::Rejected { .. }
             | HoldState::Expired { .. }

@@ -57,7 +57,7 @@ pub(super) async fn list(
     };
     let entries = gateway.store.entries(query).await?;
     let views: Result<Vec<_>, _> = entries.iter().map(EntryView::of).collect();
-    views.map(Json).map_err(|error| {
-        Failure::new(http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-    })
+    views
+        .map(Json)
+        .map_err(|error| Failure::new(http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

@@ -43,7 +43,9 @@ impl From<&Tool> for ToolView {
             backend: tool.backend().to_string(),
             capability: shown(specs.capability.as_ref(), Clone::clone),
             action: shown(specs.action.as_ref(), Clone::clone),
-            action_type: shown(specs.action_type.as_ref(), |it: &ActionType| it.as_str().to_owned()),
+            action_type: shown(specs.action_type.as_ref(), |it: &ActionType| {
+                it.as_str().to_owned()
+            }),
             environment: shown(specs.environment.as_ref(), Clone::clone),
             risk: shown(specs.risk.as_ref(), |it: &Risk| it.as_str().to_owned()),
             tags: specs.tags.clone(),

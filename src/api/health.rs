@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::Operator;
 use crate::backend::mcp::Health;
 use crate::gateway::Gateway;
-use crate::storage::HoldQuery;
 use crate::hold::StateName;
+use crate::storage::HoldQuery;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,13 +124,17 @@ fn servers(gateway: &Gateway) -> Vec<Check> {
             Health::Connected { protocol_version, server } => {
                 Check::good("server", format!("{name}: {server}, protocol {protocol_version}"))
             }
-            Health::Idle | Health::Connecting => Check::good("server", format!("{name}: connecting")),
+            Health::Idle | Health::Connecting => {
+                Check::good("server", format!("{name}: connecting"))
+            }
             Health::Down { since, why } => Check::bad(
                 "server",
                 format!("{name}: down since {since}: {why}"),
                 "start it, or mend `mcp` in its manifest",
             ),
-            Health::Closed => Check::bad("server", format!("{name}: closed"), "restart the gateway"),
+            Health::Closed => {
+                Check::bad("server", format!("{name}: closed"), "restart the gateway")
+            }
         })
         .collect()
 }
@@ -138,7 +142,9 @@ fn servers(gateway: &Gateway) -> Vec<Check> {
 async fn holds(gateway: &Gateway) -> Check {
     let query = HoldQuery { states: vec![StateName::Unknown], agent: None, limit: 100 };
     match gateway.store.holds(query).await {
-        Ok(unknown) if unknown.is_empty() => Check::good("holds", "no held call of unknown outcome"),
+        Ok(unknown) if unknown.is_empty() => {
+            Check::good("holds", "no held call of unknown outcome")
+        }
         Ok(unknown) => Check::bad(
             "holds",
             format!("{} held calls have an unknown outcome", unknown.len()),

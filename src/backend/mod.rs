@@ -79,14 +79,6 @@ pub enum BackendError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// It refused the request itself, with a JSON-RPC error. As a rule nothing ran.
-    #[error("refused with code {code}: {message}")]
-    Refused {
-        /// The JSON-RPC error code, as the backend sent it.
-        code: i64,
-        /// What it said, bounded; never shown to agents as it stands.
-        message: String,
-    },
 }
 
 /// What travels with a call to its backend.

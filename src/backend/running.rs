@@ -13,9 +13,9 @@ use super::mcp::{self, Link, Target};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
+use crate::catalog::Binding;
 use crate::catalog::manifest::{BackendSpec, McpSpec};
 use crate::catalog::template::Rendered;
-use crate::catalog::Binding;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::Digest;
@@ -170,7 +170,10 @@ impl Running {
                 };
                 link.call(from, permit.arguments(), call).await?
             }
-            (How::Command { .. } | How::Mcp { .. }, Binding::Command { .. } | Binding::Mcp { .. }) => {
+            (
+                How::Command { .. } | How::Mcp { .. },
+                Binding::Command { .. } | Binding::Mcp { .. },
+            ) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
@@ -199,7 +202,9 @@ impl Running {
         };
         let parts: Vec<&[u8]> = secrets
             .iter()
-            .flat_map(|(name, value)| [name.as_bytes(), b"\0", value.expose_secret().as_bytes(), b"\0"])
+            .flat_map(|(name, value)| {
+                [name.as_bytes(), b"\0", value.expose_secret().as_bytes(), b"\0"]
+            })
             .collect();
         let digest = Digest::of_parts(&parts);
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);

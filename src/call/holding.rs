@@ -40,7 +40,8 @@ pub(super) async fn join(
     if let Some(id) = request.hold {
         let hold = gateway.store.hold(id).await?;
         // Another agent's hold looks like one that does not exist.
-        let Some(hold) = hold.filter(|hold| hold.agent == *agent && hold.tool == request.tool) else {
+        let Some(hold) = hold.filter(|hold| hold.agent == *agent && hold.tool == request.tool)
+        else {
             return Ok(None);
         };
         if hold.requested_arguments != *checked.arguments() {
@@ -53,8 +54,10 @@ pub(super) async fn join(
         return Ok(None);
     }
     let tool = checked.tool();
-    let requested = digest::call_digest(agent, tool.name(), tool.fingerprint(), checked.arguments())
-        .map_err(|error| Refusal::new(super::refusal::Kind::InvalidArguments, error.to_string()))?;
+    let requested =
+        digest::call_digest(agent, tool.name(), tool.fingerprint(), checked.arguments()).map_err(
+            |error| Refusal::new(super::refusal::Kind::InvalidArguments, error.to_string()),
+        )?;
     let remembered = gateway.config.holds.remember_rejection.0;
     let since = gateway.clock.now().checked_sub(remembered).unwrap_or(Timestamp::MIN);
     let found = gateway.store.joinable(agent, &requested, since).await?;

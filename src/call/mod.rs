@@ -94,7 +94,11 @@ pub async fn run(gateway: Arc<Gateway>, request: Request) -> Answer {
 }
 
 /// The path of a call (design §3), in its order. A call sees one revision.
-async fn walk(gateway: &Gateway, request: &Request, trail: &mut Trail<'_>) -> Result<Answer, Refusal> {
+async fn walk(
+    gateway: &Gateway,
+    request: &Request,
+    trail: &mut Trail<'_>,
+) -> Result<Answer, Refusal> {
     let revision = gateway.revision();
     let tool = revision.catalog.available(&request.tool);
     let tool = tool.ok_or_else(|| Refusal::unknown_tool(&request.tool))?;
@@ -120,7 +124,9 @@ async fn walk(gateway: &Gateway, request: &Request, trail: &mut Trail<'_>) -> Re
     let permit = match decision {
         Decision::Permit(permit) => permit,
         Decision::Deny(denial) => return Err(denial.into()),
-        Decision::NotCovered { why, .. } => return Err(Refusal::new(refusal::Kind::Superseded, why)),
+        Decision::NotCovered { why, .. } => {
+            return Err(Refusal::new(refusal::Kind::Superseded, why));
+        }
         // Held although it came with an approval: the approval does not cover it any more.
         Decision::Hold(_) if request.approval.is_some() => {
             let why = "policy now asks for another approval";

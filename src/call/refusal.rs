@@ -167,11 +167,13 @@ impl Refusal {
                 Self::new(Kind::Expired, told)
             }
             State::Withdrawn { .. } => {
-                let told = format!("WITHDRAWN: this call of `{tool}` was taken back; it did not run.");
+                let told =
+                    format!("WITHDRAWN: this call of `{tool}` was taken back; it did not run.");
                 Self::new(Kind::Withdrawn, told)
             }
             State::Halted { why, .. } => {
-                let told = format!("HALTED: this call of `{tool}` was stopped and did not run: {why}.");
+                let told =
+                    format!("HALTED: this call of `{tool}` was stopped and did not run: {why}.");
                 Self::new(Kind::Halted, told)
             }
             State::Superseded { why, .. } => {
@@ -231,9 +233,10 @@ impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         let kind = match denial.kind {
             DenialKind::Schema => Kind::InvalidArguments,
-            DenialKind::NoRule | DenialKind::Rule | DenialKind::Constraint | DenialKind::Unbound => {
-                Kind::Denied
-            }
+            DenialKind::NoRule
+            | DenialKind::Rule
+            | DenialKind::Constraint
+            | DenialKind::Unbound => Kind::Denied,
         };
         Self { rules: denial.rules, ..Self::new(kind, denial.reason) }
     }
@@ -253,7 +256,8 @@ impl From<Reached> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        let told = "The gateway cannot record calls now, so it runs none. Nothing ran; try again later.";
+        let told =
+            "The gateway cannot record calls now, so it runs none. Nothing ran; try again later.";
         Self::new(Kind::NotRecorded, told).because(error).after(Duration::from_secs(5))
     }
 }
@@ -279,12 +283,15 @@ impl From<BackendError> for Refusal {
     fn from(error: BackendError) -> Self {
         let effect = "It may have had an effect; look before you repeat it.";
         let refusal = match &error {
-            BackendError::Unavailable(_) => {
-                Self::new(Kind::Unavailable, "The tool's backend cannot be reached now. Nothing ran.")
-            }
+            BackendError::Unavailable(_) => Self::new(
+                Kind::Unavailable,
+                "The tool's backend cannot be reached now. Nothing ran.",
+            ),
             BackendError::Busy { waiting } => Self::new(
                 Kind::Unavailable,
-                format!("The tool's backend is busy and {waiting} calls wait already. Nothing ran."),
+                format!(
+                    "The tool's backend is busy and {waiting} calls wait already. Nothing ran."
+                ),
             )
             .after(Duration::from_secs(1)),
             BackendError::Unfit(why) => {
@@ -292,7 +299,9 @@ impl From<BackendError> for Refusal {
             }
             BackendError::Refused { code, .. } => Self::new(
                 Kind::Failed,
-                format!("The tool's backend refused the call (code {code}). As a rule nothing ran."),
+                format!(
+                    "The tool's backend refused the call (code {code}). As a rule nothing ran."
+                ),
             ),
             BackendError::Timeout(limit) => Self::new(
                 Kind::TimedOut,
@@ -311,7 +320,9 @@ impl From<BackendError> for Refusal {
             ),
             BackendError::TooLarge { limit } => Self::new(
                 Kind::ResultRefused,
-                format!("The tool's result is larger than {limit} bytes and was not kept. {effect}"),
+                format!(
+                    "The tool's result is larger than {limit} bytes and was not kept. {effect}"
+                ),
             ),
         };
         refusal.because(error)

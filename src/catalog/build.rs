@@ -254,10 +254,10 @@ impl Building<'_> {
         let template =
             Template::compile(run, spec.stdin.as_deref(), input.text()).map_err(|fault| {
                 let pointer = match fault.place {
-                template::Place::Run(index) => format!("/run/{index}"),
-                template::Place::Args(index, inner) => format!("/run/{index}/args/{inner}"),
-                template::Place::Stdin => "/stdin".to_owned(),
-            };
+                    template::Place::Run(index) => format!("/run/{index}"),
+                    template::Place::Args(index, inner) => format!("/run/{index}/args/{inner}"),
+                    template::Place::Stdin => "/stdin".to_owned(),
+                };
                 self.wrong(&pointer, fault.to_string())
             })?;
         let found = (environment.find_program)(program);

@@ -75,7 +75,8 @@ async fn list(local: &Local, state: &str, limit: u32, form: Form) -> Result<(), 
         "all" => String::new(),
         state => format!("&state={}", percent(state)),
     };
-    let holds: Vec<HoldView> = local.get(&format!("/api/v1/approvals?limit={limit}{filter}")).await?;
+    let holds: Vec<HoldView> =
+        local.get(&format!("/api/v1/approvals?limit={limit}{filter}")).await?;
     form.print(&holds, |holds| {
         table(&["ID", "STATE", "AGENT", "TOOL", "ARGUMENTS", "DECIDE"], holds.iter().map(row))
     })
@@ -121,7 +122,11 @@ fn described(hold: &HoldView) -> String {
     let mut lines = vec![
         format!("hold        {}", hold.id),
         format!("state       {}", hold.state.as_str()),
-        format!("agent       {} (for {})", hold.agent, hold.owner.as_deref().unwrap_or("nobody known")),
+        format!(
+            "agent       {} (for {})",
+            hold.agent,
+            hold.owner.as_deref().unwrap_or("nobody known")
+        ),
         format!("client      {}", visible(hold.client.as_deref().unwrap_or("unknown"))),
         format!("tool        {}", hold.tool),
         format!("rules       {}", hold.rules.join(", ")),
@@ -201,7 +206,9 @@ async fn watch(local: &Local) -> Result<(), Failed> {
     let clock = SystemClock::new();
     let mut seen = std::collections::HashSet::new();
     if std::io::stdout().is_terminal() {
-        eprintln!("waiting for held calls; decide with `countersign approvals approve ID` or `reject ID`");
+        eprintln!(
+            "waiting for held calls; decide with `countersign approvals approve ID` or `reject ID`"
+        );
     }
     loop {
         let path = "/api/v1/approvals?state=pending&limit=1000";

@@ -39,7 +39,9 @@ pub(super) fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
                 .map(EntryView::of)
                 .collect::<Result<_, _>>()
                 .map_err(anyhow::Error::from)?;
-            form.print(&views, |views| table(&["INDEX", "TIME", "KIND", "WHAT"], views.iter().map(row)))
+            form.print(&views, |views| {
+                table(&["INDEX", "TIME", "KIND", "WHAT"], views.iter().map(row))
+            })
         }
         Command::Verify(form) => match log.verify().map_err(unreadable)? {
             Ok(summary) => form.print(&summary, said),
@@ -60,19 +62,22 @@ fn said(summary: &Summary) -> String {
         0 => String::new(),
         open => format!("; {open} calls have no outcome (yet)"),
     };
-    format!("verified: {} entries, head {}{open}", summary.entries, summary.head)
+    format!("verified: {} entries, head {}{open}", summary.head.count, summary.head.chain)
 }
 
 fn row(view: &EntryView) -> Vec<String> {
     let text = |key: &str| {
-        view.entry.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        view.entry
+            .get(key)
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
     let kind = text("kind").unwrap_or_default();
-    let what = ["agent", "tool", "decision", "refusal", "hold", "state", "outcome", "rules", "told"]
-        .iter()
-        .filter_map(|key| text(key).map(|value| format!("{key}={value}")))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let what =
+        ["agent", "tool", "decision", "refusal", "hold", "state", "outcome", "rules", "told"]
+            .iter()
+            .filter_map(|key| text(key).map(|value| format!("{key}={value}")))
+            .collect::<Vec<_>>()
+            .join(" ");
     let what: String = what.chars().take(160).collect();
     vec![view.index.to_string(), text("time").unwrap_or_default(), kind, what]
 }

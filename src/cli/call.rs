@@ -90,20 +90,24 @@ fn read_arguments(text: &str) -> Result<Object, Failed> {
     };
     match json::parse(text.as_bytes()) {
         Ok(Value::Object(arguments)) => Ok(arguments),
-        Ok(_) => Err(Failed::new(2, "the arguments must be a JSON object, like '{\"path\": \"a\"}'")),
+        Ok(_) => {
+            Err(Failed::new(2, "the arguments must be a JSON object, like '{\"path\": \"a\"}'"))
+        }
         Err(error) => Err(Failed::new(2, format!("the arguments are not JSON: {error}"))),
     }
 }
 
 async fn call(flags: &Flags, arguments: &Arguments, given: Object) -> Result<ExitCode, Failed> {
-    let mode = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
+    let mode =
+        ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
     let transport = transport(flags, arguments)?;
     let client = serve_client_with_lifecycle(Client, transport, mode)
         .await
         .map_err(|error| Failed::new(1, format!("the gateway cannot be reached: {error}")))?;
     let mut params = CallToolRequestParams::new(arguments.tool.clone()).with_arguments(given);
     let mut meta = RequestMetaObject::new();
-    let notes = [("countersign/workflow", &arguments.workflow), ("countersign/reason", &arguments.reason)];
+    let notes =
+        [("countersign/workflow", &arguments.workflow), ("countersign/reason", &arguments.reason)];
     for (key, note) in notes {
         if let Some(note) = note {
             meta.0.insert(key.to_owned(), note.clone().into());
@@ -165,8 +169,8 @@ async fn collect(peer: &Peer<RoleClient>, id: &str) -> Result<ExitCode, Failed> 
         let got = peer.get_task(GetTaskParams::new(id)).await.map_err(failed)?;
         match got.task.payload {
             TaskPayload::Completed { result } => {
-                let result: CallToolResult = serde_json::from_value(Value::Object(result))
-                    .map_err(anyhow::Error::from)?;
+                let result: CallToolResult =
+                    serde_json::from_value(Value::Object(result)).map_err(anyhow::Error::from)?;
                 return printed(&result);
             }
             TaskPayload::Failed { error } => {
@@ -176,6 +180,7 @@ async fn collect(peer: &Peer<RoleClient>, id: &str) -> Result<ExitCode, Failed> 
             TaskPayload::Working | TaskPayload::InputRequired { .. } => {
                 tokio::time::sleep(POLL).await;
             }
+            _ => return Err(Failed::new(1, "the task is in a state this command does not know")),
         }
     }
 }

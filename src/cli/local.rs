@@ -76,7 +76,10 @@ impl Local {
         }
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failed> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, Failed> {
         let response = request.send().await.map_err(unreachable)?;
         let text = refused(response).await?.text().await.map_err(unreachable)?;
         serde_json::from_str(&text).map_err(|error| anyhow::Error::from(error).into())
@@ -89,7 +92,10 @@ fn url(path: &str) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unreachable(error: reqwest::Error) -> Failed {
-    Failed::new(1, format!("the gateway does not answer: {:#}", anyhow::anyhow!(error.without_url())))
+    Failed::new(
+        1,
+        format!("the gateway does not answer: {:#}", anyhow::anyhow!(error.without_url())),
+    )
 }
 
 /// The exit code that a refusal of the API has.
@@ -113,16 +119,17 @@ async fn refused(response: reqwest::Response) -> Result<reqwest::Response, Faile
 /// Opens the gateway of `config`, ready to run.
 pub(super) async fn open(config: Config) -> Result<Arc<Gateway>, Failed> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let store = SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
-        StoreError::Owned(path) => Failed::new(
-            5,
-            format!("another gateway owns {}; stop it, or use another --data", path.display()),
-        ),
-        StoreError::Busy { .. }
-        | StoreError::Unwritable(_)
-        | StoreError::Corrupt(_)
-        | StoreError::Engine(_) => OpenError::Store(error).into(),
-    })?;
+    let store =
+        SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
+            StoreError::Owned(path) => Failed::new(
+                5,
+                format!("another gateway owns {}; stop it, or use another --data", path.display()),
+            ),
+            StoreError::Busy { .. }
+            | StoreError::Unwritable(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Engine(_) => OpenError::Store(error).into(),
+        })?;
     let gateway = Gateway::open(config, clock, Arc::new(store)).await?;
     gateway.recover().await.map_err(OpenError::Store)?;
     Ok(gateway)

@@ -144,6 +144,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
 /// request at INFO and arguments at DEBUG, so it is kept at warnings unless asked for by name.
 fn start_log() {
     let filter = config::variable("COUNTERSIGN_LOG").unwrap_or_else(|| "warn".to_owned());
-    let filter = EnvFilter::try_new(format!("{filter},rmcp=warn")).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_new(format!("{filter},rmcp=warn"))
+        .unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -23,7 +23,7 @@ enum Kind {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let schema = match arguments.kind {
-        Kind::Policy => schemars::schema_for!(crate::policy::PolicyFile),
+        Kind::Policy => schemars::schema_for!(crate::policy::rules::PolicyFile),
         Kind::Manifest => schemars::schema_for!(crate::catalog::manifest::Manifest),
         Kind::Config => schemars::schema_for!(crate::config::File),
     };

@@ -18,9 +18,10 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     let config = Config::load(flags)?;
     let user = config.user.clone();
     let gateway = local::open(config).await?;
-    let principal = gateway.agents.local(&arguments.agent, &user).ok_or_else(|| {
-        Failed::new(4, format!("the agent `{}` was revoked", arguments.agent))
-    })?;
+    let principal = gateway
+        .agents
+        .local(&arguments.agent, &user)
+        .ok_or_else(|| Failed::new(4, format!("the agent `{}` was revoked", arguments.agent)))?;
     let shutdown = serve::stop_on_signal()?;
     let people = tokio::spawn(server::run(Arc::clone(&gateway), None, shutdown.clone()));
     let served = tokio::select! {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, Reference};
+use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
@@ -17,7 +18,8 @@ use crate::principal::Principal;
 /// How many keys one limit keeps before idle ones are swept out.
 const SWEEP_ABOVE: usize = 100_000;
 
-type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, MonotonicClock>;
+type Limiter =
+    RateLimiter<String, DefaultKeyedStateStore<String>, MonotonicClock, NoOpMiddleware<Moment>>;
 
 /// The counters of all limits of the revision in force.
 pub struct Limits {
@@ -101,8 +103,7 @@ impl Limits {
             .unwrap_or_else(|| Quota::per_hour(limit.count))
             .allow_burst(limit.burst);
         let clock = MonotonicClock(Arc::clone(&self.clock));
-        let limiter =
-            Arc::new(RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock));
+        let limiter = Arc::new(RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock));
         let counter = Counter { shape, limiter: Arc::clone(&limiter) };
         counters.insert(limit.name.clone(), counter);
         limiter

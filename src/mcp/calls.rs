@@ -175,7 +175,8 @@ fn joined_hold(
 ) -> Result<Option<HoldId>, RpcError> {
     if let Some(sealed) = &params.request_state {
         let agent = caller.principal.agent().as_str();
-        let invalid = || RpcError::new(INVALID_PARAMS, "Invalid params: `requestState` is not valid");
+        let invalid =
+            || RpcError::new(INVALID_PARAMS, "Invalid params: `requestState` is not valid");
         let opened = gateway.seal.open_with(sealed, agent.as_bytes()).map_err(|_| invalid())?;
         let text = std::str::from_utf8(&opened).map_err(|_| invalid())?;
         return text.parse().map(Some).map_err(|_| invalid());

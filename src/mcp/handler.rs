@@ -7,7 +7,8 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult,
     DetailedTask, ErrorCode, ErrorData, GetTaskParams, GetTaskResult, Implementation,
     ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, TaskPayload, Tool as ToolInfo, UpdateTaskParams,
+    SubscriptionFilter, TaskPayload, Tool as ToolInfo, ToolListChangedNotification,
+    UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -15,8 +16,8 @@ use serde_json::Value;
 
 use super::calls::{self, Era};
 use crate::call::holding;
-use crate::catalog::{ActionType, Tool};
 use crate::catalog::manifest::AttributeValue;
+use crate::catalog::{ActionType, Tool};
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
 use crate::json::Object;
@@ -124,10 +125,24 @@ fn internal(error: impl std::fmt::Display) -> ErrorData {
 /// Whether rmcp knows the method: then its parameters were wrong, and nobody may take it for another.
 fn is_known(method: &str) -> bool {
     const KNOWN: &[&str] = &[
-        "initialize", "ping", "server/discover", "completion/complete", "logging/setLevel",
-        "prompts/get", "prompts/list", "resources/list", "resources/templates/list",
-        "resources/read", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen",
-        "tools/call", "tools/list", "tasks/get", "tasks/update", "tasks/cancel",
+        "initialize",
+        "ping",
+        "server/discover",
+        "completion/complete",
+        "logging/setLevel",
+        "prompts/get",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "subscriptions/listen",
+        "tools/call",
+        "tools/list",
+        "tasks/get",
+        "tasks/update",
+        "tasks/cancel",
     ];
     KNOWN.contains(&method)
 }
@@ -194,7 +209,9 @@ impl ServerHandler for Front {
             | StateName::Expired
             | StateName::Lapsed
             | StateName::Superseded
-            | StateName::Halted => TaskPayload::Completed { result: self.task_result(&hold).await? },
+            | StateName::Halted => {
+                TaskPayload::Completed { result: self.task_result(&hold).await? }
+            }
         };
         Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
     }
@@ -257,7 +274,8 @@ impl ServerHandler for Front {
         loop {
             tokio::select! {
                 changed = changes.changed() => {
-                    if changed.is_err() || subscription.notify_tool_list_changed().await.is_err() {
+                    let note = ToolListChangedNotification::default().into();
+                    if changed.is_err() || subscription.sink().send(note).await.is_err() {
                         return Ok(());
                     }
                 }

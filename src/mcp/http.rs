@@ -50,10 +50,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// The endpoint of `gateway`; ends its sessions when `shutdown` is cancelled.
     #[must_use]
-    pub fn new(
-        gateway: Arc<Gateway>,
-        shutdown: tokio_util::sync::CancellationToken,
-    ) -> Arc<Self> {
+    pub fn new(gateway: Arc<Gateway>, shutdown: tokio_util::sync::CancellationToken) -> Arc<Self> {
         let mut manager = LocalSessionManager::default();
         // Our own table ends idle sessions; rmcp's clock would end one whose call waits for a person.
         manager.session_config.keep_alive = None;
@@ -92,9 +89,9 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> 
         return StatusCode::UNAUTHORIZED.into_response();
     };
     let session = header(request.headers(), SESSION).map(str::to_owned);
-    let known = session.as_deref().map(|id| {
-        endpoint.sessions.client_of(id, principal.agent(), endpoint.now())
-    });
+    let known = session
+        .as_deref()
+        .map(|id| endpoint.sessions.client_of(id, principal.agent(), endpoint.now()));
     if matches!(known, Some(None)) {
         // A foreign session looks like an unknown one.
         return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
@@ -134,7 +131,9 @@ async fn post(
     };
     let incoming = match Incoming::read(&bytes) {
         Ok(incoming) => incoming,
-        Err((error, id)) => return json_response(StatusCode::BAD_REQUEST, error.answer(id.as_ref())),
+        Err((error, id)) => {
+            return json_response(StatusCode::BAD_REQUEST, error.answer(id.as_ref()));
+        }
     };
     match (incoming.method.as_deref(), &incoming.id) {
         (Some("tools/call"), Some(id)) => {
@@ -177,8 +176,7 @@ async fn initialize(
         .and_then(Value::as_str)
         .map(|name| name.chars().take(128).collect());
     parts.headers.remove(http::header::CONTENT_LENGTH);
-    let response =
-        forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
+    let response = forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
     if let Some(id) = header(response.headers(), SESSION) {
         endpoint.sessions.opened(id, principal.agent().clone(), client, endpoint.now());
     }
@@ -199,9 +197,8 @@ fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(essence))
         .collect();
-    let accepts = |kind: &str, all: &str| {
-        accepted.iter().any(|it| it == kind || it == all || it == "*/*")
-    };
+    let accepts =
+        |kind: &str, all: &str| accepted.iter().any(|it| it == kind || it == all || it == "*/*");
     if !accepts("application/json", "application/*") || !accepts("text/event-stream", "text/*") {
         let told = "Not Acceptable: Client must accept both application/json and text/event-stream";
         return Some((StatusCode::NOT_ACCEPTABLE, told));
@@ -238,13 +235,14 @@ impl Arriving<'_> {
         {
             return Rejected::of(refused).into_response(id);
         }
-        let call = Call { endpoint: Arc::clone(self.endpoint), caller, params, line, id: id.clone() };
+        let call =
+            Call { endpoint: Arc::clone(self.endpoint), caller, params, line, id: id.clone() };
         match (token, progress) {
             (Some(token), Some(progress)) => call.stream(token, progress).await,
             _ => {
                 // Before 2026-07-28 a client that hangs up has not taken its call back.
-                let leaving = (call.caller.era == Era::Modern)
-                    .then(|| call.line.cancel.clone().drop_guard());
+                let leaving =
+                    (call.caller.era == Era::Modern).then(|| call.line.cancel.clone().drop_guard());
                 let (answer, _) = call.run().await;
                 if let Some(guard) = leaving {
                     guard.disarm();
@@ -264,7 +262,9 @@ impl Arriving<'_> {
             Some(Value::String(version)) => self.modern(version, said, meta)?,
             Some(_) => return Err(Rejected::params("the protocol version must be a text")),
             None if said.is_some_and(|said| is_modern(said)) => {
-                let told = format!("request _meta is missing or has malformed required fields: {VERSION_KEY}");
+                let told = format!(
+                    "request _meta is missing or has malformed required fields: {VERSION_KEY}"
+                );
                 return Err(Rejected::params(told));
             }
             None => self.legacy(said)?,
@@ -286,15 +286,18 @@ impl Arriving<'_> {
             return Err(Rejected::version(version));
         }
         if said != Some(version) {
-            return Err(Rejected::mismatch("the MCP-Protocol-Version header differs from the body"));
+            return Err(Rejected::mismatch(
+                "the MCP-Protocol-Version header differs from the body",
+            ));
         }
         if !is_modern(version) {
             return self.legacy(said);
         }
         let Some(Value::Object(capabilities)) = meta.and_then(|meta| meta.get(CAPABILITIES_KEY))
         else {
-            let told =
-                format!("request _meta is missing or has malformed required fields: {CAPABILITIES_KEY}");
+            let told = format!(
+                "request _meta is missing or has malformed required fields: {CAPABILITIES_KEY}"
+            );
             return Err(Rejected::params(told));
         };
         if header(self.headers, "mcp-method") != Some("tools/call") {
@@ -319,7 +322,10 @@ impl Arriving<'_> {
         let Some(session) = &self.session else {
             return Err(Rejected {
                 status: StatusCode::BAD_REQUEST,
-                error: RpcError::new(INVALID_REQUEST, "Bad Request: Mcp-Session-Id header is required"),
+                error: RpcError::new(
+                    INVALID_REQUEST,
+                    "Bad Request: Mcp-Session-Id header is required",
+                ),
             });
         };
         let sessions = &self.endpoint.sessions;
@@ -467,15 +473,16 @@ impl Rejected {
         let supported: Vec<&str> =
             ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
         let requested: String = requested.chars().take(64).collect();
-        let mut error =
-            RpcError::new(wire::UNSUPPORTED_VERSION, "Unsupported protocol version");
+        let mut error = RpcError::new(wire::UNSUPPORTED_VERSION, "Unsupported protocol version");
         error.data = Some(json!({ "supported": supported, "requested": requested }));
         Self { status: StatusCode::BAD_REQUEST, error }
     }
 
     fn of(refused: Refused) -> Self {
         let (status, told) = match refused {
-            Refused::IdInUse => (StatusCode::OK, "Invalid Request: a request with this id is under way"),
+            Refused::IdInUse => {
+                (StatusCode::OK, "Invalid Request: a request with this id is under way")
+            }
             Refused::TooMany => (StatusCode::OK, "Invalid Request: too many calls are under way"),
             Refused::Gone => (StatusCode::NOT_FOUND, "Not Found: Session not found"),
         };

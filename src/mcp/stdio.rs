@@ -80,7 +80,8 @@ impl Client {
         params: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        let modern = context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
+        let modern =
+            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         let caller = Caller {
             principal: self.front.principal(&context)?,
             era: if modern { Era::Modern } else { Era::Legacy },
@@ -196,7 +197,10 @@ struct Streams<R> {
 
 impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
     /// What a line says to rmcp; an error is answered at once, and the connection kept.
-    fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, (RpcError, Option<Value>)> {
+    fn accept(
+        &self,
+        line: &[u8],
+    ) -> Result<RxJsonRpcMessage<RoleServer>, (RpcError, Option<Value>)> {
         let incoming = Incoming::read(line)?;
         if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
             let mut lines = self.lines.lock();
@@ -224,11 +228,11 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
             (RpcError::new(INVALID_REQUEST, "Invalid Request: not a message of this protocol"), id)
         })
     }
+}
 
-    async fn refuse(&self, error: &RpcError, id: Option<&Value>) {
-        if let Err(error) = write_line(&self.output, &error.answer(id)).await {
-            tracing::debug!(%error, "the client does not read");
-        }
+async fn refuse(output: Output, error: RpcError, id: Option<Value>) {
+    if let Err(error) = write_line(&output, &error.answer(id.as_ref())).await {
+        tracing::debug!(%error, "the client does not read");
     }
 }
 
@@ -271,13 +275,15 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R>
                 Some(Ok(line)) if line.trim_ascii().is_empty() => {}
                 Some(Ok(line)) => match self.accept(&line) {
                     Ok(message) => return Some(message),
-                    Err((error, id)) => self.refuse(&error, id.as_ref()).await,
+                    Err((error, id)) => refuse(Arc::clone(&self.output), error, id).await,
                 },
                 // The rest of a line that is too long is passed over; the connection stays.
                 Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) => {
                     failed = true;
-                    let told = format!("Invalid Request: a message has at most {} bytes", self.limit);
-                    self.refuse(&RpcError::new(INVALID_REQUEST, told), None).await;
+                    let told =
+                        format!("Invalid Request: a message has at most {} bytes", self.limit);
+                    let error = RpcError::new(INVALID_REQUEST, told);
+                    refuse(Arc::clone(&self.output), error, None).await;
                 }
                 // After an error the framing says once that it is at its end.
                 None if failed => failed = false,

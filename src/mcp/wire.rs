@@ -82,7 +82,9 @@ impl Incoming {
             None => None,
             Some(Value::String(text)) if text.len() <= MAX_ID_BYTES => Some(text.clone().into()),
             Some(Value::Number(number)) if number.is_i64() => Some(Value::Number(number.clone())),
-            Some(_) => return invalid("Invalid Request: an id is an integer or a short text", None),
+            Some(_) => {
+                return invalid("Invalid Request: an id is an integer or a short text", None);
+            }
         };
         if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
             return invalid("Invalid Request: `jsonrpc` must be \"2.0\"", id);

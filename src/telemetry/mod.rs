@@ -123,11 +123,7 @@ impl Metrics {
             "Time from arrival to the policy decision",
             self.deciding.clone(),
         );
-        to.register(
-            "upstream_duration_seconds",
-            "Time that backends took",
-            self.upstream.clone(),
-        );
+        to.register("upstream_duration_seconds", "Time that backends took", self.upstream.clone());
         to.register(
             "overhead_seconds",
             "Time of a call that was not its backend's",
@@ -237,6 +233,6 @@ const LONG: [f64; 14] =
     [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 /// Buckets for what people do, from seconds to days.
 const HUMAN: [f64; 14] = [
-    1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0,
-    604_800.0,
+    1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
+    259_200.0, 604_800.0,
 ];

@@ -11,9 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, Serialize};
+
 use zeroize::Zeroizing;
 
 pub use self::redact::{MIN_SECRET_BYTES, Redactor};

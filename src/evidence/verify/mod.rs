@@ -24,7 +24,7 @@ pub struct Row {
 }
 
 /// The end of the log, as it is stored apart from the entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Head {
     /// How many entries there are.
     pub count: u64,
@@ -38,7 +38,7 @@ impl Head {
 }
 
 /// What a log that verifies says about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Its end, recomputed.
     pub head: Head,
