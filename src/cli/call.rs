@@ -187,20 +187,18 @@ async fn collect(peer: &Peer<RoleClient>, id: &str) -> Result<ExitCode, Failed> 
 
 fn printed(result: &CallToolResult) -> Result<ExitCode, Failed> {
     for block in &result.content {
-        match block {
-            ContentBlock::Text(text) => output::print(&text.text)?,
-            other => {
-                output::print(&serde_json::to_string(other).map_err(anyhow::Error::from)?)?;
-            }
+        if let ContentBlock::Text(text) = block {
+            output::print(&text.text)?;
+        } else {
+            output::print(&serde_json::to_string(block).map_err(anyhow::Error::from)?)?;
         }
     }
     Ok(if result.is_error == Some(true) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: ServiceError) -> Failed {
-    match error {
-        ServiceError::McpError(error) => Failed::new(1, error.message.into_owned()),
-        error => Failed::new(1, format!("the call failed: {error}")),
+    if let ServiceError::McpError(error) = error {
+        return Failed::new(1, error.message.into_owned());
     }
+    Failed::new(1, format!("the call failed: {error}"))
 }

@@ -90,7 +90,6 @@ fn url(path: &str) -> String {
     format!("http://localhost{path}")
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unreachable(error: reqwest::Error) -> Failed {
     Failed::new(
         1,

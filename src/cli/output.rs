@@ -1,6 +1,6 @@
 //! How reading commands print: tables for people, one JSON document for programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use clap::{Args, ValueEnum};
 use comfy_table::presets::NOTHING;
@@ -8,7 +8,6 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use super::Failed;
-use crate::config;
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Args)]
@@ -86,11 +85,6 @@ fn is_hidden(c: char) -> bool {
             0xAD | 0x34F | 0x61C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F
             | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0x3164 | 0xFEFF | 0xFFA0
             | 0xFFF0..=0xFFFB | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
-}
-
-/// Whether standard output is a terminal that wants colour.
-pub(super) fn is_coloured() -> bool {
-    std::io::stdout().is_terminal() && config::variable("NO_COLOR").is_none()
 }
 
 /// How long ago or ahead `at` is, in one unit.

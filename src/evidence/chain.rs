@@ -115,6 +115,7 @@ mod tests {
 
     fn refusal(told: &str) -> Event {
         Event::Refusal(Refused {
+            arguments: None,
             call: CallId::new(),
             agent: "bot".parse().unwrap(),
             tool: "\"time\":\"x".to_owned(),

@@ -271,19 +271,18 @@ impl Hold {
     /// # Errors
     /// [`Lost`] when the hold is not approved, `digest` is another, or the execution window has passed.
     pub fn spend(mut self, call: CallId, digest: &Digest, now: Timestamp) -> Result<Self, Lost> {
-        match self.state {
-            State::Approved { verdicts, execute_by, .. } => {
-                if *digest != self.digest {
-                    return Err(Lost::OtherDigest { seen: *digest, held: self.digest });
-                }
-                if now > execute_by {
-                    return Err(Lost::TooLate(execute_by));
-                }
-                self.state = State::Executing { verdicts, call, since: now };
-                Ok(self)
-            }
-            other => Err(Lost::Already(other.name())),
+        let name = self.state.name();
+        let State::Approved { verdicts, execute_by, .. } = self.state else {
+            return Err(Lost::Already(name));
+        };
+        if *digest != self.digest {
+            return Err(Lost::OtherDigest { seen: *digest, held: self.digest });
         }
+        if now > execute_by {
+            return Err(Lost::TooLate(execute_by));
+        }
+        self.state = State::Executing { verdicts, call, since: now };
+        Ok(self)
     }
 
     /// The execution ended and its outcome is known.
@@ -291,13 +290,14 @@ impl Hold {
     /// # Errors
     /// [`Lost`] when the hold is not executing (or of unknown outcome, which people may resolve).
     pub fn finish(mut self, outcome: Outcome, at: Timestamp) -> Result<Self, Lost> {
-        match self.state {
-            State::Executing { verdicts, call, .. } | State::Unknown { verdicts, call, .. } => {
-                self.state = State::Finished { verdicts, call, outcome, at, collected: false };
-                Ok(self)
-            }
-            other => Err(Lost::Already(other.name())),
-        }
+        let name = self.state.name();
+        let (State::Executing { verdicts, call, .. } | State::Unknown { verdicts, call, .. }) =
+            self.state
+        else {
+            return Err(Lost::Already(name));
+        };
+        self.state = State::Finished { verdicts, call, outcome, at, collected: false };
+        Ok(self)
     }
 
     /// The gateway stopped between intent and outcome: nobody can know, so nobody guesses. A tool
@@ -306,19 +306,17 @@ impl Hold {
     /// # Errors
     /// [`Lost`] when the hold is not executing.
     pub fn interrupt(mut self, idempotent: bool, now: Timestamp) -> Result<Self, Lost> {
-        match self.state {
-            State::Executing { verdicts, call, since } => {
-                self.state = if idempotent {
-                    let execute_by =
-                        now.saturating_add(self.execute_within).unwrap_or(Timestamp::MAX);
-                    State::Approved { verdicts, at: now, execute_by }
-                } else {
-                    State::Unknown { verdicts, call, since }
-                };
-                Ok(self)
-            }
-            other => Err(Lost::Already(other.name())),
-        }
+        let name = self.state.name();
+        let State::Executing { verdicts, call, since } = self.state else {
+            return Err(Lost::Already(name));
+        };
+        self.state = if idempotent {
+            let execute_by = now.saturating_add(self.execute_within).unwrap_or(Timestamp::MAX);
+            State::Approved { verdicts, at: now, execute_by }
+        } else {
+            State::Unknown { verdicts, call, since }
+        };
+        Ok(self)
     }
 
     /// Ends the hold without running it.
@@ -346,13 +344,22 @@ impl Hold {
     /// # Errors
     /// [`Lost`] when there is no result, or it was collected before.
     pub fn collect(mut self) -> Result<Self, Lost> {
+        let name = self.state.name();
         match &mut self.state {
-            State::Finished { collected, .. } if !*collected => {
-                *collected = true;
-                Ok(self)
-            }
-            other => Err(Lost::Already(other.name())),
+            State::Finished { collected, .. } if !*collected => *collected = true,
+            State::Pending
+            | State::Approved { .. }
+            | State::Executing { .. }
+            | State::Finished { .. }
+            | State::Unknown { .. }
+            | State::Rejected { .. }
+            | State::Expired { .. }
+            | State::Withdrawn { .. }
+            | State::Lapsed { .. }
+            | State::Superseded { .. }
+            | State::Halted { .. } => return Err(Lost::Already(name)),
         }
+        Ok(self)
     }
 
     fn must_be(&self, wanted: StateName) -> Result<(), Lost> {

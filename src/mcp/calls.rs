@@ -148,7 +148,7 @@ pub async fn answer(
     };
     let answer = match call::run(Arc::clone(gateway), request).await {
         Answer::Held(hold) => match held(gateway, caller, *hold, line).await? {
-            Held::Ended(hold) => holding::tell(gateway, hold).await,
+            Held::Ended(hold) => holding::tell(gateway, *hold).await,
             Held::Said(members) => return Ok(members),
         },
         ended @ (Answer::Result(_) | Answer::Refused(_)) => ended,
@@ -185,7 +185,7 @@ fn joined_hold(
 }
 
 enum Held {
-    Ended(Hold),
+    Ended(Box<Hold>),
     Said(Members),
 }
 
@@ -197,7 +197,7 @@ async fn held(
     line: &Line,
 ) -> Result<Held, RpcError> {
     if hold.state.name().is_terminal() {
-        return Ok(Held::Ended(hold));
+        return Ok(Held::Ended(Box::new(hold)));
     }
     if caller.tasks && caller.era == Era::Modern {
         gateway.board.attend(hold.id, gateway.clock.monotonic());
@@ -207,7 +207,7 @@ async fn held(
     let window = if caller.era == Era::Modern { window.min(MAX_LEG) } else { window };
     let hold = wait(gateway, hold, window, line).await?;
     if hold.state.name().is_terminal() {
-        return Ok(Held::Ended(hold));
+        return Ok(Held::Ended(Box::new(hold)));
     }
     match caller.era {
         Era::Modern => Ok(Held::Said(input_required(gateway, caller.principal.agent(), &hold))),
@@ -255,18 +255,10 @@ async fn wait(
 
 fn say_waiting(line: &Line, hold: &Hold, count: u32) {
     if let Some(sink) = &line.progress {
-        let message = match hold.state.name() {
-            StateName::Pending => format!("waiting for a person to approve (hold {})", hold.id),
-            StateName::Approved
-            | StateName::Executing
-            | StateName::Finished
-            | StateName::Unknown
-            | StateName::Rejected
-            | StateName::Expired
-            | StateName::Withdrawn
-            | StateName::Lapsed
-            | StateName::Superseded
-            | StateName::Halted => format!("approved; running (hold {})", hold.id),
+        let message = if hold.state.name() == StateName::Pending {
+            format!("waiting for a person to approve (hold {})", hold.id)
+        } else {
+            format!("approved; running (hold {})", hold.id)
         };
         let progress = Progress { progress: f64::from(count), total: None, message: Some(message) };
         // A client that does not read loses progress, never the call.
@@ -299,13 +291,15 @@ pub fn task_of(gateway: &Gateway, hold: &Hold) -> Task {
         | StateName::Superseded
         | StateName::Halted => TaskStatus::Completed,
     };
-    let message = match hold.state.name() {
-        StateName::Pending => format!(
+    let state = hold.state.name();
+    let message = if state == StateName::Pending {
+        format!(
             "waiting for a person to approve (rules: {}), until {}",
             hold.rules.join(", "),
             hold.decide_by
-        ),
-        other => other.as_str().to_owned(),
+        )
+    } else {
+        state.as_str().to_owned()
     };
     let poll = u64::try_from(gateway.config.holds.poll_interval.0.as_millis()).unwrap_or(2000);
     let created = hold.created_at.to_string();

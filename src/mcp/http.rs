@@ -131,9 +131,7 @@ async fn post(
     };
     let incoming = match Incoming::read(&bytes) {
         Ok(incoming) => incoming,
-        Err((error, id)) => {
-            return json_response(StatusCode::BAD_REQUEST, error.answer(id.as_ref()));
-        }
+        Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
     match (incoming.method.as_deref(), &incoming.id) {
         (Some("tools/call"), Some(id)) => {
@@ -261,7 +259,7 @@ impl Arriving<'_> {
         let caller = match version {
             Some(Value::String(version)) => self.modern(version, said, meta)?,
             Some(_) => return Err(Rejected::params("the protocol version must be a text")),
-            None if said.is_some_and(|said| is_modern(said)) => {
+            None if said.is_some_and(is_modern) => {
                 let told = format!(
                     "request _meta is missing or has malformed required fields: {VERSION_KEY}"
                 );

@@ -21,7 +21,7 @@ use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 
 use super::Front;
 use super::calls::{self, Caller, Era, Line, Params};
-use super::wire::{INVALID_REQUEST, Incoming, RpcError};
+use super::wire::{Incoming, RpcError, Unread};
 use crate::backend::Progress;
 use crate::gateway::Gateway;
 use crate::json::Object;
@@ -197,14 +197,11 @@ struct Streams<R> {
 
 impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
     /// What a line says to rmcp; an error is answered at once, and the connection kept.
-    fn accept(
-        &self,
-        line: &[u8],
-    ) -> Result<RxJsonRpcMessage<RoleServer>, (RpcError, Option<Value>)> {
+    fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
         let incoming = Incoming::read(line)?;
         if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
             let mut lines = self.lines.lock();
-            let invalid = |why: &str| Err((RpcError::new(INVALID_REQUEST, why), Some(id.clone())));
+            let invalid = |why: &str| Err(Unread::invalid(why, Some(id.clone())));
             if lines.len() >= MAX_IN_FLIGHT {
                 return invalid("Invalid Request: too many requests are under way");
             }
@@ -224,14 +221,13 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
             }
         }
         let id = incoming.id.clone();
-        serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
-            (RpcError::new(INVALID_REQUEST, "Invalid Request: not a message of this protocol"), id)
-        })
+        serde_json::from_value(Value::Object(incoming.message))
+            .map_err(|_| Unread::invalid("Invalid Request: not a message of this protocol", id))
     }
 }
 
-async fn refuse(output: Output, error: RpcError, id: Option<Value>) {
-    if let Err(error) = write_line(&output, &error.answer(id.as_ref())).await {
+async fn refuse(output: Output, unread: Box<Unread>) {
+    if let Err(error) = write_line(&output, &unread.answer()).await {
         tracing::debug!(%error, "the client does not read");
     }
 }
@@ -275,15 +271,15 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R>
                 Some(Ok(line)) if line.trim_ascii().is_empty() => {}
                 Some(Ok(line)) => match self.accept(&line) {
                     Ok(message) => return Some(message),
-                    Err((error, id)) => refuse(Arc::clone(&self.output), error, id).await,
+                    Err(unread) => refuse(Arc::clone(&self.output), unread).await,
                 },
                 // The rest of a line that is too long is passed over; the connection stays.
                 Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) => {
                     failed = true;
                     let told =
                         format!("Invalid Request: a message has at most {} bytes", self.limit);
-                    let error = RpcError::new(INVALID_REQUEST, told);
-                    refuse(Arc::clone(&self.output), error, None).await;
+                    let unread = Unread::invalid(&told, None);
+                    refuse(Arc::clone(&self.output), unread).await;
                 }
                 // After an error the framing says once that it is at its end.
                 None if failed => failed = false,

@@ -66,15 +66,38 @@ impl RpcError {
     }
 }
 
+/// A message that nothing can act on.
+#[derive(Debug)]
+pub struct Unread {
+    error: RpcError,
+    id: Option<Value>,
+}
+
+impl Unread {
+    /// A message with `id`, as far as one could be read, that is no request for the reason `why`.
+    #[must_use]
+    pub fn invalid(why: &str, id: Option<Value>) -> Box<Self> {
+        Box::new(Self { error: RpcError::new(INVALID_REQUEST, why), id })
+    }
+
+    /// The error message that answers it.
+    #[must_use]
+    pub fn answer(&self) -> Bytes {
+        self.error.answer(self.id.as_ref())
+    }
+}
+
 impl Incoming {
     /// Reads one message strictly.
     ///
     /// # Errors
-    /// With the error to answer, and the id of the message as far as it could be read.
-    pub fn read(bytes: &[u8]) -> Result<Self, (RpcError, Option<Value>)> {
-        let value = json::parse(bytes)
-            .map_err(|error| (RpcError::new(PARSE_ERROR, format!("Parse error: {error}")), None))?;
-        let invalid = |why: &str, id| Err((RpcError::new(INVALID_REQUEST, why), id));
+    /// With the error to answer.
+    pub fn read(bytes: &[u8]) -> Result<Self, Box<Unread>> {
+        let value = json::parse(bytes).map_err(|error| {
+            let error = RpcError::new(PARSE_ERROR, format!("Parse error: {error}"));
+            Box::new(Unread { error, id: None })
+        })?;
+        let invalid = |why: &str, id| Err(Unread::invalid(why, id));
         let Value::Object(message) = value else {
             return invalid("Invalid Request: one JSON-RPC object is expected, no batch", None);
         };
@@ -138,13 +161,12 @@ pub fn response(id: &Value, result: &Members) -> Bytes {
 /// A progress notification for the request that gave `token`.
 #[must_use]
 pub fn progress(token: &Value, progress: &crate::backend::Progress) -> Bytes {
-    let mut params = json!({ "progressToken": token, "progress": progress.progress });
-    if let Some(total) = progress.total {
-        params["total"] = json!(total);
-    }
-    if let Some(message) = &progress.message {
-        params["message"] = json!(message);
-    }
+    let mut params = Object::new();
+    params.insert("progressToken".into(), token.clone());
+    params.insert("progress".into(), progress.progress.into());
+    params.extend(progress.total.map(|total| ("total".to_owned(), total.into())));
+    let message = progress.message.clone();
+    params.extend(message.map(|message| ("message".to_owned(), message.into())));
     json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
         .to_string()
         .into()

@@ -108,7 +108,11 @@ fn catalog_with(
     let files = manifests.iter().map(|text| file("manifest.yaml", text)).collect();
     Manifests::read(files)
         .unwrap()
-        .catalog(&Environment { find_program: &|name| Some(PathBuf::from(name)), learned })
+        .catalog(&Environment {
+            find_program: &|name| Some(PathBuf::from(name)),
+            missing_secret: &|_| None,
+            learned,
+        })
         .unwrap()
 }
 

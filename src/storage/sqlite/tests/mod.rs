@@ -105,6 +105,7 @@ fn outcome() -> Outcome {
 
 fn refused() -> Refused {
     Refused {
+        arguments: None,
         call: CallId::new(),
         agent: "bot".parse().unwrap(),
         tool: "drop".to_owned(),
