@@ -2,6 +2,8 @@
 
 mod arguments;
 mod build;
+mod definition;
+mod keywords;
 pub mod manifest;
 mod result;
 mod schema;

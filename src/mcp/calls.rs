@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rmcp::model::{CreateTaskResult, SealOptions, Task, TaskStatus};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::wire::{INVALID_PARAMS, Members, RpcError, members};
+use super::answers;
+use super::wire::{INVALID_PARAMS, Members, RpcError};
 use crate::backend::{Progress, ProgressSink};
-use crate::call::refusal::{Kind, Refusal};
-use crate::call::{self, Answer, Answered, Request, holding};
+use crate::call::refusal::Refusal;
+use crate::call::{self, Answer, Request, holding};
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
-use crate::ids::{AgentName, CallId, HoldId};
+use crate::ids::{CallId, HoldId};
 use crate::json::Object;
 use crate::principal::Principal;
 
@@ -23,8 +23,6 @@ use crate::principal::Principal;
 const MAX_LEG: Duration = Duration::from_secs(50);
 /// How often a waiting client that asked for progress hears some.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// How long a sealed `requestState` can be used.
-const STATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The longest texts that callers may attach to a call, in characters.
 const MAX_NOTE: usize = 2000;
 
@@ -153,7 +151,7 @@ pub async fn answer(
         },
         ended @ (Answer::Result(_) | Answer::Refused(_)) => ended,
     };
-    finished(gateway, caller.era, answer)
+    answers::finished(gateway, caller.era, answer)
 }
 
 /// A workflow is named by the caller, else by its trace, else by its session (design §11).
@@ -201,7 +199,7 @@ async fn held(
     }
     if caller.tasks && caller.era == Era::Modern {
         gateway.board.attend(hold.id, gateway.clock.monotonic());
-        return created_task(gateway, &hold).map(Held::Said);
+        return answers::created_task(gateway, &hold).map(Held::Said);
     }
     let window = gateway.config.holds.window_for(caller.client.as_deref());
     let window = if caller.era == Era::Modern { window.min(MAX_LEG) } else { window };
@@ -210,12 +208,14 @@ async fn held(
         return Ok(Held::Ended(Box::new(hold)));
     }
     match caller.era {
-        Era::Modern => Ok(Held::Said(input_required(gateway, caller.principal.agent(), &hold))),
+        Era::Modern => {
+            Ok(Held::Said(answers::input_required(gateway, caller.principal.agent(), &hold)))
+        }
         Era::Legacy => {
             let mut meta = Object::new();
-            meta.insert("countersign/hold".into(), hold_in_meta(&hold));
+            meta.insert("countersign/hold".into(), answers::hold_in_meta(&hold));
             let refusal = Refusal::of_hold(&hold);
-            Ok(Held::Said(refused(caller.era, &refusal, meta)))
+            Ok(Held::Said(answers::refused(caller.era, &refusal, meta)))
         }
     }
 }
@@ -263,190 +263,5 @@ fn say_waiting(line: &Line, hold: &Hold, count: u32) {
         let progress = Progress { progress: f64::from(count), total: None, message: Some(message) };
         // A client that does not read loses progress, never the call.
         drop(sink.try_send(progress));
-    }
-}
-
-/// A task for a client that declared the extension; the hold is durable, so the task is.
-fn created_task(gateway: &Gateway, hold: &Hold) -> Result<Members, RpcError> {
-    let result = CreateTaskResult::new(task_of(gateway, hold));
-    let value = serde_json::to_value(result)
-        .map_err(|error| RpcError::new(super::wire::INTERNAL_ERROR, error.to_string()))?;
-    let mut members = members(&value);
-    set(&mut members, "resultType", &json!("task"));
-    set(&mut members, "_meta", &json!({ "countersign/hold": hold_in_meta(hold) }));
-    Ok(members)
-}
-
-/// The task that stands for a hold.
-#[must_use]
-pub fn task_of(gateway: &Gateway, hold: &Hold) -> Task {
-    let status = match hold.state.name() {
-        StateName::Pending | StateName::Approved | StateName::Executing => TaskStatus::Working,
-        StateName::Withdrawn => TaskStatus::Cancelled,
-        StateName::Finished
-        | StateName::Unknown
-        | StateName::Rejected
-        | StateName::Expired
-        | StateName::Lapsed
-        | StateName::Superseded
-        | StateName::Halted => TaskStatus::Completed,
-    };
-    let state = hold.state.name();
-    let message = if state == StateName::Pending {
-        format!(
-            "waiting for a person to approve (rules: {}), until {}",
-            hold.rules.join(", "),
-            hold.decide_by
-        )
-    } else {
-        state.as_str().to_owned()
-    };
-    let poll = u64::try_from(gateway.config.holds.poll_interval.0.as_millis()).unwrap_or(2000);
-    let created = hold.created_at.to_string();
-    Task::new(hold.id.to_string(), status, created, gateway.clock.now().to_string())
-        .with_status_message(message)
-        .with_poll_interval_ms(poll)
-}
-
-/// Asks a client of 2026-07-28 to come back with the sealed state.
-fn input_required(gateway: &Gateway, agent: &AgentName, hold: &Hold) -> Members {
-    let options = SealOptions::new().associated_data(agent.as_str().as_bytes()).ttl(STATE_LIFE);
-    let state = gateway.seal.seal_with(hold.id.to_string().as_bytes(), &options);
-    members(&json!({
-        "resultType": "input_required",
-        "requestState": state,
-        "_meta": { "countersign/hold": hold_in_meta(hold) },
-    }))
-}
-
-fn hold_in_meta(hold: &Hold) -> Value {
-    json!({ "id": hold.id, "state": hold.state.name(), "decide_by": hold.decide_by })
-}
-
-/// The result object of a call that ended.
-///
-/// # Errors
-/// With a JSON-RPC error for an unknown tool.
-pub fn finished(gateway: &Gateway, era: Era, answer: Answer) -> Result<Members, RpcError> {
-    match answer {
-        Answer::Result(answered) => Ok(result(era, *answered)),
-        Answer::Refused(Refusal { kind: Kind::UnknownTool, told, .. }) => {
-            Err(RpcError::new(INVALID_PARAMS, told))
-        }
-        Answer::Refused(refusal) => {
-            let mut meta = Object::new();
-            let decision = match refusal.kind {
-                Kind::Denied => "DENY",
-                Kind::Rejected | Kind::Expired | Kind::Withdrawn | Kind::Superseded => {
-                    "REQUIRE_APPROVAL"
-                }
-                Kind::UnknownTool
-                | Kind::InvalidArguments
-                | Kind::Limited
-                | Kind::TooManyHolds
-                | Kind::Halted
-                | Kind::Pending
-                | Kind::UnknownOutcome
-                | Kind::NotRecorded
-                | Kind::Unavailable
-                | Kind::Failed
-                | Kind::TimedOut
-                | Kind::Cancelled
-                | Kind::ResultRefused => "none",
-            };
-            let decision = json!({
-                "decision": decision,
-                "refusal": refusal.kind.as_str(),
-                "rules": refusal.rules,
-                "revision": gateway.revision().digest,
-                "edits": [],
-            });
-            meta.insert("countersign/decision".into(), decision);
-            Ok(refused(era, &refusal, meta))
-        }
-        // `run` gives a hold only to `answer`, which has waited for it.
-        Answer::Held(hold) => Ok(refused(era, &Refusal::of_hold(&hold), Object::new())),
-    }
-}
-
-fn result(era: Era, answered: Answered) -> Members {
-    let mut meta = Object::new();
-    meta.insert("countersign/call".into(), json!(answered.call));
-    let decision = json!({
-        "decision": answered.decision,
-        "rules": answered.rules,
-        "revision": answered.revision,
-        "edits": answered.edits,
-    });
-    meta.insert("countersign/decision".into(), decision);
-    if let Some(hold) = answered.hold {
-        meta.insert("countersign/hold".into(), json!({ "id": hold, "state": "finished" }));
-    }
-    let told = told_of_edits(&answered.edits);
-    let mut members = answered.result.into_members(meta);
-    if let Some(told) = told {
-        append_text(&mut members, &told);
-    }
-    for_era(era, members)
-}
-
-/// A model reads content, not `_meta`: so it is told there that other arguments ran than it asked for.
-fn told_of_edits(edits: &[crate::policy::Edit]) -> Option<String> {
-    if edits.is_empty() {
-        return None;
-    }
-    let edits: Vec<String> = edits
-        .iter()
-        .map(|edit| {
-            let asked = match &edit.from {
-                Some(from) => format!("you asked for {from}"),
-                None => "you gave none".to_owned(),
-            };
-            format!("`{}` was {} ({asked}; rule `{}`)", edit.pointer, edit.to, edit.rule)
-        })
-        .collect();
-    Some(format!("Note: policy changed this call's arguments: {}.", edits.join("; ")))
-}
-
-fn append_text(members: &mut Members, text: &str) {
-    use serde_json::value::RawValue;
-    let content = members.get("content").map(|raw| raw.get());
-    let mut blocks: Vec<Box<RawValue>> =
-        content.and_then(|content| serde_json::from_str(content).ok()).unwrap_or_default();
-    let block = serde_json::value::to_raw_value(&json!({ "type": "text", "text": text }));
-    blocks.extend(block.ok());
-    set(members, "content", &blocks);
-}
-
-fn refused(era: Era, refusal: &Refusal, mut meta: Object) -> Members {
-    if let Some(wait) = refusal.retry_after {
-        meta.insert("countersign/retry_after".into(), json!(wait.as_secs()));
-    }
-    let members = members(&json!({
-        "content": [{ "type": "text", "text": refusal.told }],
-        "isError": true,
-        "_meta": meta,
-    }));
-    for_era(era, members)
-}
-
-/// Since 2026-07-28 every result says what type it is; before, the member did not exist.
-fn for_era(era: Era, mut members: Members) -> Members {
-    match era {
-        Era::Modern => {
-            if !members.contains_key("resultType") {
-                set(&mut members, "resultType", &json!("complete"));
-            }
-        }
-        Era::Legacy => {
-            members.shift_remove("resultType");
-        }
-    }
-    members
-}
-
-fn set<T: serde::Serialize>(members: &mut Members, key: &str, value: &T) {
-    if let Ok(raw) = serde_json::value::to_raw_value(value) {
-        members.insert(key.to_owned(), raw);
     }
 }

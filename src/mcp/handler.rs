@@ -14,7 +14,8 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
-use super::calls::{self, Era};
+use super::answers;
+use super::calls::Era;
 use crate::call::holding;
 use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{ActionType, Tool};
@@ -199,7 +200,7 @@ impl ServerHandler for Front {
     ) -> Result<GetTaskResult, ErrorData> {
         let hold = self.task(&params.task_id, &context).await?;
         self.gateway.board.attend(hold.id, self.gateway.clock.monotonic());
-        let task = calls::task_of(&self.gateway, &hold);
+        let task = answers::task_of(&self.gateway, &hold);
         let payload = match hold.state.name() {
             StateName::Pending | StateName::Approved | StateName::Executing => TaskPayload::Working,
             StateName::Withdrawn => TaskPayload::Cancelled,
@@ -315,7 +316,7 @@ impl Front {
             | StateName::Superseded
             | StateName::Halted => holding::tell(&self.gateway, hold.clone()).await,
         };
-        let members = calls::finished(&self.gateway, Era::Modern, answer)
+        let members = answers::finished(&self.gateway, Era::Modern, answer)
             .map_err(|error| ErrorData::internal_error(error.message, None))?;
         let result = serde_json::to_string(&members).map_err(internal)?;
         serde_json::from_str(&result).map_err(internal)

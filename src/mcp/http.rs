@@ -8,32 +8,26 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
+use super::arriving::{Arriving, Rejected, Session, header};
 use super::calls::{self, Caller, Era, Line, Params};
-use super::sessions::{Refused, Sessions};
-use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
+use super::sessions::Sessions;
+use super::wire::{self, Incoming, RpcError};
 use crate::gateway::Gateway;
 use crate::principal::Principal;
 
 const SESSION: &str = "mcp-session-id";
-const VERSION: &str = "mcp-protocol-version";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
-const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
-const TASKS: &str = "io.modelcontextprotocol/tasks";
 /// How many progress notifications wait for a slow reader before more are dropped.
 const PROGRESS_QUEUE: usize = 16;
 /// How often a stream without news sends a comment, so that nothing between cuts it.
@@ -88,21 +82,24 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> 
     let Some(principal) = request.extensions().get::<Principal>().cloned() else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
-    let session = header(request.headers(), SESSION).map(str::to_owned);
-    let known = session
-        .as_deref()
-        .map(|id| endpoint.sessions.client_of(id, principal.agent(), endpoint.now()));
-    if matches!(known, Some(None)) {
-        // A foreign session looks like an unknown one.
-        return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
-    }
+    let session = match header(request.headers(), SESSION) {
+        None => None,
+        Some(id) => match endpoint.sessions.client_of(id, principal.agent(), endpoint.now()) {
+            Some(client) => Some(Session { id: id.to_owned(), client }),
+            // A foreign session looks like an unknown one.
+            None => {
+                let told = "Not Found: Session not found";
+                return (StatusCode::NOT_FOUND, told).into_response();
+            }
+        },
+    };
     let method = request.method().clone();
     if method == Method::POST {
         return post(&endpoint, principal, session, request).await;
     }
     let response = forward(&endpoint, request).await;
-    if let Some(id) = session.filter(|_| method == Method::DELETE) {
-        endpoint.sessions.closed(&id);
+    if let Some(session) = session.filter(|_| method == Method::DELETE) {
+        endpoint.sessions.closed(&session.id);
     }
     response
 }
@@ -117,7 +114,7 @@ async fn forward(endpoint: &Endpoint, request: Request) -> Response {
 async fn post(
     endpoint: &Arc<Endpoint>,
     principal: Principal,
-    session: Option<String>,
+    session: Option<Session>,
     request: Request,
 ) -> Response {
     if let Some(refusal) = unacceptable(request.headers()) {
@@ -135,14 +132,17 @@ async fn post(
     };
     match (incoming.method.as_deref(), &incoming.id) {
         (Some("tools/call"), Some(id)) => {
-            let id = id.clone();
-            let call = Arriving { endpoint, principal, session, headers: &parts.headers, incoming };
-            return call.answer(&id).await;
+            let arriving =
+                Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
+            return match arriving.read() {
+                Ok((caller, params)) => begin(endpoint, caller, params, id.clone()).await,
+                Err(rejected) => reject(&rejected, id),
+            };
         }
         (Some("notifications/cancelled"), None) => {
             let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
             if let (Some(session), Some(id)) = (&session, id)
-                && endpoint.sessions.withdraw(session, id)
+                && endpoint.sessions.withdraw(&session.id, id)
             {
                 return StatusCode::ACCEPTED.into_response();
             }
@@ -204,166 +204,26 @@ fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     None
 }
 
-/// A `tools/call` that has arrived.
-struct Arriving<'a> {
-    endpoint: &'a Arc<Endpoint>,
-    principal: Principal,
-    session: Option<String>,
-    headers: &'a HeaderMap,
-    incoming: Incoming,
+fn reject(rejected: &Rejected, id: &Value) -> Response {
+    let (status, body) = rejected.answer(id);
+    json_response(status, body)
 }
 
-impl Arriving<'_> {
-    async fn answer(self, id: &Value) -> Response {
-        let (caller, params) = match self.read() {
-            Ok(read) => read,
-            Err(refused) => return refused.into_response(id),
-        };
-        let token = params.meta().get("progressToken").cloned();
-        let (sink, progress) = match &token {
-            Some(_) => {
-                let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
-                (Some(sink), Some(progress))
-            }
-            None => (None, None),
-        };
-        let line = Line { progress: sink, ..Line::default() };
-        if let Some(session) = &caller.session
-            && let Err(refused) = self.endpoint.sessions.begin(session, id, line.clone())
-        {
-            return Rejected::of(refused).into_response(id);
-        }
-        let call =
-            Call { endpoint: Arc::clone(self.endpoint), caller, params, line, id: id.clone() };
-        match (token, progress) {
-            (Some(token), Some(progress)) => call.stream(token, progress).await,
-            _ => {
-                // Before 2026-07-28 a client that hangs up has not taken its call back.
-                let leaving =
-                    (call.caller.era == Era::Modern).then(|| call.line.cancel.clone().drop_guard());
-                let (answer, _) = call.run().await;
-                if let Some(guard) = leaving {
-                    guard.disarm();
-                }
-                json_response(StatusCode::OK, answer)
-            }
-        }
+/// Runs a call whose parameters could be read, and answers it.
+async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Value) -> Response {
+    let token = params.meta().get("progressToken").cloned();
+    let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
+    let line = Line { progress: token.is_some().then_some(sink), ..Line::default() };
+    if let Some(session) = &caller.session
+        && let Err(refused) = endpoint.sessions.begin(session, &id, line.clone())
+    {
+        return reject(&Rejected::of(refused), &id);
     }
-
-    /// Who calls and with what, from the body; headers must say the same.
-    fn read(&self) -> Result<(Caller, Params), Rejected> {
-        let params = self.incoming.params()?;
-        let meta = params.get("_meta").and_then(Value::as_object);
-        let version = meta.and_then(|meta| meta.get(VERSION_KEY));
-        let said = header(self.headers, VERSION);
-        let caller = match version {
-            Some(Value::String(version)) => self.modern(version, said, meta)?,
-            Some(_) => return Err(Rejected::params("the protocol version must be a text")),
-            None if said.is_some_and(is_modern) => {
-                let told = format!(
-                    "request _meta is missing or has malformed required fields: {VERSION_KEY}"
-                );
-                return Err(Rejected::params(told));
-            }
-            None => self.legacy(said)?,
-        };
-        let params = Params::read(params)?;
-        if caller.era == Era::Modern {
-            self.check_name(params.name())?;
-        }
-        Ok((caller, params))
+    let call = Call { endpoint: Arc::clone(endpoint), caller, params, line, id };
+    match token {
+        Some(token) => call.stream(token, progress).await,
+        None => call.answer().await,
     }
-
-    fn modern(
-        &self,
-        version: &str,
-        said: Option<&str>,
-        meta: Option<&crate::json::Object>,
-    ) -> Result<Caller, Rejected> {
-        if !ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version) {
-            return Err(Rejected::version(version));
-        }
-        if said != Some(version) {
-            return Err(Rejected::mismatch(
-                "the MCP-Protocol-Version header differs from the body",
-            ));
-        }
-        if !is_modern(version) {
-            return self.legacy(said);
-        }
-        let Some(Value::Object(capabilities)) = meta.and_then(|meta| meta.get(CAPABILITIES_KEY))
-        else {
-            let told = format!(
-                "request _meta is missing or has malformed required fields: {CAPABILITIES_KEY}"
-            );
-            return Err(Rejected::params(told));
-        };
-        if header(self.headers, "mcp-method") != Some("tools/call") {
-            return Err(Rejected::mismatch("the Mcp-Method header differs from the body"));
-        }
-        let client = meta
-            .and_then(|meta| meta.get(CLIENT_KEY))
-            .and_then(|client| client.get("name"))
-            .and_then(Value::as_str)
-            .map(|name| name.chars().take(128).collect());
-        let tasks = capabilities.get("extensions").is_some_and(|all| all.get(TASKS).is_some());
-        let principal = self.principal.clone();
-        Ok(Caller { principal, era: Era::Modern, client, tasks, session: None })
-    }
-
-    fn legacy(&self, said: Option<&str>) -> Result<Caller, Rejected> {
-        if let Some(said) = said
-            && !ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == said)
-        {
-            return Err(Rejected::version(said));
-        }
-        let Some(session) = &self.session else {
-            return Err(Rejected {
-                status: StatusCode::BAD_REQUEST,
-                error: RpcError::new(
-                    INVALID_REQUEST,
-                    "Bad Request: Mcp-Session-Id header is required",
-                ),
-            });
-        };
-        let sessions = &self.endpoint.sessions;
-        let client = sessions.client_of(session, self.principal.agent(), self.endpoint.now());
-        Ok(Caller {
-            principal: self.principal.clone(),
-            era: Era::Legacy,
-            client: client.flatten(),
-            tasks: false,
-            session: Some(session.clone()),
-        })
-    }
-
-    /// `Mcp-Name` must say what the body says (SEP-2243); policy only ever reads the body.
-    fn check_name(&self, name: &str) -> Result<(), Rejected> {
-        let mut values = self.headers.get_all("mcp-name").iter();
-        let said = values.next().and_then(|value| value.to_str().ok()).and_then(decoded);
-        if said.as_deref() != Some(name) || values.next().is_some() {
-            return Err(Rejected::mismatch("the Mcp-Name header differs from the body"));
-        }
-        Ok(())
-    }
-}
-
-/// A header value that may be written `=?base64?…?=`.
-fn decoded(value: &str) -> Option<String> {
-    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
-    else {
-        return Some(value.trim().to_owned());
-    };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    String::from_utf8(bytes).ok()
-}
-
-fn is_modern(version: &str) -> bool {
-    version >= ProtocolVersion::V_2026_07_28.as_str()
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// A call that may begin.
@@ -376,17 +236,28 @@ struct Call {
 }
 
 impl Call {
-    async fn run(self) -> (Bytes, Value) {
+    /// Answers with the result alone.
+    async fn answer(self) -> Response {
+        // Before 2026-07-28 a client that hangs up has not taken its call back.
+        let leaving =
+            (self.caller.era == Era::Modern).then(|| self.line.cancel.clone().drop_guard());
+        let answer = self.run().await;
+        if let Some(guard) = leaving {
+            guard.disarm();
+        }
+        json_response(StatusCode::OK, answer)
+    }
+
+    async fn run(self) -> Bytes {
         let Self { endpoint, caller, params, line, id } = self;
         let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
         if let Some(session) = &caller.session {
             endpoint.sessions.end(session, &id);
         }
-        let bytes = match answer {
+        match answer {
             Ok(members) => wire::response(&id, &members),
             Err(error) => error.answer(Some(&id)),
-        };
-        (bytes, id)
+        }
     }
 
     /// Answers with a stream of progress that ends with the result; with the result alone if nothing
@@ -408,7 +279,7 @@ impl Call {
                 if let Some(guard) = leaving {
                     guard.disarm();
                 }
-                return json_response(StatusCode::OK, done.map_or_else(|_| failed(), |(bytes, _)| bytes));
+                return json_response(StatusCode::OK, done.unwrap_or_else(|_| failed()));
             }
         };
         let (out, events) = mpsc::channel::<Bytes>(PROGRESS_QUEUE);
@@ -425,7 +296,7 @@ impl Call {
                     () = out.closed() => return,
                 };
             }
-            let answer = running.await.map_or_else(|_| failed(), |(bytes, _)| bytes);
+            let answer = running.await.unwrap_or_else(|_| failed());
             drop(out.send(answer).await);
         });
         event_stream(events)
@@ -449,51 +320,4 @@ fn json_response(status: StatusCode, body: Bytes) -> Response {
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
-}
-
-/// A call that the transport turns away.
-struct Rejected {
-    status: StatusCode,
-    error: RpcError,
-}
-
-impl Rejected {
-    fn params(why: impl Into<String>) -> Self {
-        let told = format!("Invalid params: {}", why.into());
-        Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(INVALID_PARAMS, told) }
-    }
-
-    fn mismatch(why: &str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(HEADER_MISMATCH, why) }
-    }
-
-    fn version(requested: &str) -> Self {
-        let supported: Vec<&str> =
-            ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
-        let requested: String = requested.chars().take(64).collect();
-        let mut error = RpcError::new(wire::UNSUPPORTED_VERSION, "Unsupported protocol version");
-        error.data = Some(json!({ "supported": supported, "requested": requested }));
-        Self { status: StatusCode::BAD_REQUEST, error }
-    }
-
-    fn of(refused: Refused) -> Self {
-        let (status, told) = match refused {
-            Refused::IdInUse => {
-                (StatusCode::OK, "Invalid Request: a request with this id is under way")
-            }
-            Refused::TooMany => (StatusCode::OK, "Invalid Request: too many calls are under way"),
-            Refused::Gone => (StatusCode::NOT_FOUND, "Not Found: Session not found"),
-        };
-        Self { status, error: RpcError::new(INVALID_REQUEST, told) }
-    }
-
-    fn into_response(self, id: &Value) -> Response {
-        json_response(self.status, self.error.answer(Some(id)))
-    }
-}
-
-impl From<RpcError> for Rejected {
-    fn from(error: RpcError) -> Self {
-        Self { status: StatusCode::OK, error }
-    }
 }

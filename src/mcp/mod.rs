@@ -3,6 +3,8 @@
 //! `tools/call` is read and written here, because typed proxying loses what a result holds and answers
 //! of held calls differ by era; everything else of the protocol is rmcp's.
 
+mod answers;
+mod arriving;
 pub mod calls;
 mod handler;
 pub mod http;

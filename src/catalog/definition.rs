@@ -1,0 +1,291 @@
+//! One tool of a manifest, from what is written (and what its server offers) to what can be called.
+
+use serde_json::{Value, json};
+
+use super::build::{Environment, Parsed};
+use super::keywords::lint_keywords;
+use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, ToolSpec};
+use super::schema::{Schema, SchemaError};
+use super::template::{self, Template};
+use super::tool::{Binding, Tool};
+use crate::digest::{self, Digest};
+use crate::json::Object;
+use crate::source::Problem;
+
+/// One tool while it is built.
+pub(super) struct Building<'a> {
+    /// The file it stands in.
+    pub(super) file: &'a Parsed,
+    /// What the file says of it.
+    pub(super) spec: &'a ToolSpec,
+    /// Where that stands.
+    pub(super) pointer: String,
+}
+
+/// The parts of a definition that a manifest may leave to an MCP server.
+struct Described {
+    title: Option<String>,
+    description: String,
+    input: Schema,
+    output: Option<Schema>,
+    annotations: Option<Value>,
+    unavailable: Option<String>,
+}
+
+impl Building<'_> {
+    /// The tool, or the first fault of its definition.
+    pub(super) fn tool(&self, environment: &Environment<'_>) -> Result<Tool, Box<Problem>> {
+        let spec = self.spec;
+        let backend = &self.file.manifest.backend;
+        let attributes = self.attributes()?;
+        let (described, binding) = match &backend.command {
+            Some(command) => self.command(&command.program, environment)?,
+            None => self.mcp(environment)?,
+        };
+        self.check_chosen(&attributes, &described.input)?;
+        let durability = spec.durability.unwrap_or(match &attributes.action_type {
+            Some(AttributeValue::Fixed(ActionType::Read)) => Durability::Read,
+            Some(AttributeValue::Fixed(_) | AttributeValue::Chosen(_)) | None => Durability::Write,
+        });
+        Ok(Tool {
+            name: spec.name.clone(),
+            fingerprint: self.fingerprint(&described)?,
+            title: described.title,
+            description: described.description,
+            backend: backend.name.as_str().into(),
+            attributes,
+            input: described.input,
+            output: described.output,
+            annotations: described.annotations,
+            binding,
+            constraint_pointers: spec.constraints.clone(),
+            timeout: spec.timeout.unwrap_or(backend.timeout).0,
+            max_result_bytes: spec.max_output_bytes.unwrap_or(backend.max_output_bytes),
+            idempotent: spec.idempotent,
+            durability,
+            unavailable: described.unavailable,
+        })
+    }
+
+    fn command(
+        &self,
+        program: &str,
+        environment: &Environment<'_>,
+    ) -> Result<(Described, Binding), Box<Problem>> {
+        let spec = self.spec;
+        let Some(run) = &spec.run else {
+            return Err(self.wrong("", "a tool of a `command` backend needs `run`"));
+        };
+        if let Some(from) = &spec.from {
+            return Err(self.wrong("/from", format!("`from: {from}` is for `mcp` backends only")));
+        }
+        let Some(description) = spec.description.clone() else {
+            return Err(self.wrong("", "a tool of a `command` backend needs `description`"));
+        };
+        let Some(mut input) = spec.input_schema.clone() else {
+            return Err(self.wrong("", "a tool of a `command` backend needs `input_schema`"));
+        };
+        input.entry("additionalProperties").or_insert(Value::Bool(false));
+        lint_keywords(&input).map_err(|fault| self.wrong_schema("input_schema", &fault))?;
+        let input = self.schema("input_schema", input)?;
+        let template =
+            Template::compile(run, spec.stdin.as_deref(), input.text()).map_err(|fault| {
+                let pointer = match fault.place {
+                    template::Place::Run(index) => format!("/run/{index}"),
+                    template::Place::Args(index, inner) => format!("/run/{index}/args/{inner}"),
+                    template::Place::Stdin => "/stdin".to_owned(),
+                };
+                self.wrong(&pointer, fault.to_string())
+            })?;
+        let found = (environment.find_program)(program);
+        let missing = || {
+            let secrets = &self.file.manifest.backend.secrets;
+            let why = secrets.values().find_map(environment.missing_secret);
+            why.map(|why| format!("a secret is missing: {why}"))
+        };
+        let unavailable = match &found {
+            None => Some(format!("the program `{program}` is not installed")),
+            Some(_) => missing(),
+        };
+        let output = spec
+            .output_schema
+            .clone()
+            .map(|text| self.schema("output_schema", text))
+            .transpose()?;
+        let described = Described {
+            title: spec.title.clone(),
+            description,
+            input,
+            output,
+            annotations: None,
+            unavailable,
+        };
+        Ok((described, Binding::Command { program: found, template, output: spec.output }))
+    }
+
+    fn mcp(&self, environment: &Environment<'_>) -> Result<(Described, Binding), Box<Problem>> {
+        let spec = self.spec;
+        if spec.run.is_some() || spec.stdin.is_some() {
+            return Err(self.wrong("/run", "`run` and `stdin` are for `command` backends only"));
+        }
+        let from = spec.from.clone().unwrap_or_else(|| spec.name.clone());
+        let learned = match environment.learned.get(&self.file.manifest.backend.name) {
+            None => Err("its server has not been asked yet".to_owned()),
+            Some(Err(why)) => Err(why.clone()),
+            Some(Ok(definitions)) => definitions
+                .iter()
+                .find(|definition| definition.name == from)
+                .ok_or_else(|| format!("its server offers no tool `{from}`")),
+        };
+        let mut unavailable = learned.as_ref().err().cloned();
+        let learned = learned.ok();
+        let input = match (&spec.input_schema, learned) {
+            (Some(text), _) => self.schema("input_schema", text.clone())?,
+            (None, Some(definition)) => Schema::compile(definition.input_schema.clone())
+                .or_else(|fault| {
+                    unavailable = Some(format!("its server's input schema is refused: {fault}"));
+                    Schema::compile(closed())
+                })
+                .map_err(|fault| self.wrong_schema("input_schema", &fault))?,
+            (None, None) => Schema::compile(closed())
+                .map_err(|fault| self.wrong_schema("input_schema", &fault))?,
+        };
+        let output = match (&spec.output_schema, learned.and_then(|it| it.output_schema.clone())) {
+            (Some(text), _) => Some(self.schema("output_schema", text.clone())?),
+            (None, Some(text)) => Schema::compile(text)
+                .inspect_err(|fault| {
+                    unavailable = Some(format!("its server's output schema is refused: {fault}"));
+                })
+                .ok(),
+            (None, None) => None,
+        };
+        let described = Described {
+            title: spec.title.clone().or_else(|| learned.and_then(|it| it.title.clone())),
+            description: spec
+                .description
+                .clone()
+                .or_else(|| learned.and_then(|it| it.description.clone()))
+                .unwrap_or_default(),
+            input,
+            output,
+            annotations: learned.and_then(|it| it.annotations.clone()),
+            unavailable,
+        };
+        Ok((described, Binding::Mcp { from }))
+    }
+
+    /// The manifest's attributes under the tool's own.
+    fn attributes(&self) -> Result<AttributeSpecs, Box<Problem>> {
+        let own = self.spec.attributes.clone();
+        let shared = self.file.manifest.attributes.clone();
+        let attributes = AttributeSpecs {
+            capability: own.capability.or(shared.capability),
+            action: own.action.or(shared.action),
+            action_type: own.action_type.or(shared.action_type),
+            environment: own.environment.or(shared.environment),
+            risk: own.risk.or(shared.risk),
+            tags: shared.tags.into_iter().chain(own.tags).collect(),
+        };
+        if attributes.action_type.is_none() {
+            let message = format!("tool `{}` has no `action_type`", self.spec.name);
+            return Err(self
+                .wrong("/name", message)
+                .hinted("say `read`, `write`, `delete` or `admin` under `attributes`"));
+        }
+        Ok(attributes)
+    }
+
+    /// An argument that chooses an attribute must be one the schema knows and demands.
+    fn check_chosen(&self, specs: &AttributeSpecs, input: &Schema) -> Result<(), Box<Problem>> {
+        let chosen_by = [
+            chosen(specs.capability.as_ref()),
+            chosen(specs.action.as_ref()),
+            chosen(specs.action_type.as_ref()),
+            chosen(specs.environment.as_ref()),
+            chosen(specs.risk.as_ref()),
+        ];
+        for argument in chosen_by.into_iter().flatten() {
+            let required = input
+                .text()
+                .get("required")
+                .and_then(Value::as_array)
+                .is_some_and(|names| names.iter().any(|name| name.as_str() == Some(argument)));
+            if !required {
+                let message = format!(
+                    "the argument `{argument}` chooses an attribute, so `input_schema` must require it"
+                );
+                return Err(self.wrong("/attributes", message));
+            }
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&self, described: &Described) -> Result<Digest, Box<Problem>> {
+        let backend = &self.file.manifest.backend;
+        let definition = json!({
+            "name": self.spec.name,
+            "title": described.title,
+            "description": described.description,
+            "input_schema": described.input.text(),
+            "output_schema": described.output.as_ref().map(Schema::text),
+            "annotations": described.annotations,
+            "backend": {
+                "name": backend.name,
+                "program": backend.command.as_ref().map(|it| &it.program)
+                    .or_else(|| backend.mcp.as_ref().and_then(|it| it.program.as_ref())),
+                "args": backend.mcp.as_ref().map(|it| &it.args),
+                "url": backend.mcp.as_ref().and_then(|it| it.url.as_ref()),
+                "working_directory": backend.working_directory,
+                "environment": backend.environment,
+            },
+            "from": self.spec.from,
+            "run": self.spec.run,
+            "stdin": self.spec.stdin,
+            "output": self.spec.output,
+        });
+        digest::canonical(&definition)
+            .map(|bytes| Digest::of(&bytes))
+            .map_err(|error| self.wrong("", error.to_string()))
+    }
+
+    fn schema(&self, key: &str, text: Object) -> Result<Schema, Box<Problem>> {
+        if key == "input_schema" && text.get("type").and_then(Value::as_str) != Some("object") {
+            return Err(self.wrong("/input_schema", "`input_schema` must have `type: object`"));
+        }
+        Schema::compile(text).map_err(|fault| self.wrong_schema(key, &fault))
+    }
+
+    fn wrong_schema(&self, key: &str, fault: &SchemaError) -> Box<Problem> {
+        self.wrong(&format!("/{key}{}", fault.pointer), fault.why.clone())
+    }
+
+    fn wrong(&self, pointer: &str, message: impl Into<String>) -> Box<Problem> {
+        let place = self.file.places.value(&format!("{}{pointer}", self.pointer));
+        Box::new(Problem::new(&self.file.source, place, message))
+    }
+}
+
+trait Hinted {
+    fn hinted(self, hint: &str) -> Self;
+}
+
+impl Hinted for Box<Problem> {
+    fn hinted(self, hint: &str) -> Self {
+        Self::new((*self).hint(hint))
+    }
+}
+
+fn chosen<T>(value: Option<&AttributeValue<T>>) -> Option<&str> {
+    match value {
+        Some(AttributeValue::Chosen(chosen)) => Some(&chosen.argument),
+        Some(AttributeValue::Fixed(_)) | None => None,
+    }
+}
+
+/// A schema that accepts no argument: for a tool that cannot be called anyway.
+fn closed() -> Object {
+    Object::from_iter([
+        ("type".to_owned(), "object".into()),
+        ("additionalProperties".to_owned(), false.into()),
+    ])
+}

@@ -1,0 +1,207 @@
+//! What a call gave, as the result object that a client of its era understands.
+
+use std::time::Duration;
+
+use rmcp::model::{CreateTaskResult, SealOptions, Task, TaskStatus};
+use serde_json::{Value, json};
+
+use super::calls::Era;
+use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, Members, RpcError, members};
+use crate::call::refusal::{Kind, Refusal};
+use crate::call::{Answer, Answered};
+use crate::gateway::Gateway;
+use crate::hold::{Hold, StateName};
+use crate::ids::AgentName;
+use crate::json::Object;
+
+/// How long a sealed `requestState` can be used.
+const STATE_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// A task for a client that declared the extension; the hold is durable, so the task is.
+pub(super) fn created_task(gateway: &Gateway, hold: &Hold) -> Result<Members, RpcError> {
+    let result = CreateTaskResult::new(task_of(gateway, hold));
+    let value = serde_json::to_value(result)
+        .map_err(|error| RpcError::new(INTERNAL_ERROR, error.to_string()))?;
+    let mut members = members(&value);
+    set(&mut members, "resultType", &json!("task"));
+    set(&mut members, "_meta", &json!({ "countersign/hold": hold_in_meta(hold) }));
+    Ok(members)
+}
+
+/// The task that stands for a hold.
+#[must_use]
+pub(super) fn task_of(gateway: &Gateway, hold: &Hold) -> Task {
+    let status = match hold.state.name() {
+        StateName::Pending | StateName::Approved | StateName::Executing => TaskStatus::Working,
+        StateName::Withdrawn => TaskStatus::Cancelled,
+        StateName::Finished
+        | StateName::Unknown
+        | StateName::Rejected
+        | StateName::Expired
+        | StateName::Lapsed
+        | StateName::Superseded
+        | StateName::Halted => TaskStatus::Completed,
+    };
+    let state = hold.state.name();
+    let message = if state == StateName::Pending {
+        format!(
+            "waiting for a person to approve (rules: {}), until {}",
+            hold.rules.join(", "),
+            hold.decide_by
+        )
+    } else {
+        state.as_str().to_owned()
+    };
+    let poll = u64::try_from(gateway.config.holds.poll_interval.0.as_millis()).unwrap_or(2000);
+    let created = hold.created_at.to_string();
+    Task::new(hold.id.to_string(), status, created, gateway.clock.now().to_string())
+        .with_status_message(message)
+        .with_poll_interval_ms(poll)
+}
+
+/// Asks a client of 2026-07-28 to come back with the sealed state.
+pub(super) fn input_required(gateway: &Gateway, agent: &AgentName, hold: &Hold) -> Members {
+    let options = SealOptions::new().associated_data(agent.as_str().as_bytes()).ttl(STATE_LIFE);
+    let state = gateway.seal.seal_with(hold.id.to_string().as_bytes(), &options);
+    members(&json!({
+        "resultType": "input_required",
+        "requestState": state,
+        "_meta": { "countersign/hold": hold_in_meta(hold) },
+    }))
+}
+
+pub(super) fn hold_in_meta(hold: &Hold) -> Value {
+    json!({ "id": hold.id, "state": hold.state.name(), "decide_by": hold.decide_by })
+}
+
+/// The result object of a call that ended.
+///
+/// # Errors
+/// With a JSON-RPC error for an unknown tool.
+pub(super) fn finished(gateway: &Gateway, era: Era, answer: Answer) -> Result<Members, RpcError> {
+    match answer {
+        Answer::Result(answered) => Ok(result(era, *answered)),
+        Answer::Refused(Refusal { kind: Kind::UnknownTool, told, .. }) => {
+            Err(RpcError::new(INVALID_PARAMS, told))
+        }
+        Answer::Refused(refusal) => {
+            let mut meta = Object::new();
+            let decision = match refusal.kind {
+                Kind::Denied => "DENY",
+                Kind::Rejected | Kind::Expired | Kind::Withdrawn | Kind::Superseded => {
+                    "REQUIRE_APPROVAL"
+                }
+                Kind::UnknownTool
+                | Kind::InvalidArguments
+                | Kind::Limited
+                | Kind::TooManyHolds
+                | Kind::Halted
+                | Kind::Pending
+                | Kind::UnknownOutcome
+                | Kind::NotRecorded
+                | Kind::Unavailable
+                | Kind::Failed
+                | Kind::TimedOut
+                | Kind::Cancelled
+                | Kind::ResultRefused => "none",
+            };
+            let decision = json!({
+                "decision": decision,
+                "refusal": refusal.kind.as_str(),
+                "rules": refusal.rules,
+                "revision": gateway.revision().digest,
+                "edits": [],
+            });
+            meta.insert("countersign/decision".into(), decision);
+            Ok(refused(era, &refusal, meta))
+        }
+        // `run` gives a hold only to `answer`, which has waited for it.
+        Answer::Held(hold) => Ok(refused(era, &Refusal::of_hold(&hold), Object::new())),
+    }
+}
+
+fn result(era: Era, answered: Answered) -> Members {
+    let mut meta = Object::new();
+    meta.insert("countersign/call".into(), json!(answered.call));
+    let decision = json!({
+        "decision": answered.decision,
+        "rules": answered.rules,
+        "revision": answered.revision,
+        "edits": answered.edits,
+    });
+    meta.insert("countersign/decision".into(), decision);
+    if let Some(hold) = answered.hold {
+        meta.insert("countersign/hold".into(), json!({ "id": hold, "state": "finished" }));
+    }
+    let told = told_of_edits(&answered.edits);
+    let mut members = answered.result.into_members(meta);
+    if let Some(told) = told {
+        append_text(&mut members, &told);
+    }
+    for_era(era, members)
+}
+
+/// A model reads content, not `_meta`: so it is told there that other arguments ran than it asked for.
+fn told_of_edits(edits: &[crate::policy::Edit]) -> Option<String> {
+    if edits.is_empty() {
+        return None;
+    }
+    let edits: Vec<String> = edits
+        .iter()
+        .map(|edit| {
+            let asked = match &edit.from {
+                Some(from) => format!("you asked for {from}"),
+                None => "you gave none".to_owned(),
+            };
+            format!("`{}` was {} ({asked}; rule `{}`)", edit.pointer, edit.to, edit.rule)
+        })
+        .collect();
+    Some(format!("Note: policy changed this call's arguments: {}.", edits.join("; ")))
+}
+
+fn append_text(members: &mut Members, text: &str) {
+    use serde_json::value::RawValue;
+    let content = members.get("content").map(|raw| raw.get());
+    let mut blocks: Vec<Box<RawValue>> =
+        content.and_then(|content| serde_json::from_str(content).ok()).unwrap_or_default();
+    let block = serde_json::value::to_raw_value(&json!({ "type": "text", "text": text }));
+    blocks.extend(block.ok());
+    set(members, "content", &blocks);
+}
+
+pub(super) fn refused(era: Era, refusal: &Refusal, mut meta: Object) -> Members {
+    if let Some(wait) = refusal.retry_after {
+        meta.insert("countersign/retry_after".into(), json!(wait.as_secs()));
+    }
+    let members = members(&json!({
+        "content": [{ "type": "text", "text": refusal.told }],
+        "isError": true,
+        "_meta": meta,
+    }));
+    for_era(era, members)
+}
+
+/// Since 2026-07-28 every result says what type it is; before, the member did not exist.
+fn for_era(era: Era, mut members: Members) -> Members {
+    match era {
+        Era::Modern => {
+            if !members.contains_key("resultType") {
+                set(&mut members, "resultType", &json!("complete"));
+            }
+        }
+        Era::Legacy => {
+            members.shift_remove("resultType");
+            // Only since 2026-07-28 may it be any JSON value; its text stands in `content` too.
+            if members.get("structuredContent").is_some_and(|raw| !raw.get().starts_with('{')) {
+                members.shift_remove("structuredContent");
+            }
+        }
+    }
+    members
+}
+
+fn set<T: serde::Serialize>(members: &mut Members, key: &str, value: &T) {
+    if let Ok(raw) = serde_json::value::to_raw_value(value) {
+        members.insert(key.to_owned(), raw);
+    }
+}

@@ -1,0 +1,201 @@
+//! A `tools/call` over HTTP: what its body and its headers say, and whether they say the same.
+
+use base64::Engine;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use rmcp::model::ProtocolVersion;
+use serde_json::{Value, json};
+
+use super::calls::{Caller, Era, Params};
+use super::sessions::Refused;
+use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
+use crate::principal::Principal;
+
+const VERSION: &str = "mcp-protocol-version";
+const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// A session of a protocol before 2026-07-28 that is the caller's own.
+pub(super) struct Session {
+    /// Its id.
+    pub(super) id: String,
+    /// The name that its client gave itself.
+    pub(super) client: Option<String>,
+}
+
+/// A `tools/call` that has arrived.
+pub(super) struct Arriving<'a> {
+    /// Who sent it.
+    pub(super) principal: Principal,
+    /// The session it came in, which is this principal's.
+    pub(super) session: Option<Session>,
+    /// Its headers.
+    pub(super) headers: &'a HeaderMap,
+    /// Its body.
+    pub(super) incoming: &'a Incoming,
+}
+
+impl Arriving<'_> {
+    /// Who calls and with what, from the body; headers must say the same.
+    pub(super) fn read(&self) -> Result<(Caller, Params), Rejected> {
+        let params = self.incoming.params()?;
+        let meta = params.get("_meta").and_then(Value::as_object);
+        let version = meta.and_then(|meta| meta.get(VERSION_KEY));
+        let said = header(self.headers, VERSION);
+        let caller = match version {
+            Some(Value::String(version)) => self.modern(version, said, meta)?,
+            Some(_) => return Err(Rejected::params("the protocol version must be a text")),
+            None if said.is_some_and(is_modern) => {
+                let told = format!(
+                    "request _meta is missing or has malformed required fields: {VERSION_KEY}"
+                );
+                return Err(Rejected::params(told));
+            }
+            None => self.legacy(said)?,
+        };
+        let params = Params::read(params)?;
+        if caller.era == Era::Modern {
+            self.check_name(params.name())?;
+        }
+        Ok((caller, params))
+    }
+
+    fn modern(
+        &self,
+        version: &str,
+        said: Option<&str>,
+        meta: Option<&crate::json::Object>,
+    ) -> Result<Caller, Rejected> {
+        if !ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version) {
+            return Err(Rejected::version(version));
+        }
+        if said != Some(version) {
+            return Err(Rejected::mismatch(
+                "the MCP-Protocol-Version header differs from the body",
+            ));
+        }
+        if !is_modern(version) {
+            return self.legacy(said);
+        }
+        let Some(Value::Object(capabilities)) = meta.and_then(|meta| meta.get(CAPABILITIES_KEY))
+        else {
+            let told = format!(
+                "request _meta is missing or has malformed required fields: {CAPABILITIES_KEY}"
+            );
+            return Err(Rejected::params(told));
+        };
+        if header(self.headers, "mcp-method") != Some("tools/call") {
+            return Err(Rejected::mismatch("the Mcp-Method header differs from the body"));
+        }
+        let client = meta
+            .and_then(|meta| meta.get(CLIENT_KEY))
+            .and_then(|client| client.get("name"))
+            .and_then(Value::as_str)
+            .map(|name| name.chars().take(128).collect());
+        let tasks = capabilities.get("extensions").is_some_and(|all| all.get(TASKS).is_some());
+        let principal = self.principal.clone();
+        Ok(Caller { principal, era: Era::Modern, client, tasks, session: None })
+    }
+
+    fn legacy(&self, said: Option<&str>) -> Result<Caller, Rejected> {
+        if let Some(said) = said
+            && !ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == said)
+        {
+            return Err(Rejected::version(said));
+        }
+        let Some(session) = &self.session else {
+            return Err(Rejected {
+                status: StatusCode::BAD_REQUEST,
+                error: RpcError::new(
+                    INVALID_REQUEST,
+                    "Bad Request: Mcp-Session-Id header is required",
+                ),
+            });
+        };
+        Ok(Caller {
+            principal: self.principal.clone(),
+            era: Era::Legacy,
+            client: session.client.clone(),
+            tasks: false,
+            session: Some(session.id.clone()),
+        })
+    }
+
+    /// `Mcp-Name` must say what the body says (SEP-2243); policy only ever reads the body.
+    fn check_name(&self, name: &str) -> Result<(), Rejected> {
+        let mut values = self.headers.get_all("mcp-name").iter();
+        let said = values.next().and_then(|value| value.to_str().ok()).and_then(decoded);
+        if said.as_deref() != Some(name) || values.next().is_some() {
+            return Err(Rejected::mismatch("the Mcp-Name header differs from the body"));
+        }
+        Ok(())
+    }
+}
+
+/// A header value that may be written `=?base64?…?=`.
+fn decoded(value: &str) -> Option<String> {
+    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
+    else {
+        return Some(value.trim().to_owned());
+    };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+fn is_modern(version: &str) -> bool {
+    version >= ProtocolVersion::V_2026_07_28.as_str()
+}
+
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A call that the transport turns away.
+pub(super) struct Rejected {
+    status: StatusCode,
+    error: RpcError,
+}
+
+impl Rejected {
+    fn params(why: impl Into<String>) -> Self {
+        let told = format!("Invalid params: {}", why.into());
+        Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(INVALID_PARAMS, told) }
+    }
+
+    fn mismatch(why: &str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(HEADER_MISMATCH, why) }
+    }
+
+    fn version(requested: &str) -> Self {
+        let supported: Vec<&str> =
+            ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
+        let requested: String = requested.chars().take(64).collect();
+        let mut error = RpcError::new(wire::UNSUPPORTED_VERSION, "Unsupported protocol version");
+        error.data = Some(json!({ "supported": supported, "requested": requested }));
+        Self { status: StatusCode::BAD_REQUEST, error }
+    }
+
+    pub(super) fn of(refused: Refused) -> Self {
+        let (status, told) = match refused {
+            Refused::IdInUse => {
+                (StatusCode::OK, "Invalid Request: a request with this id is under way")
+            }
+            Refused::TooMany => (StatusCode::OK, "Invalid Request: too many calls are under way"),
+            Refused::Gone => (StatusCode::NOT_FOUND, "Not Found: Session not found"),
+        };
+        Self { status, error: RpcError::new(INVALID_REQUEST, told) }
+    }
+
+    /// The status and the body that answer the request `id`.
+    pub(super) fn answer(&self, id: &Value) -> (StatusCode, Bytes) {
+        (self.status, self.error.answer(Some(id)))
+    }
+}
+
+impl From<RpcError> for Rejected {
+    fn from(error: RpcError) -> Self {
+        Self { status: StatusCode::OK, error }
+    }
+}
