@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::authentication::Agents;
 use crate::backend::{self, Backends};
@@ -55,15 +55,21 @@ pub struct Gateway {
     pub held_agents: HeldAgents,
     /// What is counted.
     pub metrics: Metrics,
+    /// One for each request to call a tool that may be under way at once.
+    pub places: Arc<Semaphore>,
     /// The key that seals `requestState`.
     pub seal: rmcp::model::RequestStateCodec,
     revision: ArcSwap<Revision>,
     changes: watch::Sender<u64>,
     draining: AtomicBool,
     manifests: Manifests,
-    learned: Mutex<HashMap<String, Result<Vec<Definition>, String>>>,
+    learned: Mutex<Learned>,
+    learning: tokio::sync::Mutex<()>,
     random: SystemRandom,
 }
+
+/// By backend: the definitions its server gave, or why it has not given them.
+type Learned = HashMap<String, Result<Vec<Definition>, String>>;
 
 /// Why a gateway could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -102,12 +108,14 @@ impl Gateway {
             board: Arc::default(),
             held_agents: HeldAgents::default(),
             metrics: Metrics::new(),
+            places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(revision),
             changes: watch::Sender::new(0),
             draining: AtomicBool::new(false),
             manifests,
             learned: Mutex::new(learned),
+            learning: tokio::sync::Mutex::new(()),
             random: SystemRandom::new(),
             backends,
             config,
@@ -150,6 +158,7 @@ impl Gateway {
         let revision = self.revision();
         let idempotent =
             move |tool: &str| revision.catalog.tool(tool).is_some_and(|tool| tool.idempotent());
+        self.metrics.holds_pending(&self.store.pending_by_rule().await?);
         for hold in self.store.recover(&idempotent).await? {
             holding::start(self, &hold);
         }
@@ -165,19 +174,32 @@ impl Gateway {
         backend: &str,
         definitions: Result<Vec<Definition>, String>,
     ) -> Result<(), OpenError> {
-        let learned = {
-            let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-            learned.insert(backend.to_owned(), definitions);
-            learned.clone()
+        let _one_at_a_time = self.learning.lock().await;
+        let mut learned = self.learned();
+        learned.insert(backend.to_owned(), definitions);
+        let policies: Vec<_> = self.revision().policy.sources().cloned().collect();
+        let next = Revision::build(&self.manifests, policies.clone(), &learned, &self.config);
+        let next = match next {
+            Ok(next) => next,
+            // Nothing that a server says may keep the rest of the catalog from being what it is.
+            Err(problems) => {
+                let why = "what its server offers does not fit the policy; see the log".to_owned();
+                tracing::error!(%backend, %problems, "a server's definitions are refused");
+                learned.insert(backend.to_owned(), Err(why));
+                Revision::build(&self.manifests, policies, &learned, &self.config)?
+            }
         };
-        let policies = self.revision().policy.sources().cloned().collect();
-        let next = Revision::build(&self.manifests, policies, &learned, &self.config)?;
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
         if next.digest != self.revision().digest {
             self.revision.store(Arc::new(next));
             self.changes.send_modify(|count| *count += 1);
             self.revision_loaded().await?;
         }
         Ok(())
+    }
+
+    fn learned(&self) -> Learned {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn revision_loaded(&self) -> Result<(), StoreError> {
@@ -209,10 +231,7 @@ impl Revision {
     ///
     /// # Errors
     /// With everything that is wrong with them.
-    pub fn read(
-        config: &Config,
-        learned: &HashMap<String, Result<Vec<Definition>, String>>,
-    ) -> Result<Self, Problems> {
+    pub fn read(config: &Config, learned: &Learned) -> Result<Self, Problems> {
         let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
         Self::build(&manifests, config::read_directory(&config.policies)?, learned, config)
     }
@@ -220,7 +239,7 @@ impl Revision {
     fn build(
         manifests: &Manifests,
         policies: Vec<SourceFile>,
-        learned: &HashMap<String, Result<Vec<Definition>, String>>,
+        learned: &Learned,
         config: &Config,
     ) -> Result<Self, Problems> {
         let find_program = |name: &str| -> Option<PathBuf> {

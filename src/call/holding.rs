@@ -148,6 +148,9 @@ pub async fn decide(
 /// When the hold is already decided or ended, or the store fails.
 pub async fn withdraw(gateway: &Gateway, id: HoldId) -> Result<Hold, HoldError> {
     let withdrawn = gateway.store.end_hold(id, Ending::Withdraw).await;
+    if let Ok(hold) = &withdrawn {
+        gateway.metrics.hold_decided(hold, gateway.clock.now());
+    }
     gateway.board.cancel(id);
     gateway.board.announce(id);
     withdrawn
@@ -176,21 +179,28 @@ pub fn start(gateway: &Arc<Gateway>, hold: &Hold) {
         };
         let answer = super::run(Arc::clone(&gateway), request).await;
         if let Answer::Refused(refusal) = answer {
-            not_run(&gateway, hold.id, refusal).await;
+            not_run(&gateway, &hold, refusal).await;
         }
         gateway.board.announce(hold.id);
         drop(turn);
     });
 }
 
-/// An approved call was refused before it was dispatched. If its approval is unspent and will not be
-/// covered again, the hold says why; when the record could not be written it stays approved, and the
-/// sweep tries again until its window closes.
-async fn not_run(gateway: &Gateway, id: HoldId, refusal: Refusal) {
+/// An approved call was refused before it was dispatched. If its approval is unspent and will not cover
+/// it again, the hold says why; when the record could not be written, or its tool is not there yet, it
+/// stays approved, and the sweep tries again until its window closes.
+async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
     use super::refusal::Kind;
+    let id = hold.id;
+    let revision = gateway.revision();
+    // Its server may not have been asked yet after a start: the definition decides when it is known.
+    let missing = revision.catalog.tool(&hold.tool).is_some_and(|it| it.unavailable().is_some());
     match refusal.kind {
+        Kind::UnknownTool if missing => {
+            tracing::debug!(hold = %id, "an approved call waits for its tool");
+        }
         Kind::NotRecorded | Kind::Unavailable => {
-            tracing::warn!(hold = %id, cause = ?refusal.cause, "an approved call could not run yet");
+            tracing::debug!(hold = %id, cause = ?refusal.cause, "an approved call could not run yet");
         }
         Kind::UnknownTool
         | Kind::InvalidArguments
@@ -203,6 +213,7 @@ async fn not_run(gateway: &Gateway, id: HoldId, refusal: Refusal) {
         | Kind::Withdrawn
         | Kind::Halted
         | Kind::Pending
+        | Kind::Collected
         | Kind::UnknownOutcome
         | Kind::Failed
         | Kind::TimedOut

@@ -4,6 +4,7 @@
 pub mod board;
 pub mod holding;
 pub mod refusal;
+mod told;
 mod trail;
 
 use std::sync::Arc;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::backend::BackendError;
 use crate::catalog::{Fault, ResultFault};
-use crate::hold::{Hold, State};
 use crate::limits::Reached;
 use crate::policy::{Denial, DenialKind};
 use crate::storage::{HoldError, StoreError};
@@ -49,6 +48,8 @@ pub enum Kind {
     Superseded,
     /// Held; people have not decided.
     Pending,
+    /// It ran, and its result was handed out before.
+    Collected,
     /// It may have run; nobody can know.
     UnknownOutcome,
     /// The record cannot be written, so nothing runs.
@@ -81,6 +82,7 @@ impl Kind {
             Self::Halted => "halted",
             Self::Superseded => "superseded",
             Self::Pending => "pending",
+            Self::Collected => "collected",
             Self::UnknownOutcome => "unknown_outcome",
             Self::NotRecorded => "not_recorded",
             Self::Unavailable => "unavailable",
@@ -120,6 +122,14 @@ impl Refusal {
         Self::new(Kind::UnknownTool, format!("Unknown tool: {shown}"))
     }
 
+    /// The tool ran, but its outcome could not be recorded.
+    #[must_use]
+    pub fn not_recorded_after(cause: &str) -> Self {
+        let told = "The tool ran, but its outcome could not be recorded, so it is not told either. It may \
+                    have had an effect; look before you repeat it.";
+        Self::new(Kind::UnknownOutcome, told).because(cause)
+    }
+
     /// Arguments that do not fit, every fault named.
     #[must_use]
     pub fn invalid_arguments(tool: &str, faults: &[Fault]) -> Self {
@@ -135,97 +145,6 @@ impl Refusal {
             faults.join("; ")
         );
         Self::new(Kind::InvalidArguments, told)
-    }
-
-    /// What became of a hold that did not give a result.
-    #[must_use]
-    pub fn of_hold(hold: &Hold) -> Self {
-        let tool = &hold.tool;
-        let refusal = match &hold.state {
-            State::Rejected { verdict } => {
-                let reason = verdict.reason.as_deref().unwrap_or("no reason was given");
-                let told = format!(
-                    "REJECTED: {} rejected this call of `{tool}`; it did not run. Reason: {reason}. \
-                     Do not repeat it unchanged.",
-                    verdict.person.name
-                );
-                Self::new(Kind::Rejected, told)
-            }
-            State::Expired { .. } => {
-                let told = format!(
-                    "EXPIRED: nobody decided on this call of `{tool}` by {}; it did not run. \
-                     This is neither consent nor a failure of the tool. Call again to ask again.",
-                    hold.decide_by
-                );
-                Self::new(Kind::Expired, told)
-            }
-            State::Lapsed { .. } => {
-                let told = format!(
-                    "EXPIRED: this call of `{tool}` was approved but did not begin within its execution \
-                     window; it did not run. Call again to ask again."
-                );
-                Self::new(Kind::Expired, told)
-            }
-            State::Withdrawn { .. } => {
-                let told =
-                    format!("WITHDRAWN: this call of `{tool}` was taken back; it did not run.");
-                Self::new(Kind::Withdrawn, told)
-            }
-            State::Halted { why, .. } => {
-                let told =
-                    format!("HALTED: this call of `{tool}` was stopped and did not run: {why}.");
-                Self::new(Kind::Halted, told)
-            }
-            State::Superseded { why, .. } => {
-                let told = format!(
-                    "SUPERSEDED: this call of `{tool}` was approved, but the approval no longer covers \
-                     it; it did not run: {why}. Call again to ask again."
-                );
-                Self::new(Kind::Superseded, told)
-            }
-            State::Unknown { .. } => {
-                let told = format!(
-                    "UNKNOWN: this call of `{tool}` was approved and begun, and the gateway stopped \
-                     before its outcome was recorded. It may have run. A person has to say what happened; \
-                     do not repeat it."
-                );
-                Self::new(Kind::UnknownOutcome, told)
-            }
-            State::Pending
-            | State::Approved { .. }
-            | State::Executing { .. }
-            | State::Finished { .. } => Self::pending(hold),
-        };
-        Self { rules: hold.rules.clone(), ..refusal }
-    }
-
-    fn pending(hold: &Hold) -> Self {
-        let told = match &hold.state {
-            State::Pending => format!(
-                "PENDING, not failed: this call of `{}` waits for a person to approve it (rules: {}). \
-                 It has not run. Hold {}; decided by {} at the latest. Call again with exactly the same \
-                 arguments to collect the result; do not change them and do not treat this as a refusal.",
-                hold.tool,
-                hold.rules.join(", "),
-                hold.id,
-                hold.decide_by
-            ),
-            State::Approved { .. }
-            | State::Executing { .. }
-            | State::Finished { .. }
-            | State::Unknown { .. }
-            | State::Rejected { .. }
-            | State::Expired { .. }
-            | State::Withdrawn { .. }
-            | State::Lapsed { .. }
-            | State::Superseded { .. }
-            | State::Halted { .. } => format!(
-                "PENDING, not failed: this call of `{}` was approved and is running. Hold {}. Call again \
-                 with exactly the same arguments to collect the result.",
-                hold.tool, hold.id
-            ),
-        };
-        Self::new(Kind::Pending, told)
     }
 }
 

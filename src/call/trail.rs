@@ -139,15 +139,24 @@ impl<'a> Trail<'a> {
         });
         let outcome = self.outcome_of(&checked);
         self.outcome = Some(outcome.status);
-        match receipt.hold() {
-            None => self.gateway.store.end_call(receipt.call(), outcome).await?,
+        let recorded = match receipt.hold() {
+            None => {
+                let recorded = self.gateway.store.end_call(receipt.call(), outcome).await;
+                recorded.map_err(|error| error.to_string())
+            }
             Some(hold) => {
                 let kept = match &checked {
                     Ok(result) => Some(result.text().to_owned()),
                     Err(refusal) => super::holding::refusal_as_result(&refusal.told),
                 };
-                self.gateway.store.finish_hold(hold, outcome, kept).await?;
+                let recorded = self.gateway.store.finish_hold(hold, outcome, kept).await;
+                recorded.map(drop).map_err(|error| error.to_string())
             }
+        };
+        if let Err(error) = recorded {
+            tracing::error!(call = %self.call, %error, "an outcome could not be recorded");
+            self.gateway.metrics.append_failed();
+            return Err(Refusal::not_recorded_after(&error));
         }
         checked
     }
@@ -249,6 +258,7 @@ const fn status_of(kind: Kind) -> OutcomeStatus {
         | Kind::Halted
         | Kind::Superseded
         | Kind::Pending
+        | Kind::Collected
         | Kind::UnknownOutcome
         | Kind::NotRecorded
         | Kind::Unavailable

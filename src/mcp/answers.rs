@@ -97,6 +97,7 @@ pub(super) fn finished(gateway: &Gateway, era: Era, answer: Answer) -> Result<Me
                 | Kind::TooManyHolds
                 | Kind::Halted
                 | Kind::Pending
+                | Kind::Collected
                 | Kind::UnknownOutcome
                 | Kind::NotRecorded
                 | Kind::Unavailable

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::answers;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
 use crate::backend::{Progress, ProgressSink};
-use crate::call::refusal::Refusal;
+use crate::call::refusal::{Kind, Refusal};
 use crate::call::{self, Answer, Request, holding};
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
@@ -130,6 +130,12 @@ pub async fn answer(
     params: Params,
     line: &Line,
 ) -> Result<Members, RpcError> {
+    let Ok(_place) = gateway.places.try_acquire() else {
+        let told =
+            "The gateway is busy: too many calls are under way. Nothing ran; try again in 1 s.";
+        let refusal = Refusal::new(Kind::Unavailable, told).after(Duration::from_secs(1));
+        return Ok(answers::refused(caller.era, &refusal, Object::new()));
+    };
     let hold = joined_hold(gateway, caller, &params)?;
     let request = Request {
         call: CallId::new(),
