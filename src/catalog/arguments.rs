@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::schema::Fault;
+use super::fault::Fault;
 use super::tool::{Attributes, Tool};
 use crate::json::{self, Object};
 

@@ -3,6 +3,7 @@
 mod arguments;
 mod build;
 mod definition;
+mod fault;
 mod keywords;
 pub mod manifest;
 mod result;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 
 pub use arguments::CheckedArguments;
 pub use build::{Definition, Environment, Manifests};
+pub use fault::Fault;
 pub use manifest::{ActionType, BackendSpec, Durability, Risk};
 pub use result::{CheckedResult, ResultFault};
-pub use schema::{Fault, Schema, SchemaError};
+pub use schema::{Schema, SchemaError};
 pub use tool::{Attributes, Binding, Tool};
 
 /// All tools, by name.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::schema::Fault;
+use super::fault::Fault;
 use super::tool::Tool;
 use crate::json::Object;
 

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
+use super::fault::Fault;
 use crate::json::Object;
 
 /// The largest schema, in bytes of its JSON text.
@@ -32,15 +33,6 @@ pub struct SchemaError {
     pub pointer: String,
     /// What is wrong.
     pub why: String,
-}
-
-/// One way in which a value does not fit a schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Where in the value, as a JSON pointer; empty for the value itself.
-    pub pointer: String,
-    /// What is wrong, in words, without the value.
-    pub message: String,
 }
 
 impl Schema {
@@ -104,11 +96,8 @@ impl Schema {
         Err(self
             .validator
             .iter_errors(value)
+            .flat_map(|error| Fault::of(&error))
             .take(MAX_FAULTS)
-            .map(|error| Fault {
-                pointer: error.instance_path().to_string(),
-                message: error.masked_with("the value").to_string(),
-            })
             .collect())
     }
 
@@ -254,8 +243,13 @@ mod tests {
         .unwrap();
         assert!(schema.check(&json!({"name": "x", "n": 1})).is_ok());
         let faults = schema.check(&json!({"n": -1, "secret": "hunter2"})).unwrap_err();
-        assert_eq!(faults.len(), 3, "{faults:?}");
-        assert!(faults.iter().any(|fault| fault.pointer == "/n"));
+        let told: Vec<String> =
+            faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.message)).collect();
+        for expected in ["/name is required", "/n must be at least 0", "/secret is not known here"]
+        {
+            assert!(told.iter().any(|told| told == expected), "{told:?}");
+        }
+        assert_eq!(told.len(), 3);
         assert!(!format!("{faults:?}").contains("hunter2"));
     }
 

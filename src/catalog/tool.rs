@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::arguments::CheckedArguments;
+use super::fault::Fault;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
-use super::schema::{Fault, Schema};
+use super::schema::Schema;
 use super::template::{Output, Template};
 use crate::digest::Digest;
 use crate::json::Object;
