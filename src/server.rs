@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::backend::mcp::Link;
 use crate::call::holding;
-use crate::catalog::Definition;
 use crate::gateway::Gateway;
 use crate::mcp::http::{Endpoint, handle};
 use crate::principal::Person;
@@ -304,9 +303,7 @@ async fn learn(
         changed.mark_unchanged();
         let learned = link.definitions().await;
         let failed = learned.is_err();
-        let definitions = learned
-            .map(|all| all.into_iter().map(definition).collect())
-            .map_err(|error| format!("its server cannot be asked: {error}"));
+        let definitions = learned.map_err(|error| format!("its server cannot be asked: {error}"));
         if let Err(why) = &definitions {
             tracing::warn!(%backend, %why, "an MCP server gave no tools");
         }
@@ -322,16 +319,5 @@ async fn learn(
                 return;
             }
         }
-    }
-}
-
-fn definition(given: crate::backend::mcp::Definition) -> Definition {
-    Definition {
-        name: given.name,
-        title: given.title,
-        description: given.description,
-        input_schema: given.input_schema,
-        output_schema: given.output_schema,
-        annotations: given.annotations,
     }
 }

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::Catalog;
 use super::definition::Building;
 use super::manifest::{BackendSpec, Manifest, SecretSource};
-use crate::json::Object;
+use super::offered::Definition;
 use crate::source::{self, Places, Problem, Problems, SourceFile};
 
 /// All manifests, read and checked one by one.
@@ -27,23 +25,6 @@ pub(super) struct Parsed {
     pub(super) places: Places,
     /// What it says.
     pub(super) manifest: Manifest,
-}
-
-/// A tool's definition as its MCP server gives it.
-#[derive(Clone, Debug)]
-pub struct Definition {
-    /// Its name there.
-    pub name: String,
-    /// Its title.
-    pub title: Option<String>,
-    /// Its description.
-    pub description: Option<String>,
-    /// The schema of its arguments.
-    pub input_schema: Object,
-    /// The schema of its structured content.
-    pub output_schema: Option<Object>,
-    /// Its annotations.
-    pub annotations: Option<Value>,
 }
 
 /// What the catalog depends on beside the manifests: which programs exist, and what servers offer.

@@ -18,6 +18,10 @@ pub struct Fault {
 
 impl Fault {
     /// The faults that `error` stands for: one, or one for each property that is not known.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "two kinds are told apart, the rest are alike"
+    )]
     pub(super) fn of(error: &ValidationError<'_>) -> Vec<Self> {
         let at = error.instance_path().to_string();
         let inner = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::wire::{HEADER_ANNOTATION, bounded};
 use crate::backend::BackendError;
-use crate::json::{self, Object};
+use crate::catalog::Definition;
+use crate::json;
 
 /// How many pages a list of tools may have, in pages.
 pub(super) const MAX_PAGES: usize = 64;
@@ -15,41 +16,6 @@ pub(super) const MAX_PAGES: usize = 64;
 const MAX_LISTING_BYTES: usize = 32 * 1024 * 1024;
 /// How long the cursor of a next page may be, in bytes.
 const MAX_CURSOR_BYTES: usize = 8 * 1024;
-
-/// A tool as the upstream defines it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Definition {
-    /// Its name there.
-    pub name: String,
-    /// Its title for people.
-    pub title: Option<String>,
-    /// What it says it does.
-    pub description: Option<String>,
-    /// The JSON Schema of its arguments.
-    pub input_schema: Object,
-    /// The JSON Schema of its structured result.
-    pub output_schema: Option<Object>,
-    /// What it says about its own effects; a claim, not a fact.
-    pub annotations: Option<Value>,
-    /// The whole definition, with every member, in the order and with the digits it came with.
-    pub raw: Object,
-}
-
-impl Definition {
-    fn of(raw: Object) -> Option<Self> {
-        let text = |key| raw.get(key).and_then(Value::as_str).map(str::to_owned);
-        let object = |key| raw.get(key).and_then(Value::as_object).cloned();
-        Some(Self {
-            name: text("name").filter(|name| !name.is_empty())?,
-            title: text("title"),
-            description: text("description"),
-            input_schema: object("inputSchema")?,
-            output_schema: object("outputSchema"),
-            annotations: raw.get("annotations").cloned(),
-            raw,
-        })
-    }
-}
 
 /// The pages of one list of tools.
 pub(super) struct Listing {
@@ -106,7 +72,7 @@ impl Listing {
     /// One bad definition does not take the others away; it is not offered.
     fn add_tool(&mut self, tool: Value) {
         let Value::Object(raw) = tool else { return };
-        let Some(definition) = Definition::of(raw) else {
+        let Some(definition) = Definition::read(&raw) else {
             tracing::warn!("ignored a tool without a name or an input schema");
             return;
         };
@@ -134,13 +100,13 @@ mod tests {
     #[test]
     fn keeps_a_definition_as_it_was_written() {
         let text = r#"{"name":"a","x-vendor":{"z":1,"a":123456789012345678901234567890},
-            "inputSchema":{"type":"object","z":1,"b":2},"annotations":{"odd":[1.0]},"title":"A"}"#;
+            "inputSchema":{"type":"object","z":1,"b":123456789012345678901234567890},"annotations":{"odd":[1.0]},"title":"A"}"#;
         let mut listing = Listing::new(10);
         assert_eq!(listing.add(&page(&format!(r#"{{"tools":[{text}]}}"#))).unwrap(), None);
         let tool = &listing.tools[0];
         assert_eq!((tool.name.as_str(), tool.title.as_deref()), ("a", Some("A")));
-        let compact = text.replace(['\n', ' '], "");
-        assert_eq!(serde_json::to_string(&tool.raw).unwrap(), compact);
+        let schema = r#"{"type":"object","z":1,"b":123456789012345678901234567890}"#;
+        assert_eq!(serde_json::to_string(&tool.input_schema).unwrap(), schema);
         assert_eq!(serde_json::to_string(&tool.annotations).unwrap(), r#"{"odd":[1.0]}"#);
     }
 

@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{self, Connection, NotOpen, Opening};
 use super::definitions::Listing;
 use super::ledger::{Ledger, Ticket, lock};
-use super::{Call, Definition, Health, Limits, Target, wire};
+use super::{Call, Health, Limits, Target, wire};
 use crate::backend::{BackendError, RawResult};
+use crate::catalog::Definition;
 use crate::clock::Clock;
 use crate::json::Object;
 

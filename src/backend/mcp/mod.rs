@@ -22,7 +22,6 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-pub use self::definitions::Definition;
 pub use self::link::Link;
 use super::ProgressSink;
 
