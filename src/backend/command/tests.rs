@@ -153,7 +153,7 @@ async fn at_the_deadline_a_grandchild_in_its_own_session_dies_too() {
     ));
     std::fs::write(&ids, "").unwrap();
     let call = command.call;
-    let limits = Limits { deadline: Duration::from_secs(3), ..LIMITS };
+    let limits = Limits { deadline: Duration::from_secs(8), ..LIMITS };
     let ended = go(command, limits).await.unwrap_err();
     assert!(matches!(ended, BackendError::Timeout(limit) if limit == limits.deadline), "{ended}");
     let ids = std::fs::read_to_string(&ids).unwrap();

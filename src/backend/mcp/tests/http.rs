@@ -91,7 +91,7 @@ async fn a_hanging_call_ends_and_is_told() {
     for (arguments, sign) in [(&["--modern"][..], "hung up"), (&[], "notifications/cancelled")] {
         let up = upstream(arguments);
         run(&up.link, "raw", json!({})).await.unwrap();
-        let brief = Call { deadline: Duration::from_millis(200), ..call() };
+        let brief = Call { deadline: Duration::from_secs(1), ..call() };
         let error = up.link.call("hang", &Object::new(), brief).await.unwrap_err();
         assert!(matches!(error, BackendError::Timeout(_)), "{error}");
         logged(&up.log, sign).await;
@@ -124,7 +124,7 @@ async fn what_is_no_result_says_what_it_is() {
 async fn a_forgotten_session_is_made_anew_and_the_call_is_not_sent_twice() {
     let up = upstream(&[]);
     let changes = up.link.changed();
-    let (brief, nothing) = (Call { deadline: Duration::from_secs(1), ..call() }, Object::new());
+    let (brief, nothing) = (Call { deadline: Duration::from_secs(6), ..call() }, Object::new());
     let (hanging, ()) = tokio::join!(up.link.call("hang", &nothing, brief), async {
         logged(&up.log, "tools/call hang").await;
         let error = run(&up.link, "forget", json!({})).await.unwrap_err();

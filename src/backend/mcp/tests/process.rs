@@ -71,7 +71,7 @@ async fn definitions_are_the_upstreams_own_words() {
 async fn a_hanging_tool_ends_at_the_deadline_and_is_told() {
     let up = upstream(&[]);
     run(&up.link, "raw", json!({})).await.unwrap();
-    let brief = Call { deadline: Duration::from_millis(100), ..call() };
+    let brief = Call { deadline: Duration::from_secs(1), ..call() };
     let error = up.link.call("hang", &Object::new(), brief).await.unwrap_err();
     assert!(matches!(error, BackendError::Timeout(_)), "{error}");
     logged(&up.log, "cancelled").await;
@@ -249,7 +249,7 @@ async fn a_child_that_is_no_server_is_unavailable() {
     for program in ["cat", "true", "yes"] {
         let path = format!("/usr/bin/{program}").into();
         let target = Target::Process(Program { path, args: vec![], env: vec![], cwd: None });
-        let brief = Limits { connect_timeout: Duration::from_millis(500), ..limits() };
+        let brief = Limits { connect_timeout: Duration::from_secs(1), ..limits() };
         let link = Link::new(program, target, brief, clock());
         let error = run(&link, "raw", json!({})).await.unwrap_err();
         assert!(matches!(error, BackendError::Unavailable(_)), "{program}: {error}");
