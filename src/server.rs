@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::{IncomingStream, ListenerExt};
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{StatusCode, Uri};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -153,20 +153,22 @@ fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
 #[derive(Clone, Debug)]
 struct Peer {
     user: Option<u32>,
+    process: Option<i32>,
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self { user: user_of(stream.io()) }
+        let credential = stream.io().peer_cred().ok();
+        Self {
+            user: credential.map(|credential| credential.uid()),
+            process: credential.and_then(|credential| credential.pid()),
+        }
     }
 }
 
-fn user_of(stream: &UnixStream) -> Option<u32> {
-    stream.peer_cred().ok().map(|credential| credential.uid())
-}
-
 /// The socket lets in its owner and root, as its file mode says already: the person is an operator, and
-/// may speak for an agent that the request names.
+/// may speak for an agent that the request names. What a tool started is no person: an agent must not
+/// decide about its own calls by way of a program that it may run.
 async fn let_local_in(
     State(gateway): State<Arc<Gateway>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -177,6 +179,10 @@ async fn let_local_in(
     let Some(user) = peer.user.filter(|user| *user == own || *user == 0) else {
         return StatusCode::FORBIDDEN.into_response();
     };
+    if peer.process.is_none_or(crate::backend::command::is_ours) {
+        let told = "a program that the gateway started may not use its socket\n";
+        return (StatusCode::FORBIDDEN, told).into_response();
+    }
     let name = nix::unistd::User::from_uid(user.into())
         .ok()
         .flatten()

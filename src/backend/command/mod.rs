@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use self::result::into_result;
+pub use self::tree::is_ours;
 pub use crate::catalog::template::Output;
 
 use self::capture::{Overflow, Streams};

@@ -160,6 +160,26 @@ impl Hunt {
     }
 }
 
+/// How many ancestors of a process are looked at.
+const MAX_ANCESTORS: usize = 128;
+
+/// Whether `process` was started, however indirectly, by this gateway or by a tool of any gateway. A
+/// process that has both cleared its environment and lost its parent looks like anybody's.
+#[must_use]
+pub fn is_ours(process: i32) -> bool {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut next = Process::read(process).filter(|_| process != own);
+    for _ in 0..MAX_ANCESTORS {
+        let Some(process) = next else { return false };
+        if process.parent == own || process.is_marked() {
+            return true;
+        }
+        next = Process::read(process.parent);
+    }
+    // A chain this long is nobody's terminal.
+    true
+}
+
 /// Moves from `others` to `members` all that descend from a member; what is left is returned.
 fn descend(members: &mut Vec<Process>, mut others: Vec<Process>) -> Vec<Process> {
     let mut ids: BTreeSet<i32> = members.iter().map(|process| process.id).collect();
@@ -207,6 +227,12 @@ impl Process {
         let group = fields.next()?.parse().ok()?;
         let born = fields.nth(16)?.parse().ok()?;
         Some(Self { id, parent, group, born, ended })
+    }
+
+    fn is_marked(&self) -> bool {
+        let mark = format!("{MARK}=").into_bytes();
+        std::fs::read(format!("/proc/{}/environ", self.id))
+            .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one.starts_with(&mark)))
     }
 
     fn carries(&self, mark: &[u8]) -> bool {
