@@ -153,7 +153,7 @@ impl Refusal {
             }
             State::Expired { .. } => {
                 let told = format!(
-                    "EXPIRED: nobody decided on this call of `{tool}` by {}; it did not run. \
+                    "EXPIRED: nobody decided on this call of `{tool}` by {:.0}; it did not run. \
                      This is neither consent nor a failure of the tool. Call again to ask again.",
                     hold.decide_by
                 );
@@ -203,7 +203,7 @@ impl Refusal {
         let told = match &hold.state {
             State::Pending => format!(
                 "PENDING, not failed: this call of `{}` waits for a person to approve it (rules: {}). \
-                 It has not run. Hold {}; decided by {} at the latest. Call again with exactly the same \
+                 It has not run. Hold {}; decided by {:.0} at the latest. Call again with exactly the same \
                  arguments to collect the result; do not change them and do not treat this as a refusal.",
                 hold.tool,
                 hold.rules.join(", "),
