@@ -348,9 +348,10 @@ fn the_clients_that_the_readme_configures_connect() {
     let server = checkout.serve(command, PATIENCE);
     let (status, token) = checkout.run(&["agents", "add", "claude-code"]);
     assert!(status.success(), "{token}");
-    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
+    let initialize =
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
         "capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#
-        .replace('\n', "");
+            .replace('\n', "");
     let mut tried = Vec::new();
     let mut spawned = Vec::new();
     for block in blocks("README.md").iter().filter(|block| block.info[0] == "json") {
@@ -364,7 +365,10 @@ fn the_clients_that_the_readme_configures_connect() {
                 server.request("POST /mcp", &format!("Authorization: {value}"), &initialize)
             };
             let answer = ask(&header);
-            assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("serverInfo"), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 200") && answer.contains("serverInfo"),
+                "{answer}"
+            );
             let answer = ask("Bearer cs_of-nobody");
             assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
             tried.push("http");
@@ -406,13 +410,16 @@ fn the_samples_of_the_documents_load() {
         for block in blocks(document) {
             let place = &block.place;
             let kind: Vec<&str> = block.info.iter().map(String::as_str).collect();
+            if let ["text" | "console", ..] = kind.as_slice() {
+                continue;
+            }
             let samples = checkout.dir.path().join(format!("sample-{counted}"));
+            counted += 1;
             std::fs::create_dir(&samples).unwrap();
             let file = samples.join("sample.yaml");
             std::fs::write(&file, &block.text).unwrap();
             let (samples, file) = (samples.to_str().unwrap(), file.to_str().unwrap());
             let (status, told) = match kind.as_slice() {
-                ["text" | "console", ..] => continue,
                 ["json"] => {
                     serde_json::from_str::<Value>(&block.text)
                         .unwrap_or_else(|error| panic!("{place}: {error}"));
@@ -424,14 +431,18 @@ fn the_samples_of_the_documents_load() {
                     std::fs::create_dir_all(&empty).unwrap();
                     let empty = empty.to_str().unwrap();
                     checkout.run(&[
-                        "policy", "check", "--policies", empty, "--tool-manifests", samples,
+                        "policy",
+                        "check",
+                        "--policies",
+                        empty,
+                        "--tool-manifests",
+                        samples,
                     ])
                 }
                 ["yaml", "config"] => checkout.run(&["policy", "check", "--config", file]),
                 other => panic!("{place}: a sample must say what it is, not {other:?}"),
             };
             assert!(status.success(), "{place}: {told}");
-            counted += 1;
         }
     }
     assert!(counted > 3, "the documents have samples");
