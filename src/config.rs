@@ -226,10 +226,12 @@ fn read_file(path: &Path) -> Result<SourceFile, Problems> {
 pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
     let wrong = |message: String| {
         let file = SourceFile { name: path.display().to_string(), text: String::new() };
-        Problems::from(Problem::new(&file, Place::default(), message))
+        Problem::new(&file, Place::default(), message)
     };
-    let entries = std::fs::read_dir(path)
-        .map_err(|error| wrong(format!("the directory cannot be read: {error}")))?;
+    let entries = std::fs::read_dir(path).map_err(|error| {
+        wrong(format!("the directory cannot be read: {error}"))
+            .hint("say where it is with `--policies DIR` or `--tool-manifests DIR`")
+    })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
@@ -241,7 +243,7 @@ pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
         })
         .collect();
     if files.len() > MAX_FILES {
-        return Err(wrong(format!("more than {MAX_FILES} files")));
+        return Err(wrong(format!("more than {MAX_FILES} files")).into());
     }
     files.sort();
     files.iter().map(|path| read_file(path)).collect()

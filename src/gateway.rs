@@ -75,7 +75,7 @@ type Learned = HashMap<String, Result<Vec<Definition>, String>>;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A policy, manifest or configuration file is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Files(#[from] Problems),
     /// The store cannot be used.
     #[error(transparent)]

@@ -120,7 +120,6 @@ pub(super) async fn open(
     };
     let hold = gateway.store.open_hold(hold, event, gateway.config.holds.pending_max).await?;
     gateway.held_agents.has(&hold.agent);
-    gateway.metrics.hold_opened(&hold);
     Ok(hold)
 }
 
@@ -313,7 +312,11 @@ pub async fn sweep(gateway: &Arc<Gateway>) -> Result<(), StoreError> {
             | StateName::Halted => continue,
         };
         match gateway.store.end_hold(hold.id, ending).await {
-            Ok(ended) => gateway.metrics.hold_decided(&ended, gateway.clock.now()),
+            // A hold that lapsed was decided, and counted, when it was approved.
+            Ok(ended) if ended.state.name() == StateName::Expired => {
+                gateway.metrics.hold_decided(&ended, gateway.clock.now());
+            }
+            Ok(_) => {}
             Err(HoldError::Lost { .. } | HoldError::NotFound | HoldError::TooMany { .. }) => {}
             Err(HoldError::Store(error)) => return Err(error),
         }

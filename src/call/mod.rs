@@ -70,7 +70,7 @@ pub struct Answered {
     pub result: CheckedResult,
     /// The decision, as it is written in entries.
     pub decision: &'static str,
-    /// The rules that matched.
+    /// The rules that decided.
     pub rules: Vec<String>,
     /// What constraints changed.
     pub edits: Vec<Edit>,

@@ -31,7 +31,7 @@ fn pending(hold: &Hold) -> String {
     if matches!(hold.state, State::Pending) {
         return format!(
             "PENDING, not failed: this call of `{tool}` waits for a person to approve it (rules: {}). It \
-             has not run. Hold {}; decided by {} at the latest. {collect}; do not change them and do not \
+             has not run. Hold {}; decided by {:.0} at the latest. {collect}; do not change them and do not \
              treat this as a refusal.",
             hold.rules.join(", "),
             hold.id,
@@ -98,7 +98,7 @@ fn ended(hold: &Hold) -> (Kind, String) {
         | State::Approved { .. }
         | State::Executing { .. } => {
             let told = format!(
-                "EXPIRED: nobody decided on this call of `{tool}` by {}; it did not run. This is neither \
+                "EXPIRED: nobody decided on this call of `{tool}` by {:.0}; it did not run. This is neither \
                  consent nor a failure of the tool. Call again to ask again.",
                 hold.decide_by
             );

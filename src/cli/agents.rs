@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::Failed;
 use super::approvals::percent;
 use super::local::Local;
-use super::output::{self, Form, table};
+use super::output::{self, Form, second, table};
 use crate::api::{AgentView, NewAgent, NewToken};
 use crate::config::Flags;
 use crate::ids::AgentName;
@@ -72,8 +72,8 @@ async fn list(local: &Local, form: Form) -> Result<(), Failed> {
     form.print(&agents, |agents| {
         let rows = agents.iter().map(|agent| {
             let state = match (agent.revoked_at, agent.expires_at) {
-                (Some(at), _) => format!("revoked {at}"),
-                (None, Some(at)) => format!("until {at}"),
+                (Some(at), _) => format!("revoked {}", second(at)),
+                (None, Some(at)) => format!("until {}", second(at)),
                 (None, None) => "valid".to_owned(),
             };
             vec![

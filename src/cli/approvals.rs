@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::Failed;
 use super::local::Local;
-use super::output::{self, Form, relative, table, visible};
+use super::output::{self, Form, relative, second, table, visible};
 use crate::api::{HoldView, VerdictGiven};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Flags;
@@ -131,7 +131,7 @@ fn described(hold: &HoldView) -> String {
         format!("tool        {}", hold.tool),
         format!("rules       {}", hold.rules.join(", ")),
         format!("why held    {}", visible(&hold.reason)),
-        format!("decide by   {} ({})", hold.decide_by, relative(hold.decide_by, now)),
+        format!("decide by   {} ({})", second(hold.decide_by), relative(hold.decide_by, now)),
         format!("digest      {}", hold.digest),
     ];
     if let Some(reason) = &hold.agent_reason {
@@ -155,7 +155,8 @@ fn described(hold: &HoldView) -> String {
             Decision::Reject => "rejected by",
         };
         let reason = verdict.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
-        lines.push(visible(&format!("{what} {} at {}{reason}", verdict.person.name, verdict.at)));
+        let at = second(verdict.at);
+        lines.push(visible(&format!("{what} {} at {at}{reason}", verdict.person.name)));
     }
     if let Some(why) = &hold.why {
         lines.push(format!("why ended   {}", visible(why)));

@@ -1,9 +1,10 @@
 //! `countersign audit`: the record. Read straight from the data directory, whether a gateway runs or not.
 
 use clap::Subcommand;
+use serde_json::Value;
 
 use super::Failed;
-use super::output::{self, Form, table};
+use super::output::{self, Form, second, table};
 use crate::api::EntryView;
 use crate::config::{Config, Flags};
 use crate::evidence::verify::Summary;
@@ -66,18 +67,24 @@ fn said(summary: &Summary) -> String {
 }
 
 fn row(view: &EntryView) -> Vec<String> {
-    let text = |key: &str| {
-        view.entry
-            .get(key)
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-    };
-    let kind = text("kind").unwrap_or_default();
-    let what =
-        ["agent", "tool", "decision", "refusal", "hold", "state", "outcome", "rules", "told"]
-            .iter()
-            .filter_map(|key| text(key).map(|value| format!("{key}={value}")))
-            .collect::<Vec<_>>()
-            .join(" ");
-    let what: String = what.chars().take(160).collect();
-    vec![view.index.to_string(), text("time").unwrap_or_default(), kind, what]
+    let text = |key: &str| view.entry.get(key).map(shown);
+    let status = view.entry.pointer("/outcome/status").map(shown);
+    let person = view.entry.pointer("/verdict/person/name").map(shown);
+    let keys = ["agent", "tool", "decision", "refusal", "hold", "state", "by", "rules", "told"];
+    let what = keys.iter().map(|key| (*key, text(key)));
+    let what = what.chain([("by", person), ("outcome", status)]);
+    let what: Vec<String> =
+        what.filter_map(|(key, value)| value.map(|value| format!("{key}={value}"))).collect();
+    let what: String = what.join(" ").chars().take(160).collect();
+    let time = text("time").unwrap_or_default();
+    let time = time.parse().map_or(time, second);
+    vec![view.index.to_string(), time, text("kind").unwrap_or_default(), what]
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
 }

@@ -186,6 +186,12 @@ async fn collect(peer: &Peer<RoleClient>, id: &str) -> Result<ExitCode, Failed> 
 }
 
 fn printed(result: &CallToolResult) -> Result<ExitCode, Failed> {
+    let says_nothing = |block: &ContentBlock| {
+        matches!(block, ContentBlock::Text(text) if text.text.trim_end().is_empty())
+    };
+    if result.is_error != Some(true) && result.content.iter().all(says_nothing) {
+        eprintln!("done; the tool said nothing");
+    }
     for block in &result.content {
         if let ContentBlock::Text(text) = block {
             output::print(&text.text)?;

@@ -12,12 +12,15 @@ pub(super) async fn run(flags: &Flags, form: Form) -> Result<(), Failed> {
     local.leave().await;
     let checks = checks?;
     form.print(&checks, |checks| {
-        let rows = checks.iter().map(|check| {
+        let rows = checks.iter().flat_map(|check| {
             let ok = if check.ok { "ok" } else { "WRONG" };
-            let hint = check.hint.clone().unwrap_or_default();
-            vec![ok.to_owned(), check.id.clone(), check.found.clone(), hint]
+            let found = vec![ok.to_owned(), check.id.clone(), check.found.clone()];
+            let hint = check.hint.iter().map(|hint| {
+                vec![String::new(), String::new(), format!("what to do: {hint}")]
+            });
+            std::iter::once(found).chain(hint)
         });
-        table(&["", "CHECK", "FOUND", "WHAT TO DO"], rows)
+        table(&["", "CHECK", "FOUND"], rows)
     })?;
     if checks.iter().all(|check| check.ok) {
         return Ok(());

@@ -16,6 +16,7 @@ mod schema;
 mod serve;
 mod stdio;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -146,5 +147,11 @@ fn start_log() {
     let filter = config::variable("COUNTERSIGN_LOG").unwrap_or_else(|| "warn".to_owned());
     let filter = EnvFilter::try_new(format!("{filter},rmcp=warn"))
         .unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colour = std::io::stderr().is_terminal()
+        && config::variable("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .init();
 }

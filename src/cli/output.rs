@@ -63,6 +63,9 @@ pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
     for row in rows {
         table.add_row(row.iter().map(|cell| visible(cell)));
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
@@ -85,6 +88,11 @@ fn is_hidden(c: char) -> bool {
             0xAD | 0x34F | 0x61C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F
             | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0x3164 | 0xFEFF | 0xFFA0
             | 0xFFF0..=0xFFFB | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
+}
+
+/// A time to the second, in UTC.
+pub(super) fn second(at: jiff::Timestamp) -> String {
+    format!("{at:.0}")
 }
 
 /// How long ago or ahead `at` is, in one unit.

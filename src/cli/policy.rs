@@ -75,8 +75,8 @@ pub(super) fn run(flags: &Flags, command: &Command) -> Result<(), Failed> {
         let warnings: Vec<String> = checked
             .warnings
             .iter()
-            .map(|warning| format!("warning: {}: {}", warning.location, warning.message))
+            .map(|warning| format!("warning: {}: {}\n", warning.location, warning.message))
             .collect();
-        format!("{rules}\n{}\nrevision {}", warnings.join("\n"), checked.revision)
+        format!("{rules}\n{}revision {}", warnings.concat(), checked.revision)
     })
 }

@@ -23,7 +23,7 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     let gateway = local::open(config).await?;
     for warning in gateway.revision().policy.warnings() {
-        tracing::warn!("{}: {}", warning.location(), warning.message());
+        eprintln!("warning: {}: {}", warning.location(), warning.message());
     }
     let shutdown = stop_on_signal()?;
     let running = tokio::spawn(server::run(gateway, Some(listener), shutdown));

@@ -131,7 +131,7 @@ pub struct Asked {
     pub revision: Digest,
     /// The decision: `ALLOW`, `ALLOW_WITH_CONSTRAINTS`, `REQUIRE_APPROVAL`, `DENY`.
     pub decision: String,
-    /// The rules that matched.
+    /// The rules that decided.
     pub rules: Vec<String>,
     /// What constraints changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -45,7 +45,7 @@ pub struct Hold {
     pub edits: Vec<crate::policy::Edit>,
     /// The call digest over `arguments`; an approval is bound to it.
     pub digest: Digest,
-    /// The names of the rules that matched.
+    /// The names of the rules that decided.
     pub rules: Vec<String>,
     /// Why it is held, in the words of the rules.
     pub reason: String,

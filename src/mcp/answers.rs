@@ -45,7 +45,7 @@ pub(super) fn task_of(gateway: &Gateway, hold: &Hold) -> Task {
     let state = hold.state.name();
     let message = if state == StateName::Pending {
         format!(
-            "waiting for a person to approve (rules: {}), until {}",
+            "waiting for a person to approve (rules: {}), until {:.0}",
             hold.rules.join(", "),
             hold.decide_by
         )

@@ -136,7 +136,7 @@ fn shape(
         arguments = check_again(&tool, arguments, attributes.as_ref(), &edits)?;
     }
     let digest = call_digest(agent, &tool, &arguments)?;
-    let rules: Vec<String> = matched.iter().map(|matched| matched.rule.name.clone()).collect();
+    let rules = deciding(matched, ruling);
     if let Some(requested) = requested {
         let requested_digest =
             if edits.is_empty() { digest } else { call_digest(agent, &tool, &requested)? };
@@ -172,6 +172,13 @@ fn shape(
         timeout,
         max_result_bytes,
     }))
+}
+
+/// The names of the rules that made the decision: beside a stricter one, a rule that allows has no part.
+fn deciding(matched: &[Matched<'_>], ruling: Ruling) -> Vec<String> {
+    let rules = matched.iter().map(|matched| matched.rule);
+    let decides = |rule: &&Rule| ruling == Ruling::Allow || rule.decision != Ruling::Allow;
+    rules.filter(decides).map(|rule| rule.name.clone()).collect()
 }
 
 /// Everything that matching rules ask of parameters.

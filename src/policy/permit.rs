@@ -66,7 +66,7 @@ impl Permit {
         &self.digest
     }
 
-    /// The names of the rules that matched; empty when the default allowed it.
+    /// The names of the rules that decided; empty when the default allowed it.
     #[must_use]
     pub fn rules(&self) -> &[String] {
         &self.rules
@@ -112,7 +112,7 @@ pub struct Proposal {
     pub digest: Digest,
     /// The call digest over `requested`.
     pub requested_digest: Digest,
-    /// The names of the rules that matched.
+    /// The names of the rules that decided.
     pub rules: Vec<String>,
     /// Why it needs people, in the words of the rules.
     pub reason: String,

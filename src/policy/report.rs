@@ -123,7 +123,7 @@ pub(super) fn warn(
         }
     }
     if loaded.default == Ruling::Deny {
-        for tool in catalog.tools().filter(|tool| !is_ever_allowed(loaded, tool)) {
+        for tool in catalog.tools().filter(|tool| is_forgotten(loaded, tool)) {
             let message =
                 format!("no rule allows tool `{}`: all its calls are denied", tool.name());
             files.wrong(&Files::beginning(), message, "add a rule whose `match` covers it");
@@ -131,15 +131,15 @@ pub(super) fn warn(
     }
 }
 
-fn is_ever_allowed(loaded: &Loaded<'_>, tool: &Tool) -> bool {
+/// Whether no rule speaks of the tool, so that nobody said that its calls are to be denied. A tool that
+/// a rule denies is denied on purpose.
+fn is_forgotten(loaded: &Loaded<'_>, tool: &Tool) -> bool {
     let entry = loaded.index.entry(tool);
-    let candidates = || {
-        let candidates = entry.into_iter().flat_map(|entry| &entry.candidates);
-        candidates
-            .filter_map(|it| loaded.rules.get(it.rule).map(|rule| (rule.decision, it.certain)))
-    };
-    candidates().any(|(decision, _)| decision != Ruling::Deny)
-        && !candidates().any(|(decision, certain)| decision == Ruling::Deny && certain)
+    let mut candidates = entry.into_iter().flat_map(|entry| &entry.candidates);
+    let speaks = |decision, certain| decision != Ruling::Deny || certain;
+    !candidates.any(|it| {
+        loaded.rules.get(it.rule).is_some_and(|rule| speaks(rule.decision, it.certain))
+    })
 }
 
 fn warn_of_names(mentions: &[Mention], catalog: &Catalog, files: &mut Files) {

@@ -88,6 +88,9 @@ fn the_strictest_of_all_matching_rules_wins_in_any_order() {
         }
         other @ Decision::NotCovered { .. } => panic!("{other:?}"),
     };
+    let beside_a_stricter_one = load(&[rules[0], rules[1], rules[2]]);
+    let proposal = held(call(&beside_a_stricter_one, &catalog, "pods_list", "{}"));
+    assert_eq!(proposal.rules, ["ALLOW_WITH_CONSTRAINTS", "REQUIRE_APPROVAL"]);
     for mask in 1_u32..16 {
         let mut chosen: Vec<_> =
             (0..4).filter(|bit| mask & (1 << bit) != 0).map(|bit| rules[bit]).collect();
@@ -159,7 +162,7 @@ fn the_shortest_clock_of_the_rules_that_ask_counts() {
     let proposal = held(call(&policy, &catalog, "pods_list", "{}"));
     assert_eq!(proposal.decide_within, SignedDuration::from_mins(30));
     assert_eq!(proposal.execute_within, SignedDuration::from_mins(5));
-    assert_eq!(proposal.rules, ["a", "b", "c"]);
+    assert_eq!(proposal.rules, ["a", "b"]);
     assert_eq!(proposal.reason, "rules `a`, `b` require approval: prod is prod");
 }
 

@@ -66,7 +66,6 @@ fn naive(tools: &[Tool], rules: &[Rule], default: &'static str, call: &Call) -> 
             matched.push((format!("r{number}"), rule));
         }
     }
-    let names: Vec<String> = matched.iter().map(|(name, _)| name.clone()).collect();
     let mut ruling = if matched.is_empty() { default } else { "ALLOW" };
     for decision in STRICTNESS {
         if matched.iter().any(|(_, rule)| rule.decision == decision) {
@@ -79,6 +78,11 @@ fn naive(tools: &[Tool], rules: &[Rule], default: &'static str, call: &Call) -> 
         let rules = Some(matched.into_iter().map(|(name, _)| name).collect());
         return Outcome::Deny { kind, rules };
     }
+    let names: Vec<String> = matched
+        .iter()
+        .filter(|(_, rule)| ruling == "ALLOW" || rule.decision != "ALLOW")
+        .map(|(name, _)| name.clone())
+        .collect();
     let rules: Vec<&Rule> = matched.iter().map(|(_, rule)| *rule).collect();
     let refused = Outcome::Deny { kind: "constraint", rules: None };
     let Some(n) = number(&rules, tool, call.n) else { return refused };
