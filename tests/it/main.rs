@@ -11,4 +11,6 @@
 
 mod clients;
 mod harness;
+mod real_clients;
+mod real_servers;
 mod smoke;
