@@ -186,9 +186,7 @@ async fn collect(peer: &Peer<RoleClient>, id: &str) -> Result<ExitCode, Failed> 
 }
 
 fn printed(result: &CallToolResult) -> Result<ExitCode, Failed> {
-    let says_nothing = |block: &ContentBlock| {
-        matches!(block, ContentBlock::Text(text) if text.text.trim_end().is_empty())
-    };
+    let says_nothing = |block: &ContentBlock| matches!(block, ContentBlock::Text(text) if text.text.trim_end().is_empty());
     if result.is_error != Some(true) && result.content.iter().all(says_nothing) {
         eprintln!("done; the tool said nothing");
     }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -245,19 +246,24 @@ impl Call {
         if let Some(guard) = leaving {
             guard.disarm();
         }
-        json_response(StatusCode::OK, answer)
+        answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer))
     }
 
-    async fn run(self) -> Bytes {
+    /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
+    /// cancellation).
+    async fn run(self) -> Option<Bytes> {
         let Self { endpoint, caller, params, line, id } = self;
         let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
         if let Some(session) = &caller.session {
             endpoint.sessions.end(session, &id);
         }
-        match answer {
+        if line.withdrawn.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(match answer {
             Ok(members) => wire::response(&id, &members),
             Err(error) => error.answer(Some(&id)),
-        }
+        })
     }
 
     /// Answers with a stream of progress that ends with the result; with the result alone if nothing
@@ -279,7 +285,8 @@ impl Call {
                 if let Some(guard) = leaving {
                     guard.disarm();
                 }
-                return json_response(StatusCode::OK, done.unwrap_or_else(|_| failed()));
+                let answer = done.unwrap_or_else(|_| Some(failed()));
+                return answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer));
             }
         };
         let (out, events) = mpsc::channel::<Bytes>(PROGRESS_QUEUE);
@@ -296,8 +303,9 @@ impl Call {
                     () = out.closed() => return,
                 };
             }
-            let answer = running.await.unwrap_or_else(|_| failed());
-            drop(out.send(answer).await);
+            if let Some(answer) = running.await.unwrap_or_else(|_| Some(failed())) {
+                drop(out.send(answer).await);
+            }
         });
         event_stream(events)
     }
@@ -313,6 +321,11 @@ fn event_stream(events: mpsc::Receiver<Bytes>) -> Response {
         Ok::<_, Infallible>(Event::default().event("message").data(text))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+/// A stream that ends without a message.
+fn nothing() -> Response {
+    event_stream(mpsc::channel(1).1)
 }
 
 fn json_response(status: StatusCode, body: Bytes) -> Response {
