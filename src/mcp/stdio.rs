@@ -199,6 +199,9 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
     /// What a line says to rmcp; an error is answered at once, and the connection kept.
     fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
         let incoming = Incoming::read(line)?;
+        if has_null_argument(&incoming) {
+            return Err(Unread::wrong_params("`arguments` must be an object", incoming.id));
+        }
         if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
             let mut lines = self.lines.lock();
             let invalid = |why: &str| Err(Unread::invalid(why, Some(id.clone())));
@@ -224,6 +227,13 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
         serde_json::from_value(Value::Object(incoming.message))
             .map_err(|_| Unread::invalid("Invalid Request: not a message of this protocol", id))
     }
+}
+
+/// rmcp takes `null` for nothing; over HTTP it is refused, and a call means the same on every way in.
+fn has_null_argument(incoming: &Incoming) -> bool {
+    let params = incoming.message.get("params");
+    incoming.method.as_deref() == Some("tools/call")
+        && params.and_then(|params| params.get("arguments")).is_some_and(Value::is_null)
 }
 
 async fn refuse(output: Output, unread: Box<Unread>) {

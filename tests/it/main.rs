@@ -10,11 +10,16 @@
 )]
 
 mod after_approval;
+mod bad_backends;
+mod bad_input;
 mod clients;
 mod crash;
+mod disk;
 mod harness;
 mod held_call;
+mod limits;
 mod load_errors;
+mod secrets;
 mod seed_policy;
 mod smoke;
 mod tampering;
