@@ -53,7 +53,7 @@ fn metrics_show_calls_time_and_holds_and_no_names_of_callers() {
     client.call("look", json!({ "line": "1" }));
     client.call("look", json!({ "line": 7 }));
     client.call("count", json!({ "line": "x" }));
-    client.request("tools/call", json!({ "name": "evil\"} 1\nname", "arguments": {} }));
+    client.request("tools/call", json!({ "name": "evil\"} 1 name", "arguments": {} }));
     client.request("tools/call", json!({ "name": "strange", "arguments": {} }));
 
     let metric = |start: &str| gateway.metric(start);

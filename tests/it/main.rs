@@ -15,6 +15,8 @@ mod bad_input;
 mod clients;
 mod crash;
 mod disk;
+mod era_matrix;
+mod golden;
 mod harness;
 mod held_call;
 mod limits;
