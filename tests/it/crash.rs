@@ -62,7 +62,9 @@ fn a1_killed_with_a_hundred_calls_pending_every_one_runs_once() {
     let pending = gateway.holds_when("pending", 100);
     assert!(gateway.ran().is_empty());
     for hold in pending {
-        gateway.approve(&text(&hold["id"]));
+        let verdict = json!({ "decision": "approve", "digest": hold["digest"] });
+        let path = format!("/api/v1/approvals/{}/verdict", text(&hold["id"]));
+        assert_eq!(gateway.api_post(&path, &verdict).status, 200);
     }
     gateway.holds_when("finished", 100);
     let ran = gateway.ran();
@@ -137,7 +139,7 @@ fn after_the_outcome_is_stored_it_is_kept() {
     let gateway = died_at(held(), "finish_hold.after");
     let hold = finished(&gateway);
     let hold = gateway.hold(&text(&hold["id"]));
-    assert_eq!(hold["outcome"]["status"], "ok", "{hold}");
+    assert_eq!(hold["outcome"]["status"], "success", "{hold}");
     assert!(said(&hold["result"]).contains("ran one"), "{hold}");
     assert_eq!(gateway.ran(), ["one"]);
 }
@@ -178,7 +180,8 @@ fn a_call_that_was_running_is_open_in_the_record_and_not_repeated() {
         .env(FAIL_AT, "end_call.before")
         .start();
     let client = gateway.modern("a");
-    assert_eq!(client.try_call("count", json!({ "line": "one" })), None);
+    // Whether the answer still got out is no matter.
+    drop(client.try_call("count", json!({ "line": "one" })));
     gateway.wait_for_death();
     gateway.set_env(FAIL_AT, None);
     gateway.launch();

@@ -1,5 +1,4 @@
 //! End to end, through the built binary and real sockets.
-
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,13 +9,20 @@
 )]
 
 mod after_approval;
+mod bad_backends;
+mod bad_input;
 mod clients;
 mod crash;
+mod disk;
+mod era_matrix;
+mod golden;
 mod harness;
 mod held_call;
+mod limits;
 mod load_errors;
 mod real_clients;
 mod real_servers;
+mod secrets;
 mod seed_policy;
 mod smoke;
 mod tampering;
