@@ -64,10 +64,6 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    match gateway.store.pending_by_rule().await {
-        Ok(pending) => gateway.metrics.holds_pending(&pending),
-        Err(error) => tracing::error!(%error, "pending holds could not be counted"),
-    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], gateway.metrics.exposition()).into_response()
 }

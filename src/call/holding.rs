@@ -120,6 +120,7 @@ pub(super) async fn open(
     };
     let hold = gateway.store.open_hold(hold, event, gateway.config.holds.pending_max).await?;
     gateway.held_agents.has(&hold.agent);
+    gateway.metrics.hold_opened(&hold);
     Ok(hold)
 }
 
@@ -147,9 +148,6 @@ pub async fn decide(
 /// When the hold is already decided or ended, or the store fails.
 pub async fn withdraw(gateway: &Gateway, id: HoldId) -> Result<Hold, HoldError> {
     let withdrawn = gateway.store.end_hold(id, Ending::Withdraw).await;
-    if let Ok(hold) = &withdrawn {
-        gateway.metrics.hold_decided(hold, gateway.clock.now());
-    }
     gateway.board.cancel(id);
     gateway.board.announce(id);
     withdrawn
@@ -312,11 +310,7 @@ pub async fn sweep(gateway: &Arc<Gateway>) -> Result<(), StoreError> {
             | StateName::Halted => continue,
         };
         match gateway.store.end_hold(hold.id, ending).await {
-            // A hold that lapsed was decided, and counted, when it was approved.
-            Ok(ended) if ended.state.name() == StateName::Expired => {
-                gateway.metrics.hold_decided(&ended, gateway.clock.now());
-            }
-            Ok(_) => {}
+            Ok(ended) => gateway.metrics.hold_decided(&ended, gateway.clock.now()),
             Err(HoldError::Lost { .. } | HoldError::NotFound | HoldError::TooMany { .. }) => {}
             Err(HoldError::Store(error)) => return Err(error),
         }

@@ -189,9 +189,6 @@ impl<'a> Trail<'a> {
     pub(super) async fn close(self, request: &Request, answer: &Answer) {
         let outcome = match answer {
             Answer::Refused(refusal) => {
-                if refusal.kind == Kind::NotRecorded {
-                    self.gateway.metrics.append_failed();
-                }
                 if self.dispatched.is_none() {
                     self.refused(request, refusal).await;
                 }

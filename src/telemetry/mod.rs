@@ -166,18 +166,26 @@ impl Metrics {
         }
     }
 
-    /// Counts a hold that waits for people no more, however that came; once for each hold.
+    /// Counts a new hold.
+    pub fn hold_opened(&self, hold: &Hold) {
+        for rule in &hold.rules {
+            self.holds_pending.get_or_create(&RuleLabels { rule: rule.clone() }).inc();
+        }
+    }
+
+    /// Counts the end of a pending hold, however it came.
     pub fn hold_decided(&self, hold: &Hold, now: Timestamp) {
+        for rule in &hold.rules {
+            self.holds_pending.get_or_create(&RuleLabels { rule: rule.clone() }).dec();
+        }
         let result = ResultLabels { result: hold.state.name().as_str() };
         self.hold_decisions.get_or_create(&result).inc();
         let waited = now.duration_since(hold.created_at);
         self.hold_decision.observe(waited.as_secs_f64());
     }
 
-    /// Sets how many holds each rule has pending, as the store counts them: so the number is right after
-    /// a restart, and however holds ended.
+    /// Sets how many holds each rule has pending, after a start.
     pub fn holds_pending(&self, by_rule: &[(String, u64)]) {
-        self.holds_pending.clear();
         for (rule, count) in by_rule {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
             self.holds_pending.get_or_create(&RuleLabels { rule: rule.clone() }).set(count);
