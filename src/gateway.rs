@@ -159,7 +159,6 @@ impl Gateway {
         let revision = self.revision();
         let idempotent =
             move |tool: &str| revision.catalog.tool(tool).is_some_and(|tool| tool.idempotent());
-        self.metrics.holds_pending(&self.store.pending_by_rule().await?);
         for hold in self.store.recover(&idempotent).await? {
             holding::start(self, &hold);
         }
