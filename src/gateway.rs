@@ -69,7 +69,7 @@ pub struct Gateway {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A policy, manifest or configuration file is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Files(#[from] Problems),
     /// The store cannot be used.
     #[error(transparent)]
