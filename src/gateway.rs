@@ -141,12 +141,13 @@ impl Gateway {
         self.changes.subscribe()
     }
 
-    /// Takes up what an earlier process left: calls between intent and outcome become unknown, approved
-    /// calls run.
+    /// Takes up what an earlier process left: pending holds are counted, calls between intent and
+    /// outcome become unknown, approved calls run.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.metrics.holds_pending(&self.store.pending_by_rule().await?);
         let revision = self.revision();
         let idempotent =
             move |tool: &str| revision.catalog.tool(tool).is_some_and(|tool| tool.idempotent());
