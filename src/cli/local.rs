@@ -30,7 +30,7 @@ pub(super) struct Local {
 /// A gateway that this command opened itself.
 struct Opened {
     shutdown: CancellationToken,
-    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+    running: tokio::task::JoinHandle<()>,
 }
 
 impl Local {
@@ -135,22 +135,9 @@ pub(super) async fn open(config: Config) -> Result<Arc<Gateway>, Failed> {
 }
 
 async fn open_own(config: Config) -> Result<Opened, Failed> {
-    let socket = server::socket_path(&config.data);
     let gateway = open(config).await?;
+    let socket = server::bind_socket(&gateway.config.data)?;
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(server::run(gateway, None, shutdown.clone()));
-    // The socket is bound within the first moments of `run`; a gateway that cannot bind it ends.
-    for _ in 0..500 {
-        if UnixStream::connect(&socket).await.is_ok() {
-            return Ok(Opened { shutdown, running });
-        }
-        if running.is_finished() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    match running.await {
-        Ok(Err(error)) => Err(error.into()),
-        Ok(Ok(())) | Err(_) => Err(Failed::new(1, "the gateway could not be opened")),
-    }
+    let running = tokio::spawn(server::run(gateway, socket, None, shutdown.clone()));
+    Ok(Opened { shutdown, running })
 }
