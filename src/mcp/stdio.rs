@@ -17,6 +17,7 @@ use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 
 use super::Front;
@@ -52,6 +53,8 @@ pub async fn serve(
         output: Arc::new(tokio::sync::Mutex::new(Box::new(output))),
         lines: Arc::clone(&lines),
         limit,
+        refusing: None,
+        overlong: false,
     };
     let client = Client { front: Front::of(gateway, principal), lines };
     let running = client.serve(transport).await.map_err(io::Error::other)?;
@@ -193,12 +196,20 @@ struct Streams<R> {
     output: Output,
     lines: Arc<Lines>,
     limit: usize,
+    /// The refusal that is being written, one at a time. It is a task of its own, because rmcp drops
+    /// `receive` whenever it has something else to do, and an answer must not be lost with it.
+    refusing: Option<JoinHandle<()>>,
+    /// Whether a line was too long, after which the framing says once that it is at its end.
+    overlong: bool,
 }
 
 impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
     /// What a line says to rmcp; an error is answered at once, and the connection kept.
     fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
         let incoming = Incoming::read(line)?;
+        if has_null_argument(&incoming) {
+            return Err(Unread::wrong_params("`arguments` must be an object", incoming.id));
+        }
         if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
             let mut lines = self.lines.lock();
             let invalid = |why: &str| Err(Unread::invalid(why, Some(id.clone())));
@@ -221,9 +232,26 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
             }
         }
         let id = incoming.id.clone();
-        serde_json::from_value(Value::Object(incoming.message))
-            .map_err(|_| Unread::invalid("Invalid Request: not a message of this protocol", id))
+        serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
+            if let Some(id) = &id {
+                self.lines
+                    .lock()
+                    .remove(&id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+            }
+            Unread::invalid("Invalid Request: not a message of this protocol", id)
+        })
     }
+
+    fn refuse(&mut self, unread: Box<Unread>) {
+        self.refusing = Some(tokio::spawn(refuse(Arc::clone(&self.output), unread)));
+    }
+}
+
+/// rmcp takes `null` for nothing; over HTTP it is refused, and a call means the same on every way in.
+fn has_null_argument(incoming: &Incoming) -> bool {
+    let params = incoming.message.get("params");
+    incoming.method.as_deref() == Some("tools/call")
+        && params.and_then(|params| params.get("arguments")).is_some_and(Value::is_null)
 }
 
 async fn refuse(output: Output, unread: Box<Unread>) {
@@ -265,24 +293,25 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R>
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        let mut failed = false;
         loop {
+            if let Some(refusing) = &mut self.refusing {
+                drop(refusing.await);
+                self.refusing = None;
+            }
             match self.input.next().await {
                 Some(Ok(line)) if line.trim_ascii().is_empty() => {}
                 Some(Ok(line)) => match self.accept(&line) {
                     Ok(message) => return Some(message),
-                    Err(unread) => refuse(Arc::clone(&self.output), unread).await,
+                    Err(unread) => self.refuse(unread),
                 },
                 // The rest of a line that is too long is passed over; the connection stays.
                 Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) => {
-                    failed = true;
+                    self.overlong = true;
                     let told =
                         format!("Invalid Request: a message has at most {} bytes", self.limit);
-                    let unread = Unread::invalid(&told, None);
-                    refuse(Arc::clone(&self.output), unread).await;
+                    self.refuse(Unread::invalid(&told, None));
                 }
-                // After an error the framing says once that it is at its end.
-                None if failed => failed = false,
+                None if self.overlong => self.overlong = false,
                 Some(Err(AnyDelimiterCodecError::Io(_))) | None => return None,
             }
         }

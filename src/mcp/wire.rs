@@ -80,6 +80,13 @@ impl Unread {
         Box::new(Self { error: RpcError::new(INVALID_REQUEST, why), id })
     }
 
+    /// The request `id`, whose parameters are wrong for the reason `why`.
+    #[must_use]
+    pub fn wrong_params(why: &str, id: Option<Value>) -> Box<Self> {
+        let error = RpcError::new(INVALID_PARAMS, format!("Invalid params: {why}"));
+        Box::new(Self { error, id })
+    }
+
     /// The error message that answers it.
     #[must_use]
     pub fn answer(&self) -> Bytes {
