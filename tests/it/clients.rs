@@ -179,6 +179,31 @@ impl Modern {
         self.send(method, name.as_ref().and_then(Value::as_str), message.to_string())
     }
 
+    /// The request of a call, as it stands.
+    pub(crate) fn call_request(&self, tool: &str, arguments: Value) -> RequestBuilder {
+        let params = self.params(json!({ "name": tool, "arguments": arguments }));
+        let message =
+            json!({ "jsonrpc": "2.0", "id": next_id(), "method": "tools/call", "params": params });
+        post(&self.url, &self.token)
+            .header("mcp-protocol-version", MODERN)
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", tool)
+            .body(message.to_string())
+    }
+
+    /// Makes a call of a gateway that may die over it; none when no whole answer came.
+    pub(crate) fn try_call(&self, tool: &str, arguments: Value) -> Option<Value> {
+        RUNTIME.block_on(async {
+            let response = self.call_request(tool, arguments).send().await.ok()?;
+            response.json().await.ok()
+        })
+    }
+
+    /// The same client after the gateway was started again.
+    pub(crate) fn again(self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self }
+    }
+
     /// Polls a task until it is no longer at work.
     pub(crate) fn task_when_done(&self, id: &str) -> Value {
         crate::harness::until("the task to end", || {

@@ -386,13 +386,19 @@ impl TestGateway {
 
     /// What the JSON API answers to a person on the local socket.
     pub(crate) fn api_get(&self, path: &str) -> Reply {
-        let client = reqwest::Client::builder()
-            .unix_socket(self.data().join("countersign.sock"))
-            .no_proxy()
-            .build()
-            .unwrap();
-        let request = client.get(format!("http://localhost{path}"));
+        let request = self.local().get(format!("http://localhost{path}"));
         RUNTIME.block_on(Reply::of(request))
+    }
+
+    /// The same for a request that changes something.
+    pub(crate) fn api_post(&self, path: &str, body: &Value) -> Reply {
+        let request = self.local().post(format!("http://localhost{path}")).json(body);
+        RUNTIME.block_on(Reply::of(request))
+    }
+
+    fn local(&self) -> reqwest::Client {
+        let socket = self.data().join("countersign.sock");
+        reqwest::Client::builder().unix_socket(socket).no_proxy().build().unwrap()
     }
 
     /// All holds in `state`.

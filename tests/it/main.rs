@@ -9,6 +9,19 @@
     reason = "a test that cannot go on fails here, and a test's deadlines are real time"
 )]
 
+mod after_approval;
+mod bad_backends;
+mod bad_input;
 mod clients;
+mod crash;
+mod disk;
+mod era_matrix;
+mod golden;
 mod harness;
+mod held_call;
+mod limits;
+mod load_errors;
+mod secrets;
+mod seed_policy;
 mod smoke;
+mod tampering;

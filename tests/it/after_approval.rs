@@ -1,0 +1,164 @@
+//! Something changes between approval and execution: what was approved no longer is what would run.
+
+use serde_json::{Value, json};
+
+use crate::clients::Client;
+use crate::harness::{HOLD_ALL, TestGateway, text};
+
+fn manifest(description: &str) -> String {
+    format!(
+        r#"
+backend: {{ name: numbers, command: {{ program: "@DIR@/bin/count" }} }}
+tools:
+  - name: number
+    description: {description}
+    attributes: {{ action: count, action_type: write }}
+    input_schema:
+      type: object
+      additionalProperties: false
+      required: [n]
+      properties: {{ n: {{ type: number }}, note: {{ type: string }} }}
+    run: ["${{n}}"]
+"#
+    )
+}
+
+fn clamped(max: u32) -> String {
+    format!(
+        "rules:\n  - name: clamped\n    match: {{ tool: number }}\n    decision: REQUIRE_APPROVAL\n    constraints: {{ max_n: {max} }}\n"
+    )
+}
+
+/// A call of `number` with 50 is held under `policy` and approved; the gateway dies before it runs.
+/// Then `change` is made to its files, and it starts again.
+fn approved_then(policy: &str, change: impl Fn(&TestGateway)) -> (TestGateway, String) {
+    let mut gateway = TestGateway::builder()
+        .counting()
+        .manifest("numbers.yaml", &manifest("Append a number."))
+        .policy("rules.yaml", policy)
+        .env("COUNTERSIGN_FAIL_AT", "decide_hold.after")
+        .start();
+    gateway.modern_with_tasks("a").call("number", json!({ "n": 50 }));
+    let id = gateway.pending();
+    gateway.cli(&["approvals", "approve", &id]);
+    gateway.wait_for_death();
+    gateway.set_env("COUNTERSIGN_FAIL_AT", None);
+    change(&gateway);
+    gateway.launch();
+    (gateway, id)
+}
+
+#[track_caller]
+fn superseded(gateway: &TestGateway, id: &str) {
+    let hold = gateway.hold_when(id, "superseded");
+    assert!(!text(&hold["why"]).is_empty(), "{hold}");
+    assert!(gateway.ran().is_empty(), "it ran all the same");
+    let told = gateway.cli(&["approvals", "show", id]).done();
+    assert!(told.contains("why ended"), "{told}");
+}
+
+#[test]
+fn unchanged_files_let_it_run() {
+    let (gateway, id) = approved_then(&clamped(10), |_| {});
+    gateway.hold_when(&id, "finished");
+    assert_eq!(gateway.ran(), ["10"]);
+}
+
+#[test]
+fn a5_a_changed_definition_runs_nothing() {
+    let (gateway, id) = approved_then(HOLD_ALL, |gateway| {
+        gateway.put_manifest("numbers.yaml", &manifest("Append a number, and more."));
+    });
+    superseded(&gateway, &id);
+}
+
+#[test]
+fn a_tool_that_is_gone_runs_nothing() {
+    let (gateway, id) = approved_then(HOLD_ALL, |gateway| {
+        std::fs::remove_file(gateway.dir().join("tool-manifests/numbers.yaml")).unwrap();
+    });
+    superseded(&gateway, &id);
+}
+
+#[test]
+fn a6_a_policy_that_denies_now_runs_nothing() {
+    let (gateway, id) = approved_then(HOLD_ALL, |gateway| {
+        let deny = "rules:\n  - { name: no-more, match: {}, decision: DENY }\n";
+        gateway.put_policy("deny.yaml", deny);
+    });
+    superseded(&gateway, &id);
+    let why = text(&gateway.hold(&id)["why"]);
+    assert!(why.contains("no-more"), "{why}");
+}
+
+#[test]
+fn a_policy_without_a_rule_runs_nothing() {
+    let (gateway, id) =
+        approved_then(HOLD_ALL, |gateway| gateway.put_policy("rules.yaml", "rules: []\n"));
+    superseded(&gateway, &id);
+}
+
+#[test]
+fn a_constraint_that_edits_otherwise_runs_nothing() {
+    let (gateway, id) = approved_then(&clamped(10), |gateway| {
+        gateway.put_policy("rules.yaml", &clamped(7));
+    });
+    superseded(&gateway, &id);
+}
+
+/// Whether a call with `arguments`, given as written, joins the approved and finished hold of `first`.
+fn joins(first: &str, arguments: &str) -> bool {
+    let gateway = TestGateway::builder()
+        .counting()
+        .manifest("numbers.yaml", &manifest("Append a number."))
+        .policy("rules.yaml", HOLD_ALL)
+        .config("holds: { window: 50ms }\n")
+        .start();
+    let client = gateway.legacy("a");
+    let call = |arguments: &str| -> Value {
+        let message = format!(
+            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"number","arguments":{arguments}}}}}"#,
+            crate::clients::next_id()
+        );
+        client.send(message).response()["result"].clone()
+    };
+    call(first);
+    let id = gateway.pending();
+    gateway.approve(&id);
+    gateway.hold_when(&id, "finished");
+    let answer = call(arguments);
+    let joined = answer["isError"] != true;
+    assert_eq!(gateway.holds("all").len(), if joined { 1 } else { 2 }, "{answer}");
+    assert_eq!(gateway.ran().len(), 1, "something else ran on the approval");
+    joined
+}
+
+#[test]
+fn a4_swapped_arguments() {
+    let first = r#"{"n":1,"note":"caf\u00e9"}"#;
+    // The same values, written another way, are the same call.
+    for same in [
+        r#"{"n":1,"note":"caf\u00e9"}"#,
+        r#"{ "note": "café", "n": 1 }"#,
+        r#"{"n":1.0,"note":"caf\u00E9"}"#,
+        r#"{"n":10e-1,"note":"café"}"#,
+    ] {
+        assert!(joins(first, same), "{same} opened another hold");
+    }
+    // Anything else is another call, which waits for people by itself.
+    for other in [
+        r#"{"n":2,"note":"café"}"#,
+        r#"{"n":1}"#,
+        r#"{"n":1,"note":"cafe\u0301"}"#,
+        r#"{"n":1,"note":"Café"}"#,
+        r#"{"n":1,"note":"café "}"#,
+        r#"{"n":1.0000000000000002,"note":"café"}"#,
+    ] {
+        assert!(!joins(first, other), "{other} rode on the approval");
+    }
+}
+
+#[test]
+fn a4_an_extra_key() {
+    assert!(!joins(r#"{"n":1}"#, r#"{"n":1,"note":""}"#));
+}

@@ -1,0 +1,204 @@
+//! The process dies at the worst moments: nothing runs twice, nothing is lost, and where nobody can know,
+//! the gateway says so.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::clients::{Client, refused, said};
+use crate::harness::{Builder, HOLD_ALL, TestGateway, text};
+
+const FAIL_AT: &str = "COUNTERSIGN_FAIL_AT";
+
+fn held() -> Builder {
+    TestGateway::builder().counting().policy("held.yaml", HOLD_ALL)
+}
+
+/// A gateway that dies at `point`, with one call on its way through it: asked for, and approved if it
+/// lives that long. Afterwards it has been started again without the failpoint.
+fn died_at(builder: Builder, point: &str) -> TestGateway {
+    let mut gateway = builder.start();
+    let client = gateway.modern_with_tasks("a");
+    gateway.kill();
+    gateway.set_env(FAIL_AT, Some(point));
+    gateway.launch();
+    let answer = client.again(gateway.url()).try_call("count", json!({ "line": "one" }));
+    if !point.starts_with("open_hold") {
+        assert!(answer.is_some(), "no answer");
+        gateway.cli(&["approvals", "approve", &gateway.pending()]);
+    }
+    gateway.wait_for_death();
+    gateway.set_env(FAIL_AT, None);
+    gateway.launch();
+    gateway
+}
+
+/// The one hold, once it has run.
+fn finished(gateway: &TestGateway) -> Value {
+    gateway.holds_when("finished", 1).remove(0)
+}
+
+/// The one hold, of which nobody can know; `doctor` and the command line show it.
+fn unknown(gateway: &TestGateway) {
+    let hold = gateway.holds_when("unknown", 1).remove(0);
+    let doctor = gateway.cli(&["doctor"]);
+    assert_eq!(doctor.code, 1, "{doctor:?}");
+    assert!(doctor.stdout.contains("1 held calls have an unknown outcome"), "{doctor:?}");
+    // No verdict and no further start runs it again.
+    let verdict = gateway.cli(&["approvals", "approve", &text(&hold["id"])]);
+    assert_eq!(verdict.code, 5, "{verdict:?}");
+}
+
+#[test]
+fn a1_killed_with_a_hundred_calls_pending_every_one_runs_once() {
+    let mut gateway = held().config("holds: { pending_max: 200 }\n").start();
+    let client = gateway.modern_with_tasks("a");
+    let asked: BTreeSet<String> = (0..100).map(|n| format!("call {n}")).collect();
+    for line in &asked {
+        let task = client.call("count", json!({ "line": line }));
+        assert_eq!(task["resultType"], "task", "{task}");
+    }
+    gateway.restart();
+    let pending = gateway.holds_when("pending", 100);
+    assert!(gateway.ran().is_empty());
+    for hold in pending {
+        let verdict = json!({ "decision": "approve", "digest": hold["digest"] });
+        let path = format!("/api/v1/approvals/{}/verdict", text(&hold["id"]));
+        assert_eq!(gateway.api_post(&path, &verdict).status, 200);
+    }
+    gateway.holds_when("finished", 100);
+    let ran = gateway.ran();
+    assert_eq!(ran.len(), 100);
+    assert_eq!(ran.into_iter().collect::<BTreeSet<_>>(), asked);
+    let verified = gateway.cli(&["audit", "verify", "--output", "json"]).json();
+    assert_eq!(verified["open"], 0, "{verified}");
+}
+
+#[test]
+fn before_a_hold_is_stored_nothing_is_left() {
+    let gateway = died_at(held(), "open_hold.before");
+    assert!(gateway.holds("all").is_empty());
+    assert!(gateway.ran().is_empty());
+}
+
+#[test]
+fn after_a_hold_is_stored_it_waits_and_runs_once() {
+    let gateway = died_at(held(), "open_hold.after");
+    let id = gateway.pending();
+    assert!(gateway.ran().is_empty());
+    gateway.approve(&id);
+    finished(&gateway);
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn before_a_verdict_is_stored_the_hold_still_waits() {
+    let gateway = died_at(held(), "decide_hold.before");
+    let id = gateway.pending();
+    assert!(gateway.ran().is_empty());
+    gateway.approve(&id);
+    finished(&gateway);
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn a2_after_a_verdict_is_stored_it_runs_once_by_itself() {
+    let gateway = died_at(held(), "decide_hold.after");
+    finished(&gateway);
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn a2_before_an_approval_is_spent_it_runs_once_by_itself() {
+    let gateway = died_at(held(), "spend_approval.before");
+    finished(&gateway);
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn a2_after_an_approval_is_spent_nobody_can_know() {
+    let gateway = died_at(held(), "spend_approval.after");
+    unknown(&gateway);
+    // It did not run, but no record of the gateway could say so.
+    assert!(gateway.ran().is_empty());
+}
+
+#[test]
+fn a3_before_the_outcome_is_stored_nobody_can_know() {
+    let mut gateway = died_at(held(), "finish_hold.before");
+    unknown(&gateway);
+    assert_eq!(gateway.ran(), ["one"]);
+    // Neither another start nor the agent's retry runs it again.
+    gateway.restart();
+    unknown(&gateway);
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn after_the_outcome_is_stored_it_is_kept() {
+    let gateway = died_at(held(), "finish_hold.after");
+    let hold = finished(&gateway);
+    let hold = gateway.hold(&text(&hold["id"]));
+    assert_eq!(hold["outcome"]["status"], "success", "{hold}");
+    assert!(said(&hold["result"]).contains("ran one"), "{hold}");
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn a_retry_after_an_unknown_outcome_is_told_so() {
+    let gateway = died_at(held(), "finish_hold.before");
+    unknown(&gateway);
+    let again = gateway.cli(&["call", "count", r#"{"line":"one"}"#, "--agent", "a", "--no-wait"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(again.stdout.contains("UNKNOWN") && again.stdout.contains("may have run"), "{again:?}");
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn an_idempotent_tool_is_run_again_by_itself() {
+    let manifest = r#"
+backend: { name: same, command: { program: "@DIR@/bin/count" } }
+tools:
+  - name: count
+    description: Append a line; said to be idempotent.
+    attributes: { action: count, action_type: write }
+    idempotent: true
+    input_schema: { type: object, additionalProperties: false, required: [line], properties: { line: { type: string } } }
+    run: ["${line}"]
+"#;
+    let builder = held().manifest("counting.yaml", manifest);
+    let gateway = died_at(builder, "finish_hold.before");
+    finished(&gateway);
+    assert_eq!(gateway.ran(), ["one", "one"]);
+}
+
+#[test]
+fn a_call_that_was_running_is_open_in_the_record_and_not_repeated() {
+    let mut gateway = TestGateway::builder()
+        .counting()
+        .policy("all.yaml", crate::harness::ALLOW_ALL)
+        .env(FAIL_AT, "end_call.before")
+        .start();
+    let client = gateway.modern("a");
+    // Whether the answer still got out is no matter.
+    drop(client.try_call("count", json!({ "line": "one" })));
+    gateway.wait_for_death();
+    gateway.set_env(FAIL_AT, None);
+    gateway.launch();
+    let intents = gateway.entries().iter().filter(|it| it["entry"]["kind"] == "intent").count();
+    assert_eq!(intents, 1);
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
+#[test]
+fn a_task_survives_the_gateway() {
+    let mut gateway = held().start();
+    let client = gateway.modern_with_tasks("a");
+    let id = text(&client.call("count", json!({ "line": "one" }))["taskId"]);
+    gateway.restart();
+    let client = client.again(gateway.url());
+    assert_eq!(client.result("tasks/get", json!({ "taskId": id }))["status"], "working");
+    gateway.cli(&["approvals", "reject", &id, "--reason", "no"]).done();
+    let task = client.task_when_done(&id);
+    assert!(refused(&task["result"]).contains("REJECTED"), "{task}");
+}

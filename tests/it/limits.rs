@@ -1,0 +1,103 @@
+//! Rate limits, and what is counted.
+
+use serde_json::json;
+
+use crate::clients::{Client, refused, said};
+use crate::harness::{Builder, TestGateway, text};
+
+const LIMITED: &str = r"
+rules:
+  - { name: everything, match: {}, decision: ALLOW }
+  - { name: never, match: { action: never }, decision: DENY }
+limits:
+  - { name: few-counts, match: { action: count }, per: agent, rate: 2/minute }
+";
+
+fn limited() -> Builder {
+    TestGateway::builder().counting().policy("limited.yaml", LIMITED)
+}
+
+#[test]
+fn a_limit_refuses_says_when_to_come_back_and_is_keyed_by_agent() {
+    let gateway = limited().start();
+    let client = gateway.modern("a");
+    for n in 0..2 {
+        said(&client.call("count", json!({ "line": n.to_string() })));
+    }
+    let result = client.call("count", json!({ "line": "2" }));
+    let told = refused(&result);
+    let wait = result["_meta"]["countersign/retry_after"].as_u64().unwrap();
+    assert!((1..=30).contains(&wait), "{wait}");
+    assert!(told.contains("few-counts") && told.contains(&format!("in {wait} s")), "{told}");
+    assert_eq!(result["_meta"]["countersign/decision"]["rules"], json!(["few-counts"]));
+    assert_eq!(gateway.ran(), ["0", "1"]);
+
+    // Another agent and another action are not harmed; another session or name of a client is the same agent.
+    let other = gateway.modern("b");
+    assert!(said(&other.call("count", json!({ "line": "b" }))).contains("ran b"));
+    assert!(said(&client.call("look", json!({ "line": "look" }))).contains("ran look"));
+    let session = crate::clients::Legacy::open(gateway.url(), &client.token, "2025-06-18");
+    refused(&session.call("count", json!({ "line": "session" })));
+    let workflow = json!({ "name": "count", "arguments": { "line": "w" },
+                           "_meta": { "countersign/workflow": "another", "countersign/agent": "b" } });
+    refused(&client.result("tools/call", workflow));
+    assert_eq!(gateway.ran(), ["0", "1", "b", "look"]);
+    assert_eq!(gateway.metric("countersign_rate_limited_total{limit=\"few-counts\"}"), Some(3.0));
+}
+
+#[test]
+fn metrics_show_calls_time_and_holds_and_no_names_of_callers() {
+    let policy = "rules:\n  - { name: looks, match: { action_type: read }, decision: ALLOW }\n  - { name: writes, match: { action_type: write }, decision: REQUIRE_APPROVAL }\n";
+    let gateway = TestGateway::builder().counting().policy("p.yaml", policy).start();
+    let client = gateway.modern_with_tasks("a");
+    client.call("look", json!({ "line": "1" }));
+    client.call("look", json!({ "line": 7 }));
+    client.call("count", json!({ "line": "x" }));
+    client.request("tools/call", json!({ "name": "evil\"} 1 name", "arguments": {} }));
+    client.request("tools/call", json!({ "name": "strange", "arguments": {} }));
+
+    let metric = |start: &str| gateway.metric(start);
+    let look = r#"countersign_tool_calls_total{tool="look",server="counting","#;
+    assert_eq!(metric(&format!("{look}decision=\"ALLOW\",outcome=\"success\"}}")), Some(1.0));
+    assert_eq!(
+        metric(&format!("{look}decision=\"none\",outcome=\"invalid_arguments\"}}")),
+        Some(1.0)
+    );
+    let count = r#"countersign_tool_calls_total{tool="count",server="counting","#;
+    assert_eq!(
+        metric(&format!("{count}decision=\"REQUIRE_APPROVAL\",outcome=\"held\"}}")),
+        Some(1.0)
+    );
+    let other = r#"countersign_tool_calls_total{tool="_other",server="_other","#;
+    assert_eq!(metric(&format!("{other}decision=\"none\",outcome=\"unknown_tool\"}}")), Some(2.0));
+    assert_eq!(
+        metric("countersign_upstream_duration_seconds_count{server=\"counting\"}"),
+        Some(1.0)
+    );
+    assert!(metric("countersign_overhead_seconds_count").unwrap() >= 5.0);
+    assert_eq!(metric("countersign_holds_pending{rule=\"writes\"}"), Some(1.0));
+    let all = gateway.metrics();
+    assert!(!all.contains("evil") && !all.contains("strange"), "{all}");
+
+    let id = gateway.pending();
+    gateway.approve(&id);
+    gateway.hold_when(&id, "finished");
+    assert_eq!(metric("countersign_holds_pending{rule=\"writes\"}"), Some(0.0));
+    assert_eq!(metric("countersign_hold_decisions_total{result=\"approved\"}"), Some(1.0));
+    assert_eq!(metric("countersign_hold_decision_seconds_count"), Some(1.0));
+    assert!(
+        gateway.metrics().contains("countersign_hold_decision_seconds_bucket{le=\"604800.0\"}")
+    );
+}
+
+#[test]
+fn holds_are_counted_again_after_a_start() {
+    let mut gateway =
+        TestGateway::builder().counting().policy("held.yaml", crate::harness::HOLD_ALL).start();
+    gateway.modern_with_tasks("a").call("count", json!({ "line": "x" }));
+    gateway.restart();
+    assert_eq!(gateway.metric("countersign_holds_pending{rule=\"everything-held\"}"), Some(1.0));
+    let id = text(&gateway.holds("pending")[0]["id"]);
+    gateway.cli(&["approvals", "reject", &id]).done();
+    assert_eq!(gateway.metric("countersign_holds_pending{rule=\"everything-held\"}"), Some(0.0));
+}
