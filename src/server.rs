@@ -69,18 +69,16 @@ pub async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {listen}"))
 }
 
-/// Serves until `shutdown` is cancelled: agents on `tcp`, if given, and people and local agents on the
-/// socket in the data directory.
-///
-/// # Errors
-/// When the socket cannot be bound.
+/// Serves until `shutdown` is cancelled: agents on `tcp`, if given, and people and local agents on
+/// `unix`, the socket in the data directory. Both are bound before, so that whoever says that the gateway
+/// listens says the truth.
 pub async fn run(
     gateway: Arc<Gateway>,
+    unix: UnixListener,
     tcp: Option<TcpListener>,
     shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+) {
     let endpoint = Endpoint::new(Arc::clone(&gateway), shutdown.child_token());
-    let unix = bind_socket(&gateway.config.data)?;
     let background = start_background(&gateway, &endpoint, &shutdown);
     let local = local_routes(&gateway, &endpoint);
     let remote = remote_routes(&gateway, &endpoint);
@@ -112,11 +110,14 @@ pub async fn run(
     }
     gateway.backends.close().await;
     drop(std::fs::remove_file(socket_path(&gateway.config.data)));
-    Ok(())
 }
 
-/// Whoever holds the lock of the data directory may put a socket there; what an earlier owner left goes.
-fn bind_socket(data: &Path) -> anyhow::Result<UnixListener> {
+/// Binds the local socket. Whoever holds the lock of the data directory may put a socket there; what an
+/// earlier owner left goes.
+///
+/// # Errors
+/// When the path is too long for a socket, or the socket cannot be made.
+pub fn bind_socket(data: &Path) -> anyhow::Result<UnixListener> {
     let path = socket_path(data);
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         bail!("{} is too long for a socket; use a shorter data directory", path.display());

@@ -1,11 +1,6 @@
 //! The house rules that the compiler does not know: who may use whom, how long a file may be.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a check that cannot go on fails here"
-)]
+#![expect(clippy::unwrap_used, reason = "a check that cannot go on fails here")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,15 +28,24 @@ const IN: [&str; 4] = ["api", "cli", "mcp", "server"];
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 9] = [
+const EXCEPTIONS: [(&str, &str, &str); 17] = [
     ("config", "catalog", "a length of time is written alike in every file"),
     ("config", "source", "places and problems of files"),
     ("backend", "config", "pools are opened from the configuration"),
+    ("backend", "storage", "nothing is dispatched without the receipt that storage made"),
+    ("authentication", "storage", "registered agents are kept in the store"),
     ("server", "api", "mounts the routes for people"),
     ("server", "mcp", "mounts the endpoint for agents"),
+    ("server", "backend", "keeps the catalog at what MCP servers offer"),
     ("cli", "api", "the command line speaks the API's types"),
     ("cli", "mcp", "`stdio` serves one client"),
     ("cli", "server", "`serve` runs the server"),
+    ("cli", "storage", "opens the store, and reads the record without a gateway"),
+    ("api", "authentication", "makes an agent's token"),
+    ("api", "backend", "`doctor` tells how MCP servers are"),
+    ("api", "storage", "reads holds, agents and entries"),
+    ("mcp", "backend", "carries the progress of a backend"),
+    ("mcp", "storage", "reads a task's hold"),
 ];
 
 const MAX_LINES: usize = 400;
@@ -55,13 +59,14 @@ struct File {
 }
 
 impl File {
-    /// The code without its tests and comments.
+    /// The file without the tests at its end.
+    fn without_tests(&self) -> &str {
+        self.text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+    }
+
+    /// The code, without tests and comments.
     fn code(&self) -> impl Iterator<Item = &str> {
-        let lines = self
-            .text
-            .lines()
-            .take_while(|line| line.trim() != "#[cfg(test)]" || line.starts_with(' '));
-        lines.filter(|line| !line.trim_start().starts_with("//"))
+        self.without_tests().lines().filter(|line| !line.trim_start().starts_with("//"))
     }
 
     fn is_test(&self) -> bool {
@@ -199,8 +204,10 @@ fn only_authentication_makes_principals() {
 fn files_are_short() {
     let long: Vec<String> = sources()
         .iter()
-        .filter(|file| !file.is_test() && file.text.lines().count() > MAX_LINES)
-        .map(|file| format!("src/{}: {} lines", file.path.display(), file.text.lines().count()))
+        .filter(|file| !file.is_test())
+        .map(|file| (file.path.display(), file.without_tests().lines().count()))
+        .filter(|(_, lines)| *lines > MAX_LINES)
+        .map(|(path, lines)| format!("src/{path}: {lines} lines"))
         .collect();
     assert!(long.is_empty(), "longer than {MAX_LINES} lines:\n{}", long.join("\n"));
 }

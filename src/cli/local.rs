@@ -36,7 +36,7 @@ pub(super) struct Local {
 /// A gateway that this command opened itself.
 struct Opened {
     shutdown: CancellationToken,
-    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+    running: tokio::task::JoinHandle<()>,
 }
 
 impl Local {
@@ -180,28 +180,16 @@ async fn reach(config: Config, socket: &Path) -> Result<Option<Opened>, Failed> 
             return Ok(None);
         }
         match open_now(&config).await {
-            Ok(gateway) => return serve_own(gateway, socket).await.map(Some),
+            Ok(gateway) => return serve_own(gateway).map(Some),
             Err(NotOpen::Owned(_)) if clock.monotonic() < until => clock.sleep(LOOK_AGAIN).await,
             Err(why) => return Err(why.into()),
         }
     }
 }
 
-async fn serve_own(gateway: Arc<Gateway>, socket: &Path) -> Result<Opened, Failed> {
+fn serve_own(gateway: Arc<Gateway>) -> Result<Opened, Failed> {
+    let socket = server::bind_socket(&gateway.config.data)?;
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(server::run(gateway, None, shutdown.clone()));
-    // The socket is bound within the first moments of `run`; a gateway that cannot bind it ends.
-    for _ in 0..500 {
-        if UnixStream::connect(socket).await.is_ok() {
-            return Ok(Opened { shutdown, running });
-        }
-        if running.is_finished() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    match running.await {
-        Ok(Err(error)) => Err(error.into()),
-        Ok(Ok(())) | Err(_) => Err(Failed::new(1, "the gateway could not be opened")),
-    }
+    let running = tokio::spawn(server::run(gateway, socket, None, shutdown.clone()));
+    Ok(Opened { shutdown, running })
 }

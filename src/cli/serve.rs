@@ -26,9 +26,9 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
         eprintln!("warning: {}: {}", warning.location(), warning.message());
     }
     let shutdown = stop_on_signal()?;
-    let running = tokio::spawn(server::run(gateway, Some(listener), shutdown));
+    let socket = server::bind_socket(&gateway.config.data)?;
     eprintln!("listening on http://{address}");
-    running.await.map_err(anyhow::Error::from)??;
+    server::run(gateway, socket, Some(listener), shutdown).await;
     Ok(())
 }
 

@@ -23,7 +23,8 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
         .local(&arguments.agent, &user)
         .ok_or_else(|| Failed::new(4, format!("the agent `{}` was revoked", arguments.agent)))?;
     let shutdown = serve::stop_on_signal()?;
-    let people = tokio::spawn(server::run(Arc::clone(&gateway), None, shutdown.clone()));
+    let socket = server::bind_socket(&gateway.config.data)?;
+    let people = tokio::spawn(server::run(Arc::clone(&gateway), socket, None, shutdown.clone()));
     let served = tokio::select! {
         served = mcp::stdio::serve(gateway, principal, tokio::io::stdin(), tokio::io::stdout()) => {
             served.map_err(anyhow::Error::from)
@@ -31,7 +32,7 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
         () = shutdown.cancelled() => Ok(()),
     };
     shutdown.cancel();
-    people.await.map_err(anyhow::Error::from)??;
+    people.await.map_err(anyhow::Error::from)?;
     served?;
     Ok(())
 }

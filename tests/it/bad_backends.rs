@@ -25,7 +25,7 @@ fn commands() -> String {
             "  - {{ name: {name}, description: d, attributes: {{ action_type: write }}, input_schema: {{ type: object, additionalProperties: false, properties: {{}} }}, run: [{name}]{more} }}\n"
         )
     };
-    let mut text = "backend: { name: bad, command: { program: \"@DIR@/bin/bad\" }, timeout: 1s, max_output_bytes: 10000 }\ntools:\n".to_owned();
+    let mut text = "backend: { name: bad, command: { program: \"@DIR@/bin/bad\" }, timeout: 3s, max_output_bytes: 10000 }\ntools:\n".to_owned();
     for name in ["hang", "grandchild", "die", "flood", "fail"] {
         text += &tool(name, "");
     }
@@ -121,7 +121,7 @@ fn a_program_that_hangs_is_stopped_and_delays_nobody() {
     assert!(said(&fast).contains("ran fast"));
     assert!(!hanging.is_finished(), "the hanging call was not under way any more");
     let told = refused(&hanging.join().unwrap());
-    assert!(told.contains("1s") && told.contains("may have had an effect"), "{told}");
+    assert!(told.contains("3s") && told.contains("may have had an effect"), "{told}");
 }
 
 #[test]

@@ -216,7 +216,7 @@ fn a17_survives_a_client_that_hangs_up() {
             Legacy::open(gateway.url(), &token, version).post(message.to_string())
         };
         // The client gives up while the call is held.
-        request = request.timeout(std::time::Duration::from_millis(300));
+        request = request.timeout(std::time::Duration::from_millis(1500));
         crate::harness::RUNTIME.block_on(async { request.send().await.unwrap_err() });
         let id = gateway.pending();
         gateway.approve(&id);
