@@ -15,9 +15,10 @@ pub(super) async fn run(flags: &Flags, form: Form) -> Result<(), Failed> {
         let rows = checks.iter().flat_map(|check| {
             let ok = if check.ok { "ok" } else { "WRONG" };
             let found = vec![ok.to_owned(), check.id.clone(), check.found.clone()];
-            let hint = check.hint.iter().map(|hint| {
-                vec![String::new(), String::new(), format!("what to do: {hint}")]
-            });
+            let hint = check
+                .hint
+                .iter()
+                .map(|hint| vec![String::new(), String::new(), format!("what to do: {hint}")]);
             std::iter::once(found).chain(hint)
         });
         table(&["", "CHECK", "FOUND"], rows)

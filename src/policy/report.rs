@@ -137,9 +137,8 @@ fn is_forgotten(loaded: &Loaded<'_>, tool: &Tool) -> bool {
     let entry = loaded.index.entry(tool);
     let mut candidates = entry.into_iter().flat_map(|entry| &entry.candidates);
     let speaks = |decision, certain| decision != Ruling::Deny || certain;
-    !candidates.any(|it| {
-        loaded.rules.get(it.rule).is_some_and(|rule| speaks(rule.decision, it.certain))
-    })
+    !candidates
+        .any(|it| loaded.rules.get(it.rule).is_some_and(|rule| speaks(rule.decision, it.certain)))
 }
 
 fn warn_of_names(mentions: &[Mention], catalog: &Catalog, files: &mut Files) {
