@@ -371,6 +371,11 @@ fn the_clients_that_the_readme_configures_connect() {
             );
             let answer = ask("Bearer cs_of-nobody");
             assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+            let url = format!("http://{}/mcp", server.address);
+            let (status, told) =
+                checkout.run(&["call", "list_files", "--url", &url, "--token-file", "/dev/null"]);
+            assert_eq!(status.code(), Some(4), "{told}");
+            assert!(told.starts_with("error: the gateway does not accept this token"), "{told}");
             tried.push("http");
         } else {
             spawned.push(client.clone());

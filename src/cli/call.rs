@@ -10,7 +10,7 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig,
     ContentBlock, GetTaskParams, Implementation, ProtocolVersion, RequestMetaObject, TaskPayload,
 };
-use rmcp::service::{ClientLifecycleMode, Peer, ServiceError};
+use rmcp::service::{ClientInitializeError, ClientLifecycleMode, Peer, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{RoleClient, service::serve_client_with_lifecycle};
@@ -103,7 +103,7 @@ async fn call(flags: &Flags, arguments: &Arguments, given: Object) -> Result<Exi
     let transport = transport(flags, arguments)?;
     let client = serve_client_with_lifecycle(Client, transport, mode)
         .await
-        .map_err(|error| Failed::new(1, format!("the gateway cannot be reached: {error}")))?;
+        .map_err(|error| unreachable(&error))?;
     let mut params = CallToolRequestParams::new(arguments.tool.clone()).with_arguments(given);
     let mut meta = RequestMetaObject::new();
     let notes =
@@ -135,6 +135,23 @@ async fn call(flags: &Flags, arguments: &Arguments, given: Object) -> Result<Exi
     };
     drop(client.cancel().await);
     done
+}
+
+/// What went wrong at the bottom; what the protocol library says around it helps nobody.
+fn unreachable(error: &ClientInitializeError) -> Failed {
+    let mut cause: &dyn std::error::Error = error;
+    if let ClientInitializeError::TransportError { error, .. } = error {
+        cause = error.error.as_ref();
+    }
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let told = cause.to_string();
+    if told.starts_with("authorization required") {
+        let told = "the gateway does not accept this token; `countersign agents list` says which agents have a valid one";
+        return Failed::new(4, told);
+    }
+    Failed::new(1, format!("the gateway cannot be reached: {told}"))
 }
 
 fn transport(

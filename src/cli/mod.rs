@@ -102,7 +102,7 @@ impl From<Problems> for Failed {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
+    start_log(&cli.command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -142,10 +142,11 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
 }
 
 /// Logs go to standard error; on stdio, standard output is the protocol. The protocol library logs each
-/// request at INFO and arguments at DEBUG, so it is kept at warnings unless asked for by name.
-fn start_log() {
+/// request at INFO and arguments at DEBUG, so it is kept at warnings; `call` tells by itself what fails.
+fn start_log(command: &Command) {
+    let library = if matches!(command, Command::Call(_)) { "off" } else { "warn" };
     let filter = config::variable("COUNTERSIGN_LOG").unwrap_or_else(|| "warn".to_owned());
-    let filter = EnvFilter::try_new(format!("{filter},rmcp=warn"))
+    let filter = EnvFilter::try_new(format!("{filter},rmcp={library}"))
         .unwrap_or_else(|_| EnvFilter::new("warn"));
     let colour = std::io::stderr().is_terminal()
         && config::variable("NO_COLOR").is_none_or(|value| value.is_empty());
