@@ -1,0 +1,4 @@
+//! Small benchmarks.
+fn main() {
+    divan::main();
+}
