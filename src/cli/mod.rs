@@ -141,10 +141,11 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
 }
 
 /// Logs go to standard error; on stdio, standard output is the protocol. The protocol library logs each
-/// request at INFO and arguments at DEBUG, so it is kept at warnings unless asked for by name.
+/// request at INFO and arguments at DEBUG, so it is kept at warnings unless asked for by name; its service
+/// also warns of each answer that we took out of its way.
 fn start_log() {
     let filter = config::variable("COUNTERSIGN_LOG").unwrap_or_else(|| "warn".to_owned());
-    let filter = EnvFilter::try_new(format!("{filter},rmcp=warn"))
+    let filter = EnvFilter::try_new(format!("{filter},rmcp=warn,rmcp::service=error"))
         .unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
