@@ -8,11 +8,7 @@ use serde_json::{Value, json};
 
 use crate::children::Target;
 use crate::now;
-
-/// The stateless protocol.
-pub(crate) const MODERN: &str = "2026-07-28";
-/// The last one with sessions.
-pub(crate) const LEGACY: &str = "2025-11-25";
+use crate::upstream::{LEGACY, MODERN};
 
 const SESSION: &str = "mcp-session-id";
 const VERSION: &str = "mcp-protocol-version";

@@ -8,6 +8,7 @@ mod children;
 mod client;
 mod proxy;
 mod round;
+mod settings;
 mod table;
 mod upstream;
 
@@ -28,7 +29,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["upstream"] => multi_thread()?.block_on(upstream::serve()),
+        ["upstream"] => multi_thread()?.block_on(serve_upstream()),
         ["proxy", kind, url] => multi_thread()?.block_on(proxy::serve(kind, url)),
         _ => {
             let rounds = rounds(&words)?;
@@ -41,6 +42,16 @@ fn main() -> Result<()> {
 
 fn multi_thread() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Serves until standard input ends; prints its address first.
+async fn serve_upstream() -> Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    children::announce(&listener)?;
+    tokio::select! {
+        served = upstream::serve(listener) => Ok(served?),
+        () = children::parent_gone() => Ok(()),
+    }
 }
 
 /// `--rounds N`; whatever else `cargo bench` passes is not for us.

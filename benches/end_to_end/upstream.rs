@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Result;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -12,8 +11,12 @@ use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
-use crate::{children, client};
+/// The stateless protocol.
+pub(crate) const MODERN: &str = "2026-07-28";
+/// The last one with sessions.
+pub(crate) const LEGACY: &str = "2025-11-25";
 
 #[derive(Default)]
 struct Counts {
@@ -21,18 +24,17 @@ struct Counts {
     sessions: AtomicU64,
 }
 
-/// Serves until standard input ends; prints its address first.
-pub(crate) async fn serve() -> Result<()> {
-    let counts = Arc::new(Counts::default());
-    let routes = Router::new()
+fn routes() -> Router {
+    Router::new()
         .route("/mcp", post(message).delete(async || StatusCode::OK))
         .route("/calls", get(calls))
-        .with_state(counts);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    children::announce(&listener)?;
+        .with_state(Arc::new(Counts::default()))
+}
+
+/// Serves on `listener`, for ever.
+pub(crate) async fn serve(listener: TcpListener) -> std::io::Result<()> {
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, routes).with_graceful_shutdown(children::parent_gone()).await?;
-    Ok(())
+    axum::serve(listener, routes()).await
 }
 
 async fn calls(State(counts): State<Arc<Counts>>) -> String {
@@ -49,11 +51,11 @@ async fn message(State(counts): State<Arc<Counts>>, headers: HeaderMap, body: By
         return StatusCode::ACCEPTED.into_response();
     };
     let version = headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
-    let modern = version == Some(client::MODERN);
+    let modern = version == Some(MODERN);
     if method == "initialize" {
         let session = counts.sessions.fetch_add(1, Ordering::SeqCst);
         let result = json!({
-            "protocolVersion": client::LEGACY,
+            "protocolVersion": LEGACY,
             "capabilities": { "tools": {} },
             "serverInfo": { "name": "bench", "version": "1" },
         });
@@ -63,7 +65,7 @@ async fn message(State(counts): State<Arc<Counts>>, headers: HeaderMap, body: By
     }
     let mut result = match method {
         "server/discover" => json!({
-            "supportedVersions": [client::MODERN],
+            "supportedVersions": [MODERN],
             "capabilities": { "tools": {} },
             "ttlMs": 60_000,
             "cacheScope": "private",
