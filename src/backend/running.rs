@@ -41,6 +41,8 @@ pub(super) struct Running {
     kind: Kind,
     pool: Pool,
     secrets: Secrets,
+    /// What looks for these secrets in results; its automaton is dear, so it is kept until they change.
+    redactor: Mutex<Option<(Digest, Arc<Redactor>)>>,
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
     clock: Arc<dyn Clock>,
@@ -61,6 +63,7 @@ struct Linked {
 pub struct Prepared {
     _slot: Slot,
     secrets: Vec<Named>,
+    redactor: Option<Arc<Redactor>>,
     how: How,
 }
 
@@ -103,6 +106,7 @@ impl Running {
             kind,
             pool: Pool::new(spec.concurrency, spec.queue),
             secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
+            redactor: Mutex::new(None),
             environment: environment(spec, config),
             directory,
             clock,
@@ -116,6 +120,8 @@ impl Running {
     ) -> Result<Prepared, BackendError> {
         let slot = self.pool.acquire(QUEUE_DEADLINE, cancel).await?;
         let secrets = self.resolve()?;
+        let digest = digest_of(&secrets);
+        let redactor = self.redactor(&secrets, digest)?;
         let how = match (&self.kind, permit.tool().binding()) {
             (Kind::Command, Binding::Command { program: Some(program), template, .. }) => {
                 let rendered = template
@@ -123,12 +129,14 @@ impl Running {
                     .map_err(|error| BackendError::Unfit(error.to_string()))?;
                 How::Command { program: program.clone(), rendered }
             }
-            (Kind::Mcp { .. }, Binding::Mcp { .. }) => How::Mcp { link: self.linked(&secrets)? },
+            (Kind::Mcp { .. }, Binding::Mcp { .. }) => {
+                How::Mcp { link: self.linked(&secrets, digest)? }
+            }
             (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp { .. }) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
-        Ok(Prepared { _slot: slot, secrets, how })
+        Ok(Prepared { _slot: slot, secrets, redactor, how })
     }
 
     pub(super) async fn dispatch(
@@ -138,7 +146,7 @@ impl Running {
         prepared: Prepared,
         journey: Journey,
     ) -> Result<RawResult, BackendError> {
-        let Prepared { _slot: slot, secrets, how } = prepared;
+        let Prepared { _slot: slot, secrets, redactor, how } = prepared;
         let raw = match (how, permit.tool().binding()) {
             (How::Command { program, rendered }, Binding::Command { output, .. }) => {
                 let mut environment = self.environment.clone();
@@ -178,14 +186,20 @@ impl Running {
             }
         };
         drop(slot);
-        redacted(raw, &secrets)
+        match redactor {
+            Some(redactor) => redacted(raw, &redactor),
+            None => Ok(raw),
+        }
     }
 
     /// The link to the MCP server, if this backend is one and its secrets can be had.
     pub(super) fn link(&self) -> Option<Arc<Link>> {
         match &self.kind {
             Kind::Command => None,
-            Kind::Mcp { .. } => self.linked(&self.resolve().ok()?).ok(),
+            Kind::Mcp { .. } => {
+                let secrets = self.resolve().ok()?;
+                self.linked(&secrets, digest_of(&secrets)).ok()
+            }
         }
     }
 
@@ -195,18 +209,31 @@ impl Running {
             .map_err(|error| BackendError::Unavailable(error.to_string()))
     }
 
+    /// The redactor for these secrets, if there are any.
+    fn redactor(
+        &self,
+        secrets: &[Named],
+        digest: Digest,
+    ) -> Result<Option<Arc<Redactor>>, BackendError> {
+        if secrets.is_empty() {
+            return Ok(None);
+        }
+        let mut kept = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, redactor)) = kept.as_ref().filter(|(of, _)| *of == digest) {
+            return Ok(Some(Arc::clone(redactor)));
+        }
+        let made = Redactor::new(secrets);
+        let made = made.map_err(|error| BackendError::Unavailable(error.to_string()))?;
+        let made = Arc::new(made);
+        *kept = Some((digest, Arc::clone(&made)));
+        Ok(Some(made))
+    }
+
     /// The link made with these secrets; when they have changed, a new one takes the old one's place.
-    fn linked(&self, secrets: &[Named]) -> Result<Arc<Link>, BackendError> {
+    fn linked(&self, secrets: &[Named], digest: Digest) -> Result<Arc<Link>, BackendError> {
         let Kind::Mcp { spec, limits, link } = &self.kind else {
             return Err(BackendError::Unavailable("not an MCP server".into()));
         };
-        let parts: Vec<&[u8]> = secrets
-            .iter()
-            .flat_map(|(name, value)| {
-                [name.as_bytes(), b"\0", value.expose_secret().as_bytes(), b"\0"]
-            })
-            .collect();
-        let digest = Digest::of_parts(&parts);
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(linked) = link.as_ref().filter(|linked| linked.secrets == digest) {
             return Ok(Arc::clone(&linked.link));
@@ -267,13 +294,21 @@ fn environment(spec: &BackendSpec, config: &Config) -> Vec<(String, SecretString
     environment
 }
 
+/// What tells one set of secrets from another.
+fn digest_of(secrets: &[Named]) -> Digest {
+    let parts: Vec<&[u8]> = secrets
+        .iter()
+        .flat_map(|(name, value)| [name.as_bytes(), b"\0", value.expose_secret().as_bytes(), b"\0"])
+        .collect();
+    Digest::of_parts(&parts)
+}
+
 /// The result without the values of the gateway's own secrets.
-fn redacted(raw: RawResult, secrets: &[Named]) -> Result<RawResult, BackendError> {
-    if secrets.is_empty() {
+fn redacted(raw: RawResult, redactor: &Redactor) -> Result<RawResult, BackendError> {
+    if redactor.finds_nothing(raw.0.get()) {
         return Ok(raw);
     }
     let nonsense = |error: &dyn std::fmt::Display| BackendError::Nonsense(error.to_string());
-    let redactor = Redactor::new(secrets).map_err(|error| nonsense(&error))?;
     let mut value: Value = serde_json::from_str(raw.0.get()).map_err(|error| nonsense(&error))?;
     if !redactor.redact_json(&mut value) {
         return Ok(raw);

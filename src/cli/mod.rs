@@ -142,11 +142,23 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
 }
 
 /// Logs go to standard error; on stdio, standard output is the protocol. The protocol library logs each
-/// request at INFO and arguments at DEBUG, so it is kept at warnings; `call` tells by itself what fails.
+/// request at INFO and arguments at DEBUG, so it is kept at warnings, and its service, which warns of each
+/// answer that we took out of its way, at errors; `call` tells by itself what fails.
 fn start_log(command: &Command) {
-    let library = if matches!(command, Command::Call(_)) { "off" } else { "warn" };
+    let library = match command {
+        Command::Call(_) => "rmcp=off",
+        Command::Serve(_)
+        | Command::Stdio(_)
+        | Command::Approvals(_)
+        | Command::Catalog(_)
+        | Command::Policy(_)
+        | Command::Agents(_)
+        | Command::Audit(_)
+        | Command::Doctor(_)
+        | Command::Schema(_) => "rmcp=warn,rmcp::service=error",
+    };
     let filter = config::variable("COUNTERSIGN_LOG").unwrap_or_else(|| "warn".to_owned());
-    let filter = EnvFilter::try_new(format!("{filter},rmcp={library}"))
+    let filter = EnvFilter::try_new(format!("{filter},{library}"))
         .unwrap_or_else(|_| EnvFilter::new("warn"));
     let colour = std::io::stderr().is_terminal()
         && config::variable("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -152,3 +152,19 @@ fn json_is_redacted_by_value() {
     );
     assert!(!redactor.redact_json(&mut json!({ "a": [1, "x"] })));
 }
+
+#[test]
+fn only_text_without_escapes_is_judged_unread() {
+    let redactor = Redactor::new(&named(&[("N", "hunter2"), ("D", "123456")])).unwrap();
+    for clean in [r#"{"a":["x",12345,"é"]}"#, "{}"] {
+        assert!(redactor.finds_nothing(clean), "{clean}");
+    }
+    let held =
+        [r#"{"a":"hunter2"}"#, r#"{"hunter2":1}"#, r#"{"a":91234567}"#, r#"{"a":"\u0068unter2"}"#];
+    for held in held {
+        assert!(!redactor.finds_nothing(held), "{held}");
+        let mut value: serde_json::Value = serde_json::from_str(held).unwrap();
+        assert!(redactor.redact_json(&mut value), "{held}");
+    }
+    assert!(Redactor::new(&[]).unwrap().finds_nothing(r#"{"a":"\u0068unter2"}"#));
+}

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use nix::fcntl::Flock;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub struct SqliteStore {
     queue: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     health: Arc<Health>,
+    /// Ends the writer's lingering: somebody waits, or the queue fills up.
+    hurry: Arc<Notify>,
     readers: Readers,
     /// Released last, when nothing writes any more.
     _owned: Flock<File>,
@@ -62,7 +65,9 @@ impl SqliteStore {
         let connection = schema::open_writer(dir)?;
         let tip = log::tip(&connection)?;
         let health = Arc::<Health>::default();
-        let writer = Writer::new(connection, tip, clock, Arc::clone(&health), dir.to_owned());
+        let hurry = Arc::<Notify>::default();
+        let shared = (Arc::clone(&health), Arc::clone(&hurry));
+        let writer = Writer::new(connection, tip, clock, shared, dir.to_owned());
         let failed = |error: std::io::Error| StoreError::Engine(format!("the writer: {error}"));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
@@ -72,7 +77,8 @@ impl SqliteStore {
             .spawn(move || writer.run(&runtime, jobs))
             .map_err(failed)?;
         let readers = Readers::new(dir.to_owned());
-        Ok(Self { queue: Some(queue), thread: Some(thread), health, readers, _owned: owned })
+        let (queue, thread) = (Some(queue), Some(thread));
+        Ok(Self { queue, thread, health, hurry, readers, _owned: owned })
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Job>, StoreError> {
@@ -83,10 +89,15 @@ impl SqliteStore {
     fn accept(&self, step: Step, call: CallId, draft: Draft) -> Result<(), StoreError> {
         self.health.check()?;
         let job = Job::Carried(Carried { step, call: call.to_string(), draft });
-        self.queue()?.try_send(job).map_err(|error| match error {
+        let queue = self.queue()?;
+        queue.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy { capacity: QUEUE },
             TrySendError::Closed(_) => stopped(),
-        })
+        })?;
+        if queue.capacity() < QUEUE / 2 {
+            self.hurry.notify_one();
+        }
+        Ok(())
     }
 
     /// Queues work if there is a place for it now, and waits until it is on disk.
@@ -100,6 +111,7 @@ impl SqliteStore {
             TrySendError::Full(_) => StoreError::Busy { capacity: QUEUE },
             TrySendError::Closed(_) => stopped(),
         })?;
+        self.hurry.notify_one();
         answer.await.map_err(|_| stopped())?
     }
 
@@ -111,6 +123,7 @@ impl SqliteStore {
     ) -> Result<T, HoldError> {
         let (job, answer) = Durable::new(method, work);
         self.queue()?.send(Job::Durable(job)).await.map_err(|_| stopped())?;
+        self.hurry.notify_one();
         answer.await.map_err(|_| stopped())?
     }
 }

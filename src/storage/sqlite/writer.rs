@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures::FutureExt as _;
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::faults::Faults;
 use super::job::{Carried, Job, Step};
@@ -23,6 +24,9 @@ pub(super) const QUEUE: usize = 8192;
 
 /// How many jobs one commit takes along at most.
 pub(super) const BATCH: usize = 512;
+
+/// How long entries that nobody waits for stay in memory for others to share their commit.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// How many entries are carried over failures at most; beyond that the queue is left to fill up, so
 /// that calls wait to end.
@@ -63,6 +67,7 @@ pub(super) struct Writer {
     tip: Tip,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
+    hurry: Arc<Notify>,
     faults: Faults,
     /// Accepted, but not written because a commit failed; written before anything else.
     carried: VecDeque<Carried>,
@@ -75,11 +80,12 @@ impl Writer {
         connection: Connection,
         tip: Tip,
         clock: Arc<dyn Clock>,
-        health: Arc<Health>,
+        (health, hurry): (Arc<Health>, Arc<Notify>),
         dir: PathBuf,
     ) -> Self {
         let faults = Faults::new(dir);
-        Self { connection, tip, clock, health, faults, carried: VecDeque::new(), poisoned: None }
+        let (carried, poisoned) = (VecDeque::new(), None);
+        Self { connection, tip, clock, health, hurry, faults, carried, poisoned }
     }
 
     /// Writes until the queue is closed and empty.
@@ -99,7 +105,9 @@ impl Writer {
     /// Waits for jobs, or for the moment to try again; false when there will be none.
     async fn next(&self, queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) -> bool {
         if self.health.is_good() || self.poisoned.is_some() {
-            return queue.recv_many(jobs, BATCH).await > 0;
+            let received = queue.recv_many(jobs, BATCH).await > 0;
+            linger(&self.hurry, queue, jobs).await;
+            return received;
         }
         if self.carried.len() >= CARRIED {
             tokio::time::sleep(RETRY).await;
@@ -233,6 +241,27 @@ impl Writer {
     }
 }
 
+/// Bringing it to the disk is what a commit costs, so one is made for the many entries that nobody waits
+/// for. The queue is not listened to meanwhile: it would wake this thread for each of them.
+async fn linger(hurry: &Notify, queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) {
+    // Who hurried before has a place in the queue already.
+    let _ = hurry.notified().now_or_never();
+    if take(queue, jobs) {
+        drop(tokio::time::timeout(LINGER, hurry.notified()).await);
+        take(queue, jobs);
+    }
+}
+
+/// Takes what has queued; true when there is room for more and nobody waits.
+fn take(queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) -> bool {
+    while jobs.len() < BATCH
+        && let Ok(job) = queue.try_recv()
+    {
+        jobs.push(job);
+    }
+    jobs.len() < BATCH && !jobs.is_empty() && jobs.iter().all(|job| matches!(job, Job::Carried(_)))
+}
+
 /// Writes one carried entry. It needs no savepoint: what it refuses, it refuses before it has changed
 /// anything, and any other failure is the whole transaction's.
 fn write_carried(tx: &mut Tx<'_>, carried: &Carried) -> Result<(), EngineFault> {
@@ -256,5 +285,39 @@ fn engine_fault(trouble: impl Into<Trouble>) -> EngineFault {
     match trouble.into() {
         Trouble::Engine(fault) => fault,
         Trouble::Own(error) => EngineFault { why: error.to_string(), again: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::job::Durable;
+    use super::*;
+    use crate::digest::Digest;
+    use crate::evidence::Event;
+    use crate::evidence::chain::Draft;
+
+    fn carried() -> Job {
+        let event = Event::RevisionLoaded { revision: Digest::of(b"revision"), rules: 0, tools: 0 };
+        let draft = Draft::new(event).unwrap();
+        Job::Carried(Carried { step: Step::Refuse, call: "call".to_owned(), draft })
+    }
+
+    #[test]
+    fn who_waits_is_not_kept_waiting_for_company() {
+        let (sender, mut queue) = mpsc::channel(8);
+        let durable = || Job::Durable(Durable::new("record", |_| Ok(())).0);
+
+        let mut jobs = vec![carried()];
+        sender.try_send(carried()).unwrap();
+        assert!(take(&mut queue, &mut jobs));
+        assert_eq!(jobs.len(), 2);
+
+        sender.try_send(durable()).unwrap();
+        assert!(!take(&mut queue, &mut jobs));
+        assert_eq!(jobs.len(), 3);
+        assert!(
+            !take(&mut queue, &mut Vec::new()),
+            "nothing came, so there is nothing to linger for"
+        );
     }
 }
