@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -241,11 +242,11 @@ impl Arriving<'_> {
                 // Before 2026-07-28 a client that hangs up has not taken its call back.
                 let leaving =
                     (call.caller.era == Era::Modern).then(|| call.line.cancel.clone().drop_guard());
-                let (answer, _) = call.run().await;
+                let answer = call.run().await;
                 if let Some(guard) = leaving {
                     guard.disarm();
                 }
-                json_response(StatusCode::OK, answer)
+                answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer))
             }
         }
     }
@@ -376,17 +377,21 @@ struct Call {
 }
 
 impl Call {
-    async fn run(self) -> (Bytes, Value) {
+    /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
+    /// cancellation).
+    async fn run(self) -> Option<Bytes> {
         let Self { endpoint, caller, params, line, id } = self;
         let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
         if let Some(session) = &caller.session {
             endpoint.sessions.end(session, &id);
         }
-        let bytes = match answer {
+        if line.withdrawn.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(match answer {
             Ok(members) => wire::response(&id, &members),
             Err(error) => error.answer(Some(&id)),
-        };
-        (bytes, id)
+        })
     }
 
     /// Answers with a stream of progress that ends with the result; with the result alone if nothing
@@ -408,7 +413,8 @@ impl Call {
                 if let Some(guard) = leaving {
                     guard.disarm();
                 }
-                return json_response(StatusCode::OK, done.map_or_else(|_| failed(), |(bytes, _)| bytes));
+                let answer = done.unwrap_or_else(|_| Some(failed()));
+                return answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer));
             }
         };
         let (out, events) = mpsc::channel::<Bytes>(PROGRESS_QUEUE);
@@ -425,8 +431,9 @@ impl Call {
                     () = out.closed() => return,
                 };
             }
-            let answer = running.await.map_or_else(|_| failed(), |(bytes, _)| bytes);
-            drop(out.send(answer).await);
+            if let Some(answer) = running.await.unwrap_or_else(|_| Some(failed())) {
+                drop(out.send(answer).await);
+            }
         });
         event_stream(events)
     }
@@ -442,6 +449,11 @@ fn event_stream(events: mpsc::Receiver<Bytes>) -> Response {
         Ok::<_, Infallible>(Event::default().event("message").data(text))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+/// A stream that ends without a message.
+fn nothing() -> Response {
+    event_stream(mpsc::channel(1).1)
 }
 
 fn json_response(status: StatusCode, body: Bytes) -> Response {
