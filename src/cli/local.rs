@@ -1,6 +1,7 @@
 //! The way from a command to the gateway: through the socket in the data directory; if no gateway runs,
 //! one is opened for as long as the command takes.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,11 @@ use crate::storage::sqlite::SqliteStore;
 
 /// How long one request to the gateway may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an owner of the data directory may take to begin or to go away. Other commands own it for a
+/// moment only, and a client that starts its gateway anew does so before the old one has ended.
+const HANDOVER: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A connection to the gateway of a data directory.
 pub(super) struct Local {
@@ -38,10 +44,7 @@ impl Local {
     pub(super) async fn reach(flags: &Flags) -> Result<Self, Failed> {
         let config = Config::load(flags)?;
         let socket = server::socket_path(&config.data);
-        let opened = match UnixStream::connect(&socket).await {
-            Ok(_) => None,
-            Err(_) => Some(open_own(config).await?),
-        };
+        let opened = reach(config, &socket).await?;
         let http = reqwest::Client::builder()
             .unix_socket(socket)
             .timeout(TIMEOUT)
@@ -117,25 +120,74 @@ async fn refused(response: reqwest::Response) -> Result<reqwest::Response, Faile
 
 /// Opens the gateway of `config`, ready to run.
 pub(super) async fn open(config: Config) -> Result<Arc<Gateway>, Failed> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let store =
-        SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
-            StoreError::Owned(path) => Failed::new(
+    let clock = SystemClock::new();
+    let until = clock.monotonic() + HANDOVER;
+    loop {
+        match open_now(&config).await {
+            Err(NotOpen::Owned(_)) if clock.monotonic() < until => clock.sleep(LOOK_AGAIN).await,
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// Why no gateway was opened.
+enum NotOpen {
+    /// Another process owns the data directory.
+    Owned(PathBuf),
+    Failed(Failed),
+}
+
+impl From<NotOpen> for Failed {
+    fn from(why: NotOpen) -> Self {
+        match why {
+            NotOpen::Owned(path) => Self::new(
                 5,
                 format!("another gateway owns {}; stop it, or use another --data", path.display()),
             ),
+            NotOpen::Failed(failed) => failed,
+        }
+    }
+}
+
+impl<E: Into<OpenError>> From<E> for NotOpen {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into().into())
+    }
+}
+
+async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let store =
+        SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
+            StoreError::Owned(path) => NotOpen::Owned(path),
             StoreError::Busy { .. }
             | StoreError::Unwritable(_)
             | StoreError::Corrupt(_)
-            | StoreError::Engine(_) => OpenError::Store(error).into(),
+            | StoreError::Engine(_) => error.into(),
         })?;
-    let gateway = Gateway::open(config, clock, Arc::new(store)).await?;
-    gateway.recover().await.map_err(OpenError::Store)?;
+    let gateway = Gateway::open(config.clone(), clock, Arc::new(store)).await?;
+    gateway.recover().await?;
     Ok(gateway)
 }
 
-async fn open_own(config: Config) -> Result<Opened, Failed> {
-    let gateway = open(config).await?;
+/// Waits for the gateway that runs, or opens one. Between its first and its last moment a gateway owns the
+/// directory and does not answer yet, or no more.
+async fn reach(config: Config, socket: &Path) -> Result<Option<Opened>, Failed> {
+    let clock = SystemClock::new();
+    let until = clock.monotonic() + HANDOVER;
+    loop {
+        if UnixStream::connect(socket).await.is_ok() {
+            return Ok(None);
+        }
+        match open_now(&config).await {
+            Ok(gateway) => return serve_own(gateway).map(Some),
+            Err(NotOpen::Owned(_)) if clock.monotonic() < until => clock.sleep(LOOK_AGAIN).await,
+            Err(why) => return Err(why.into()),
+        }
+    }
+}
+
+fn serve_own(gateway: Arc<Gateway>) -> Result<Opened, Failed> {
     let socket = server::bind_socket(&gateway.config.data)?;
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(server::run(gateway, socket, None, shutdown.clone()));
