@@ -21,6 +21,8 @@ mod harness;
 mod held_call;
 mod limits;
 mod load_errors;
+mod real_clients;
+mod real_servers;
 mod secrets;
 mod seed_policy;
 mod smoke;
