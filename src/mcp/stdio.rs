@@ -7,18 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt;
 use rmcp::model::{
     CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData, JsonRpcMessage,
-    ProtocolVersion, RequestId, ServerResult,
+    ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, ServerResult,
 };
 use rmcp::service::{
     NotificationContext, RequestContext, RxJsonRpcMessage, Service, ServiceExt, TxJsonRpcMessage,
 };
 use rmcp::transport::Transport;
-use rmcp::{RoleServer, ServerHandler};
+use rmcp::{Peer, RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
+use tokio_util::sync::CancellationToken;
 
 use super::Front;
 use super::calls::{self, Caller, Era, Line, Params};
@@ -93,7 +94,7 @@ impl Client {
             session: None,
         };
         let params = read(params, &context)?;
-        let line = self.line_of(&context);
+        let (line, carrier) = self.line_of(&context);
         let answer = {
             let run = calls::answer(self.front.gateway(), &caller, params, &line);
             tokio::pin!(run);
@@ -107,32 +108,65 @@ impl Client {
             }
         };
         self.lines.lock().remove(&context.id.to_string());
+        if let Some(carrier) = carrier {
+            carrier.finish().await;
+        }
         let members = answer.map_err(rpc_error)?;
         let text = serde_json::to_string(&members).map_err(|error| internal(&error))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| internal(&error))?;
         Ok(ServerResult::CustomResult(CustomResult::new(value)))
     }
 
-    fn line_of(&self, context: &RequestContext<RoleServer>) -> Line {
+    fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
         let mut lines = self.lines.lock();
         let line = lines.entry(context.id.to_string()).or_default();
-        if let Some(token) = context.meta.get_progress_token() {
-            let (sink, mut progress) = mpsc::channel::<Progress>(PROGRESS_QUEUE);
+        let carrier = context.meta.get_progress_token().map(|token| {
+            let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
             line.progress = Some(sink);
-            let peer = context.peer.clone();
-            tokio::spawn(async move {
-                while let Some(news) = progress.recv().await {
-                    let mut note =
-                        rmcp::model::ProgressNotificationParam::new(token.clone(), news.progress);
-                    note.total = news.total;
-                    note.message = news.message;
-                    if peer.notify_progress(note).await.is_err() {
-                        return;
-                    }
+            Carrier::start(progress, context.peer.clone(), token)
+        });
+        (line.clone(), carrier)
+    }
+}
+
+/// Carries the progress of one call to the client. All of it goes before the result: a client knows no
+/// token of a call that has ended.
+struct Carrier {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Carrier {
+    fn start(
+        mut progress: mpsc::Receiver<Progress>,
+        peer: Peer<RoleServer>,
+        token: ProgressToken,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let news = tokio::select! {
+                    biased;
+                    news = progress.recv() => news,
+                    () = stopped.cancelled() => return,
+                };
+                let Some(news) = news else { return };
+                let mut note = ProgressNotificationParam::new(token.clone(), news.progress);
+                note.total = news.total;
+                note.message = news.message;
+                if peer.notify_progress(note).await.is_err() {
+                    return;
                 }
-            });
-        }
-        line.clone()
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Carries what has queued, and nothing after it.
+    async fn finish(self) {
+        self.stop.cancel();
+        drop(self.task.await);
     }
 }
 
