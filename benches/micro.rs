@@ -190,7 +190,7 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
         user: "bench".to_owned(),
     };
     let gateway = Gateway::open(config, Arc::clone(&clock), Arc::new(store)).await?;
-    let socket = server::bind_socket(&gateway.config.data).unwrap();
+    let socket = server::bind_socket(&gateway.config.data)?;
     tokio::spawn(server::run(Arc::clone(&gateway), socket, None, CancellationToken::new()));
     let until = clock.monotonic() + PATIENCE;
     while gateway.revision().catalog.available("echo").is_none() {
