@@ -105,7 +105,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
             limits: Limits::new(Arc::clone(&clock)),
-            board: Arc::default(),
+            board: Arc::new(Board::new(config.holds.poll_interval.0)),
             held_agents: HeldAgents::default(),
             metrics: Metrics::new(),
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),

@@ -11,12 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::{AgentName, HoldId};
 use crate::storage::{HoldQuery, Store, StoreError};
 
-/// How long after an agent last asked for a task its hold counts as waited for.
-const TASK_ATTENDED: Duration = Duration::from_secs(60);
-
 /// The holds that somebody in this process waits for, and those that run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Board {
+    /// How long after an agent last asked for a task its hold counts as waited for.
+    attended_for: Duration,
     seats: Mutex<HashMap<HoldId, Seat>>,
     running: Mutex<HashMap<HoldId, CancellationToken>>,
 }
@@ -46,6 +45,17 @@ pub struct Turn {
 }
 
 impl Board {
+    /// An empty board for agents that ask for their tasks every `poll_interval`: one that has not asked
+    /// three times over has gone away.
+    #[must_use]
+    pub fn new(poll_interval: Duration) -> Self {
+        Self {
+            attended_for: poll_interval.saturating_mul(3),
+            seats: Mutex::default(),
+            running: Mutex::default(),
+        }
+    }
+
     /// Begins to wait for `hold`.
     #[must_use]
     pub fn wait(self: &Arc<Self>, hold: HoldId) -> Waiter {
@@ -60,7 +70,7 @@ impl Board {
     pub fn is_waited_for(&self, hold: HoldId, now: Duration) -> bool {
         lock(&self.seats).get(&hold).is_some_and(|seat| {
             seat.waiting > 0
-                || seat.attended.is_some_and(|at| now.saturating_sub(at) < TASK_ATTENDED)
+                || seat.attended.is_some_and(|at| now.saturating_sub(at) < self.attended_for)
         })
     }
 
@@ -70,7 +80,7 @@ impl Board {
         // Tasks whose agents stopped asking are forgotten, so the map stays as small as what is open.
         seats.retain(|_, seat| {
             seat.waiting > 0
-                || seat.attended.is_some_and(|at| now.saturating_sub(at) < TASK_ATTENDED)
+                || seat.attended.is_some_and(|at| now.saturating_sub(at) < self.attended_for)
         });
         seats.entry(hold).or_default().attended = Some(now);
     }
@@ -167,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn wakes_who_waits_and_forgets_who_left() {
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Board::new(Duration::from_secs(20)));
         let hold = HoldId::from_random([1; 16]);
         let now = Duration::from_secs(100);
         let waiter = board.wait(hold);

@@ -22,7 +22,7 @@ pub(super) enum Command {
     /// List held calls, pending ones unless told otherwise
     List {
         /// Only calls in this state (pending, approved, finished, rejected, …), or `all`
-        #[arg(long, default_value = "pending")]
+        #[arg(long, default_value = "pending", value_parser = state)]
         state: String,
         /// At most so many
         #[arg(long, default_value_t = 100)]
@@ -68,6 +68,16 @@ pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
     };
     local.leave().await;
     done
+}
+
+/// A state by its name, or `all`.
+fn state(text: &str) -> Result<String, String> {
+    let known = text == "all" || serde_json::from_value::<StateName>(text.into()).is_ok();
+    known.then(|| text.to_owned()).ok_or_else(|| {
+        "a state is one of pending, approved, executing, finished, unknown, rejected, expired, \
+         withdrawn, lapsed, superseded, halted; or all"
+            .to_owned()
+    })
 }
 
 async fn list(local: &Local, state: &str, limit: u32, form: Form) -> Result<(), Failed> {

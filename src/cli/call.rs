@@ -50,6 +50,9 @@ pub(super) struct Arguments {
     /// Why, in your words; shown to reviewers
     #[arg(long)]
     reason: Option<String>,
+    /// The hold that an earlier try of this same call opened
+    #[arg(long, value_name = "ID")]
+    hold: Option<String>,
     /// Do not wait for a person: print the hold's id and exit with 5 when the call is held
     #[arg(long)]
     no_wait: bool,
@@ -106,8 +109,11 @@ async fn call(flags: &Flags, arguments: &Arguments, given: Object) -> Result<Exi
         .map_err(|error| unreachable(&error))?;
     let mut params = CallToolRequestParams::new(arguments.tool.clone()).with_arguments(given);
     let mut meta = RequestMetaObject::new();
-    let notes =
-        [("countersign/workflow", &arguments.workflow), ("countersign/reason", &arguments.reason)];
+    let notes = [
+        ("countersign/workflow", &arguments.workflow),
+        ("countersign/reason", &arguments.reason),
+        ("countersign/hold", &arguments.hold),
+    ];
     for (key, note) in notes {
         if let Some(note) = note {
             meta.0.insert(key.to_owned(), note.clone().into());
