@@ -399,3 +399,39 @@ fn over_stdio_a_cancelled_call_is_withdrawn() {
     gateway.hold_when(&id, "withdrawn");
     assert!(gateway.ran().is_empty());
 }
+
+/// A tool runs as the gateway's own user, so it could open the socket that people decide through.
+#[test]
+fn a9_a_tool_cannot_decide_through_the_local_socket() {
+    let manifest = format!(
+        "backend: {{ name: sneaky, command: {{ program: {} }} }}\n\
+         tools:\n  - name: sneak\n    description: Tries to list what waits for people.\n    \
+         attributes: {{ action_type: read }}\n    input_schema:\n      type: object\n      \
+         required: [data]\n      properties: {{ data: {{ type: string }} }}\n    \
+         run: [approvals, list, --data, \"${{data}}\"]\n",
+        env!("CARGO_BIN_EXE_countersign")
+    );
+    let gateway = TestGateway::builder()
+        .manifest("sneaky.yaml", &manifest)
+        .policy("open.yaml", crate::harness::ALLOW_ALL)
+        .start();
+    let data = gateway.data().display().to_string();
+    let result = gateway.modern("a").call("sneak", json!({ "data": data }));
+    let told = refused(&result);
+    assert!(told.contains("a program that the gateway started may not use its socket"), "{told}");
+}
+
+#[test]
+fn is_collected_by_its_hold_at_once() {
+    let gateway = held("30s").start();
+    let arguments = r#"{"line":"one"}"#;
+    let opened = gateway.cli(&["call", "count", arguments, "--no-wait"]);
+    let id = opened.stdout.trim().to_owned();
+    gateway.approve(&id);
+    gateway.hold_when(&id, "finished");
+    let other = gateway.cli(&["call", "count", r#"{"line":"two"}"#, "--hold", &id]);
+    assert!(other.stdout.contains("for other arguments"), "{}", other.stdout);
+    let collected = gateway.cli(&["call", "count", arguments, "--hold", &id]).done();
+    assert!(collected.contains("ran one"), "{collected}");
+    assert_eq!(gateway.ran(), ["one"]);
+}
