@@ -236,6 +236,20 @@ struct Call {
     id: Value,
 }
 
+/// A request's place among those of its session that are under way; given back when dropped, and so also
+/// when the client hangs up.
+struct UnderWay {
+    endpoint: Arc<Endpoint>,
+    session: String,
+    id: Value,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.endpoint.sessions.end(&self.session, &self.id);
+    }
+}
+
 impl Call {
     /// Answers with the result alone.
     async fn answer(self) -> Response {
@@ -253,10 +267,12 @@ impl Call {
     /// cancellation).
     async fn run(self) -> Option<Bytes> {
         let Self { endpoint, caller, params, line, id } = self;
+        let _under_way = caller.session.clone().map(|session| UnderWay {
+            endpoint: Arc::clone(&endpoint),
+            session,
+            id: id.clone(),
+        });
         let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
-        if let Some(session) = &caller.session {
-            endpoint.sessions.end(session, &id);
-        }
         if line.withdrawn.load(Ordering::SeqCst) {
             return None;
         }

@@ -228,6 +228,23 @@ fn a17_survives_a_client_that_hangs_up() {
     assert_eq!(gateway.ran(), ["old", "new"]);
 }
 
+/// An id whose request is gone with its connection is free again.
+#[test]
+fn a_client_that_hung_up_may_use_its_id_again() {
+    let gateway = held("30s").start();
+    let client = Legacy::open(gateway.url(), &gateway.agent("a"), "2025-11-25");
+    let message = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+                          "params": { "name": "count", "arguments": line("one") } });
+    let lost = client.post(message.to_string()).timeout(std::time::Duration::from_millis(1500));
+    crate::harness::RUNTIME.block_on(async { lost.send().await.unwrap_err() });
+    let again =
+        client.send_later(7, "tools/call", json!({ "name": "count", "arguments": line("one") }));
+    gateway.approve(&gateway.pending());
+    let response = again.join().unwrap().response();
+    assert!(said(&response["result"]).contains("ran one"), "{response}");
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
 const EXPIRING: &str = "rules:\n  - name: hurry\n    match: {}\n    decision: REQUIRE_APPROVAL\n    approval: { decide_within: 300ms }\n";
 
 #[test]
