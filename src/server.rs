@@ -109,6 +109,10 @@ pub async fn run(
         task.abort();
     }
     gateway.backends.close().await;
+    // The process ends without waiting for who still holds the store: what nobody waited for goes first.
+    if let Err(error) = gateway.store.settle().await {
+        tracing::error!(%error, "the last entries could not be written");
+    }
     drop(std::fs::remove_file(socket_path(&gateway.config.data)));
 }
 

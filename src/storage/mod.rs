@@ -96,6 +96,10 @@ pub trait Store: Send + Sync + 'static {
     /// Records an event that changes no other state; returns when it is on disk.
     async fn record(&self, event: Event) -> Result<(), StoreError>;
 
+    /// Returns when everything that was accepted before is on disk: the last thing to do before the process
+    /// ends.
+    async fn settle(&self) -> Result<(), StoreError>;
+
     /// Entries of the audit log, in order.
     async fn entries(&self, query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError>;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::clients::{Client, refused, said};
-use crate::harness::{Builder, HOLD_ALL, TestGateway, text};
+use crate::harness::{ALLOW_ALL, Builder, HOLD_ALL, TestGateway, text};
 
 const FAIL_AT: &str = "COUNTERSIGN_FAIL_AT";
 
@@ -201,4 +201,22 @@ fn a_task_survives_the_gateway() {
     gateway.cli(&["approvals", "reject", &id, "--reason", "no"]).done();
     let task = client.task_when_done(&id);
     assert!(refused(&task["result"]).contains("REJECTED"), "{task}");
+}
+
+/// Nobody waits for the entries of a call that only reads; a gateway that is told to stop writes them.
+#[test]
+fn b11_a_stop_loses_no_entry_that_was_queued() {
+    let mut gateway = TestGateway::builder().counting().policy("all.yaml", ALLOW_ALL).start();
+    let mut client = gateway.modern("a");
+    for round in 0..5 {
+        for n in 0..4 {
+            client.call("look", json!({ "line": format!("{round}-{n}") }));
+        }
+        gateway.stop();
+        let entries = gateway.entries();
+        let of = |kind: &str| entries.iter().filter(|entry| entry["entry"]["kind"] == kind).count();
+        assert_eq!((of("intent"), of("outcome")), (4 * (round + 1), 4 * (round + 1)));
+        gateway.launch();
+        client = client.again(gateway.url());
+    }
 }

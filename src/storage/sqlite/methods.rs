@@ -198,6 +198,11 @@ impl Store for SqliteStore {
         self.durably("record", work).await.map_err(plain)
     }
 
+    async fn settle(&self) -> Result<(), StoreError> {
+        // Jobs are done in their order, so one that changes nothing is answered after all before it.
+        self.durably_when_there_is_room("settle", |_| Ok(())).await.map_err(plain)
+    }
+
     async fn entries(&self, query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError> {
         self.readers.read(move |connection| log::entries(connection, &query)).await
     }
