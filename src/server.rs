@@ -110,8 +110,10 @@ pub async fn run(
     }
     gateway.backends.close().await;
     // The process ends without waiting for who still holds the store: what nobody waited for goes first.
-    if let Err(error) = gateway.store.settle().await {
-        tracing::error!(%error, "the last entries could not be written");
+    match tokio::time::timeout(DRAIN, gateway.store.settle()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the last entries could not be written"),
+        Err(_) => tracing::error!("the last entries were not written after {DRAIN:?}"),
     }
     drop(std::fs::remove_file(socket_path(&gateway.config.data)));
 }
