@@ -148,6 +148,9 @@ pub async fn decide(
 /// When the hold is already decided or ended, or the store fails.
 pub async fn withdraw(gateway: &Gateway, id: HoldId) -> Result<Hold, HoldError> {
     let withdrawn = gateway.store.end_hold(id, Ending::Withdraw).await;
+    if let Ok(hold) = &withdrawn {
+        gateway.metrics.hold_decided(hold, gateway.clock.now());
+    }
     gateway.board.cancel(id);
     gateway.board.announce(id);
     withdrawn
@@ -310,7 +313,11 @@ pub async fn sweep(gateway: &Arc<Gateway>) -> Result<(), StoreError> {
             | StateName::Halted => continue,
         };
         match gateway.store.end_hold(hold.id, ending).await {
-            Ok(ended) => gateway.metrics.hold_decided(&ended, gateway.clock.now()),
+            // A hold that lapsed was decided, and counted, when it was approved.
+            Ok(ended) if ended.state.name() == StateName::Expired => {
+                gateway.metrics.hold_decided(&ended, gateway.clock.now());
+            }
+            Ok(_) => {}
             Err(HoldError::Lost { .. } | HoldError::NotFound | HoldError::TooMany { .. }) => {}
             Err(HoldError::Store(error)) => return Err(error),
         }

@@ -101,3 +101,17 @@ fn holds_are_counted_again_after_a_start() {
     gateway.cli(&["approvals", "reject", &id]).done();
     assert_eq!(gateway.metric("countersign_holds_pending{rule=\"everything-held\"}"), Some(0.0));
 }
+
+#[test]
+fn a_hold_that_was_taken_back_is_pending_no_more() {
+    let gateway =
+        TestGateway::builder().counting().policy("held.yaml", crate::harness::HOLD_ALL).start();
+    let client = gateway.modern_with_tasks("a");
+    client.call("count", json!({ "line": "x" }));
+    let id = gateway.pending();
+    client.request("tasks/cancel", json!({ "taskId": id }));
+    gateway.hold_when(&id, "withdrawn");
+    assert_eq!(gateway.metric("countersign_holds_pending{rule=\"everything-held\"}"), Some(0.0));
+    let ended = "countersign_hold_decisions_total{result=\"withdrawn\"}";
+    assert_eq!(gateway.metric(ended), Some(1.0));
+}
