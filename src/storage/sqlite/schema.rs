@@ -20,7 +20,7 @@ const CHECKPOINT_PAGES: u32 = 4096;
 const CACHED_STATEMENTS: usize = 64;
 
 /// One element per released form of the database, each leading from the form before it.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
     // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
     // nanoseconds since 1970.
@@ -65,6 +65,32 @@ const MIGRATIONS: [&str; 1] = [
         token_digest TEXT NOT NULL UNIQUE,
         body TEXT NOT NULL
      ) STRICT;",
+    // What a hold is grouped by, and until when its result is kept; a row for each set of identical
+    // pending calls, so that a list costs what it shows; people, what they granted, who is notified.
+    "ALTER TABLE holds ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+     ALTER TABLE holds ADD COLUMN kept_since INTEGER;
+     UPDATE holds SET digest = json_extract(body, '$.digest');
+     UPDATE holds SET kept_since = decide_by WHERE result IS NOT NULL;
+     CREATE INDEX holds_kept ON holds(kept_since) WHERE kept_since IS NOT NULL;
+     CREATE INDEX holds_identical ON holds(digest, state, created_at);
+     CREATE TABLE pending_calls(
+        digest TEXT PRIMARY KEY,
+        agent TEXT NOT NULL,
+        holds INTEGER NOT NULL,
+        newest INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX pending_calls_newest ON pending_calls(newest);
+     CREATE INDEX pending_calls_of_agent ON pending_calls(agent, newest);
+     INSERT INTO pending_calls(digest, agent, holds, newest)
+        SELECT digest, agent, count(*), max(created_at) FROM holds WHERE state = 'pending'
+        GROUP BY digest, agent;
+     CREATE TABLE reviewers(
+        name TEXT PRIMARY KEY,
+        token_digest TEXT NOT NULL UNIQUE,
+        body TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE standing(id TEXT PRIMARY KEY, live INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+     CREATE TABLE channels(name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
 ];
 
 /// The one connection that writes.
