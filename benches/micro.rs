@@ -85,7 +85,8 @@ fn decide(bencher: Bencher<'_, '_>) {
         let checked = || -> Option<CheckedArguments> { tool.check(arguments()).ok() };
         bencher.with_inputs(checked).bench_local_values(|checked| {
             let principal = &bench.principal;
-            let facts = |checked| Facts { principal, client: None, checked, approval: None };
+            let facts =
+                |checked| Facts { principal, client: None, checked, approval: None, standing: &[] };
             checked.map(|checked| revision.policy.decide(facts(checked)))
         });
     });
@@ -145,7 +146,7 @@ impl Bench {
             anyhow::bail!("`echo` does not take its arguments")
         };
         let principal = &bench.principal;
-        let facts = Facts { principal, client: None, checked, approval: None };
+        let facts = Facts { principal, client: None, checked, approval: None, standing: &[] };
         let decision = revision.policy.decide(facts);
         ensure!(matches!(decision, Decision::Permit(_)), "decided {decision:?}");
         Ok(bench)

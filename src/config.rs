@@ -62,16 +62,20 @@ pub struct Holds {
     pub remember_rejection: Span,
     /// How often an agent should ask for the status of a task.
     pub poll_interval: Span,
+    /// How long the result of a held call is kept for its agent to collect.
+    pub keep_result: Span,
 }
 
 impl Default for Holds {
     fn default() -> Self {
         Self {
             window: Span(Duration::from_secs(50)),
-            windows: BTreeMap::new(),
+            // Claude Code waits 300 s for any sign of life; most others give up after 60 s in all.
+            windows: BTreeMap::from([("claude-code".to_owned(), Span(Duration::from_secs(240)))]),
             pending_max: 100,
             remember_rejection: Span(Duration::from_secs(600)),
             poll_interval: Span(Duration::from_secs(2)),
+            keep_result: Span(Duration::from_secs(24 * 3600)),
         }
     }
 }

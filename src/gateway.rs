@@ -13,6 +13,7 @@ use crate::authentication::Agents;
 use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
 use crate::call::holding;
+use crate::call::standing::Grants;
 use crate::catalog::{Catalog, Definition, Environment, Manifests};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -53,6 +54,8 @@ pub struct Gateway {
     pub board: Arc<Board>,
     /// Which agents may have holds.
     pub held_agents: HeldAgents,
+    /// Standing approvals in force.
+    pub standing: Grants,
     /// What is counted.
     pub metrics: Metrics,
     /// One for each request to call a tool that may be under way at once.
@@ -107,6 +110,7 @@ impl Gateway {
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             held_agents: HeldAgents::default(),
+            standing: Grants::load(store.as_ref()).await?,
             metrics: Metrics::new(),
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,

@@ -40,51 +40,66 @@ impl FromStr for CallId {
     }
 }
 
-/// A call waiting for people: 128 random bits as 32 hexadecimal digits, so that it cannot be guessed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HoldId([u8; 16]);
+/// A type of identifiers of 128 random bits, written as 32 hexadecimal digits, so that none can be guessed.
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; 16]);
 
-impl HoldId {
-    /// A new identifier from `random`, which the caller draws from a cryptographic generator.
-    #[must_use]
-    pub const fn from_random(random: [u8; 16]) -> Self {
-        Self(random)
-    }
+        impl $name {
+            /// A new identifier from `random`, which the caller draws from a cryptographic generator.
+            #[must_use]
+            pub const fn from_random(random: [u8; 16]) -> Self {
+                Self(random)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let mut bytes = [0; 16];
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId($what))?;
+                Ok(Self(bytes))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
 
-impl fmt::Display for HoldId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
+random_id! {
+    /// A call waiting for people.
+    HoldId, "hold"
 }
 
-impl fmt::Debug for HoldId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HoldId({self})")
-    }
-}
-
-impl FromStr for HoldId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let mut bytes = [0; 16];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId("hold"))?;
-        Ok(Self(bytes))
-    }
-}
-
-impl Serialize for HoldId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for HoldId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
+random_id! {
+    /// A standing approval.
+    StandingId, "standing approval"
 }
 
 /// The name of an agent: 1 to 64 characters of `A-Z a-z 0-9 . _ -`. There is no empty name.

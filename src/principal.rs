@@ -48,9 +48,13 @@ impl Principal {
     }
 }
 
-/// A person, as the edge that let them in knows them: over the local socket, the operating-system user.
+/// A person, as the edge that let them in knows them. Role and groups are looked up when they count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The person's name, unique among people.
     pub name: String,
+    /// Whether they came with a registered reviewer's credential; if not, the operating system vouched for
+    /// their name at the local socket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub registered: bool,
 }

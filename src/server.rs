@@ -33,6 +33,8 @@ const SOCKET: &str = "countersign.sock";
 const MAX_SOCKET_PATH: usize = 107;
 /// How often holds are looked at whose clock ran out.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often results are looked for that are kept no longer.
+const RESULT_SWEEP: Duration = Duration::from_secs(60);
 /// How often idle sessions are looked for.
 const SESSION_SWEEP: Duration = Duration::from_secs(60);
 /// How long open connections may finish what they began when the gateway stops.
@@ -202,7 +204,7 @@ async fn let_local_in(
         };
         request.extensions_mut().insert(principal);
     } else {
-        request.extensions_mut().insert(Person { name });
+        request.extensions_mut().insert(Person { name, registered: false });
     }
     next.run(request).await
 }
@@ -278,6 +280,7 @@ fn start_background(
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let mut tasks = vec![
         tokio::spawn(sweep_holds(Arc::clone(gateway))),
+        tokio::spawn(sweep_results(Arc::clone(gateway))),
         tokio::spawn(sweep_sessions(Arc::clone(gateway), Arc::clone(endpoint))),
     ];
     for (name, link) in gateway.backends.servers() {
@@ -293,6 +296,20 @@ async fn sweep_holds(gateway: Arc<Gateway>) {
             tracing::error!(%error, "holds could not be swept");
         }
         gateway.clock.sleep(SWEEP).await;
+    }
+}
+
+async fn sweep_results(gateway: Arc<Gateway>) {
+    loop {
+        match holding::forget_results(&gateway).await {
+            // More may be due.
+            Ok(forgotten) if forgotten > 0 => {}
+            Ok(_) => gateway.clock.sleep(RESULT_SWEEP).await,
+            Err(error) => {
+                tracing::error!(%error, "kept results could not be swept");
+                gateway.clock.sleep(RESULT_SWEEP).await;
+            }
+        }
     }
 }
 

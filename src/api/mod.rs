@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod catalog;
 mod health;
+mod standing;
 
 use std::sync::Arc;
 
@@ -18,15 +19,19 @@ use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::call::holding::NotAmended;
 use crate::gateway::Gateway;
 use crate::principal::Person;
 use crate::storage::{HoldError, StoreError};
 
 pub use agents::{AgentView, NewAgent, NewToken};
-pub use approvals::{HoldView, VerdictGiven};
+pub use approvals::{
+    HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, VerdictGiven,
+};
 pub use audit::EntryView;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
+pub use standing::{StandingView, StandingWanted};
 
 /// The routes for people; each demands a [`Person`], whom the edge put into the request.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
@@ -34,6 +39,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
         .route("/api/v1/approvals/{id}/verdict", post(approvals::decide))
+        .route("/api/v1/approvals/{id}/identical", post(approvals::decide_identical))
+        .route("/api/v1/approvals/{id}/resolution", post(approvals::resolve))
+        .route("/api/v1/standing", get(standing::list).post(standing::grant))
+        .route("/api/v1/standing/{id}", delete(standing::revoke))
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
         .route("/api/v1/agents/{name}", delete(agents::revoke))
@@ -94,6 +103,9 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::NotFound => Self::new(StatusCode::NOT_FOUND, "no such hold"),
+            HoldError::Lost { lost, .. } if lost.is_forbidden() => {
+                Self::new(StatusCode::FORBIDDEN, lost.to_string())
+            }
             HoldError::Lost { lost, hold } => {
                 let who = match hold.state.verdicts().last() {
                     Some(verdict) => format!("; {} decided at {}", verdict.person.name, verdict.at),
@@ -103,6 +115,15 @@ impl From<HoldError> for Failure {
             }
             HoldError::TooMany { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
             HoldError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotAmended> for Failure {
+    fn from(error: NotAmended) -> Self {
+        match error {
+            NotAmended::Unfit(why) => Self::new(StatusCode::BAD_REQUEST, why),
+            NotAmended::Hold(error) => error.into(),
         }
     }
 }

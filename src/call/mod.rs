@@ -4,6 +4,7 @@
 pub mod board;
 pub mod holding;
 pub mod refusal;
+pub mod standing;
 mod told;
 mod trail;
 
@@ -15,7 +16,7 @@ use crate::backend::{Journey, ProgressSink};
 use crate::catalog::CheckedResult;
 use crate::digest::Digest;
 use crate::gateway::Gateway;
-use crate::hold::{Approval, Hold};
+use crate::hold::{Amendment, Approval, Hold};
 use crate::ids::{CallId, HoldId};
 use crate::json::Object;
 use crate::policy::{Decision, Edit, Facts};
@@ -78,6 +79,8 @@ pub struct Answered {
     pub revision: Digest,
     /// The hold whose approval was spent.
     pub hold: Option<HoldId>,
+    /// What reviewers changed before they approved.
+    pub amendments: Vec<Amendment>,
 }
 
 /// Runs one call. It leaves the caller's task, so that a caller who goes away loses nothing.
@@ -114,11 +117,13 @@ async fn walk(
     if request.approval.is_none() {
         trail.reserve(&revision.policy, request, &checked)?;
     }
+    let standing = gateway.standing.of(request.principal.agent(), tool.name(), &*gateway.clock);
     let facts = Facts {
         principal: &request.principal,
         client: request.client.as_deref(),
         checked,
         approval: request.approval.as_ref(),
+        standing: &standing,
     };
     let decision = revision.policy.decide(facts);
     trail.decided();
@@ -152,5 +157,6 @@ async fn walk(
         edits: permit.edits().to_vec(),
         revision: revision.digest,
         hold: receipt.hold(),
+        amendments: Vec::new(),
     })))
 }

@@ -9,7 +9,7 @@ impl Refusal {
     #[must_use]
     pub fn of_hold(hold: &Hold) -> Self {
         let (kind, told) = match &hold.state {
-            State::Pending | State::Approved { .. } | State::Executing { .. } => {
+            State::Pending { .. } | State::Approved { .. } | State::Executing { .. } => {
                 (Kind::Pending, pending(hold))
             }
             State::Rejected { .. }
@@ -28,11 +28,12 @@ impl Refusal {
 fn pending(hold: &Hold) -> String {
     let tool = &hold.tool;
     let collect = "Call again with exactly the same arguments to collect the result";
-    if matches!(hold.state, State::Pending) {
+    if matches!(hold.state, State::Pending { .. }) {
         return format!(
-            "PENDING, not failed: this call of `{tool}` waits for a person to approve it (rules: {}). It \
-             has not run. Hold {}; decided by {:.0} at the latest. {collect}; do not change them and do not \
-             treat this as a refusal.",
+            "PENDING, not failed: this call of `{tool}` waits for people to approve it: {} (rules: {}). It \
+             has not run. Hold {}; decided by {:.0} at the latest. {collect}, or call `countersign_wait` with \
+             this hold; do not change the arguments and do not treat this as a refusal.",
+            hold.terms.told(),
             hold.rules.join(", "),
             hold.id,
             hold.decide_by
@@ -71,10 +72,14 @@ fn ended(hold: &Hold) -> (Kind, String) {
             let told = format!("HALTED: this call of `{tool}` was stopped and did not run: {why}.");
             (Kind::Halted, told)
         }
-        State::Superseded { why, .. } => {
+        State::Superseded { why, anew, .. } => {
+            let next = match anew {
+                Some(anew) => format!("It is held anew as {anew}; call again to wait for that"),
+                None => "Call again to ask again".to_owned(),
+            };
             let told = format!(
                 "SUPERSEDED: this call of `{tool}` was approved, but the approval no longer covers it; it \
-                 did not run: {why}. Call again to ask again."
+                 did not run: {why}. {next}."
             );
             (Kind::Superseded, told)
         }
@@ -88,13 +93,13 @@ fn ended(hold: &Hold) -> (Kind, String) {
         }
         State::Finished { .. } => {
             let told = format!(
-                "COLLECTED: this call of `{tool}` ran and its result has been handed out already. Do not \
-                 repeat it to see the result again."
+                "COLLECTED: this call of `{tool}` ran, and its result has been handed out already or is kept no \
+                 longer. Do not repeat it to see the result again."
             );
             (Kind::Collected, told)
         }
         State::Expired { .. }
-        | State::Pending
+        | State::Pending { .. }
         | State::Approved { .. }
         | State::Executing { .. } => {
             let told = format!(

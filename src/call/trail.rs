@@ -109,9 +109,13 @@ impl<'a> Trail<'a> {
             approved_by: approval
                 .map(|approval| approval.approved_by().iter().map(|it| it.name.clone()).collect())
                 .unwrap_or_default(),
+            standing: permit.standing(),
         };
         let receipt = match approval {
             Some(approval) => self.gateway.store.spend_approval(approval.hold(), intent).await?,
+            None if permit.standing().is_some() => {
+                self.gateway.store.begin_standing_call(intent).await?
+            }
             None => {
                 let wait = match permit.tool().durability() {
                     Durability::Read => Wait::Queued,
@@ -147,7 +151,7 @@ impl<'a> Trail<'a> {
             Some(hold) => {
                 let kept = match &checked {
                     Ok(result) => Some(result.text().to_owned()),
-                    Err(refusal) => super::holding::refusal_as_result(&refusal.told),
+                    Err(refusal) => super::holding::told_as_result(&refusal.told, true),
                 };
                 let recorded = self.gateway.store.finish_hold(hold, outcome, kept).await;
                 recorded.map(drop).map_err(|error| error.to_string())

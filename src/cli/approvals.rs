@@ -191,7 +191,15 @@ async fn decide(local: &Local, verdict: Verdict, decision: Decision) -> Result<(
             hold.digest
         }
     };
-    let given = VerdictGiven { decision, digest, reason: verdict.reason };
+    let given = VerdictGiven {
+        decision,
+        digest,
+        reason: verdict.reason,
+        edit: None,
+        rendered: None,
+        signature: None,
+        idempotency_key: None,
+    };
     let path = format!("/api/v1/approvals/{}/verdict", hold.id);
     let decided: HoldView = local.post(&path, &given).await?;
     let ended = match decision {

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use crate::digest::Digest;
-use crate::hold::{StateName, Verdict};
-use crate::ids::{AgentName, CallId, HoldId};
+use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
+use crate::ids::{AgentName, CallId, HoldId, StandingId};
 use crate::json::Object;
 use crate::policy::Edit;
+use crate::principal::Person;
 
 /// One entry of the audit log: when, and what happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +52,12 @@ pub enum Event {
         requested_arguments: Object,
         /// Until when people may decide.
         decide_by: Timestamp,
+        /// What rules ask of its approval, where they ask for more than one reviewer's.
+        #[serde(default, skip_serializing_if = "is_default")]
+        terms: Terms,
+        /// The hold in whose place it was opened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        anew_of: Option<HoldId>,
     },
     /// A person decided.
     Verdict {
@@ -60,6 +67,58 @@ pub enum Event {
         verdict: Verdict,
         /// The state it led to.
         state: StateName,
+    },
+    /// A person tried to decide what that person may not.
+    VerdictRefused {
+        /// The hold.
+        hold: HoldId,
+        /// Who tried.
+        person: Person,
+        /// What.
+        decision: Decision,
+        /// Why it does not count.
+        why: String,
+    },
+    /// A reviewer changed the arguments of a pending hold; earlier approvals count no more.
+    HoldAmended {
+        /// The hold.
+        hold: HoldId,
+        /// Who changed what.
+        amendment: Amendment,
+        /// The arguments since.
+        arguments: Object,
+        /// The rules that decide about them.
+        rules: Vec<String>,
+        /// What these rules ask of the approval.
+        #[serde(default, skip_serializing_if = "is_default")]
+        terms: Terms,
+    },
+    /// A person said what became of a call whose outcome was not recorded, or that it may run again.
+    HoldResolved {
+        /// The hold.
+        hold: HoldId,
+        /// The execution's call.
+        call: CallId,
+        /// What the person says.
+        resolution: Resolution,
+        /// Who, when and why.
+        verdict: Verdict,
+        /// The state it led to.
+        state: StateName,
+    },
+    /// A person granted an approval for many calls.
+    StandingGranted {
+        /// The approval, with its bounds.
+        standing: Standing,
+        /// The rule that it is.
+        rule: String,
+    },
+    /// A standing approval was revoked.
+    StandingRevoked {
+        /// The approval.
+        standing: StandingId,
+        /// Who revoked it.
+        by: String,
     },
     /// A hold ended, or went back, without a verdict.
     HoldChanged {
@@ -150,6 +209,9 @@ pub struct Intent {
     /// Who approved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<String>,
+    /// The standing approval that covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingId>,
 }
 
 /// A call that was turned away before it was dispatched.
@@ -179,4 +241,8 @@ pub struct Refused {
     /// The private cause, for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

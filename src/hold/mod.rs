@@ -3,7 +3,12 @@
 //! Pure: a transition takes the hold and what happened and gives the hold as it is then, or says who
 //! was first. The store applies it inside one transaction with the entry that records it.
 
+mod deciding;
+mod standing;
 mod state;
+mod terms;
+mod transitions;
+mod verdict;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -13,7 +18,12 @@ use crate::ids::{AgentName, CallId, HoldId};
 use crate::json::Object;
 use crate::principal::Person;
 
-pub use state::{Decision, Ending, Lost, State, StateName, Verdict};
+pub use deciding::{Account, Edited};
+pub use standing::Standing;
+pub use state::{State, StateName};
+pub use terms::{Capacity, Demand, People, Terms, Who};
+pub use transitions::{Ending, Lost};
+pub use verdict::{Amendment, Change, Decision, Rendered, Resolution, Verdict};
 
 /// A call that waits for people, with everything a reviewer needs and everything that will run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,6 +73,23 @@ pub struct Hold {
     pub decide_by: Timestamp,
     /// How long after approval it may begin to run.
     pub execute_within: SignedDuration,
+    /// What rules ask of its approval.
+    #[serde(default)]
+    pub terms: Terms,
+    /// What reviewers changed in its arguments, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amendments: Vec<Amendment>,
+    /// The hold in whose place it was opened, because what was approved there is not what would run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anew_of: Option<HoldId>,
+}
+
+impl Hold {
+    /// The arguments that are walked when it runs: as asked, or as reviewers changed them.
+    #[must_use]
+    pub const fn arguments_to_run(&self) -> &Object {
+        if self.amendments.is_empty() { &self.requested_arguments } else { &self.arguments }
+    }
 }
 
 /// Proof that people approved one hold's exact call. Made only from a hold that is `Approved`.

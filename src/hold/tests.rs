@@ -28,8 +28,17 @@ fn digest() -> Digest {
 }
 
 fn verdict(decision: Decision, second: i64) -> Verdict {
-    let person = Person { name: "ada".to_owned() };
-    Verdict { person, decision, digest: digest(), reason: None, at: at(second) }
+    verdict_of("ada", decision, second)
+}
+
+fn verdict_of(name: &str, decision: Decision, second: i64) -> Verdict {
+    let person = Person { name: name.to_owned(), registered: false };
+    Verdict::new(person, decision, digest(), at(second))
+}
+
+/// Everybody may decide, in no group.
+fn anybody(person: &Person) -> Option<Capacity> {
+    Some(Capacity { names: vec![person.name.clone()], ..Capacity::default() })
 }
 
 fn outcome() -> Outcome {
@@ -47,7 +56,7 @@ fn hold(name: StateName) -> Hold {
     let verdicts = vec![verdict(Decision::Approve, 10)];
     let (call, since, why) = (CallId::new(), at(20), "why".to_owned());
     let state = match name {
-        StateName::Pending => State::Pending,
+        StateName::Pending => State::Pending { verdicts: Vec::new() },
         StateName::Approved => State::Approved { verdicts, at: at(10), execute_by: at(60) },
         StateName::Executing => State::Executing { verdicts, call, since },
         StateName::Finished => {
@@ -58,7 +67,7 @@ fn hold(name: StateName) -> Hold {
         StateName::Expired => State::Expired { at: at(101) },
         StateName::Withdrawn => State::Withdrawn { at: at(5) },
         StateName::Lapsed => State::Lapsed { at: at(61) },
-        StateName::Superseded => State::Superseded { at: at(20), why },
+        StateName::Superseded => State::Superseded { at: at(20), why, anew: None },
         StateName::Halted => State::Halted { at: at(20), why },
     };
     Hold {
@@ -84,6 +93,9 @@ fn hold(name: StateName) -> Hold {
         created_at: at(0),
         decide_by: at(100),
         execute_within: SignedDuration::from_secs(50),
+        terms: Terms::default(),
+        amendments: Vec::new(),
+        anew_of: None,
     }
 }
 
@@ -100,7 +112,7 @@ fn check(wins: &[(StateName, StateName)], transition: impl Fn(Hold) -> Result<Ho
 
 #[test]
 fn people_decide_only_what_is_pending() {
-    let decide = |decision| move |hold: Hold| hold.decide(verdict(decision, 10));
+    let decide = |decision| move |hold: Hold| hold.decide(verdict(decision, 10), &anybody);
     check(&[(StateName::Pending, StateName::Approved)], decide(Decision::Approve));
     check(&[(StateName::Pending, StateName::Rejected)], decide(Decision::Reject));
 }
@@ -132,7 +144,7 @@ fn each_ending_has_the_state_it_starts_from() {
     check(&[(StateName::Pending, StateName::Expired)], end(Ending::Expire));
     check(&[(StateName::Pending, StateName::Withdrawn)], end(Ending::Withdraw));
     check(&[(StateName::Approved, StateName::Lapsed)], end(Ending::Lapse));
-    let supersede = Ending::Supersede { why: "another definition".to_owned() };
+    let supersede = Ending::Supersede { why: "another definition".to_owned(), anew: None };
     check(&[(StateName::Approved, StateName::Superseded)], end(supersede));
 }
 
@@ -148,14 +160,15 @@ fn another_digest_decides_and_spends_nothing() {
     let seen = Digest::of(b"another call");
     let lost = Lost::OtherDigest { seen, held: digest() };
     let stale = Verdict { digest: seen, ..verdict(Decision::Reject, 10) };
-    assert_eq!(hold(StateName::Pending).decide(stale).unwrap_err(), lost);
+    assert_eq!(hold(StateName::Pending).decide(stale, &anybody).unwrap_err(), lost);
     let spent = hold(StateName::Approved).spend(CallId::new(), &seen, at(20));
     assert_eq!(spent.unwrap_err(), lost);
 }
 
 #[test]
 fn the_time_to_decide_ends_after_its_last_moment() {
-    let decide = |second| hold(StateName::Pending).decide(verdict(Decision::Approve, second));
+    let decide =
+        |second| hold(StateName::Pending).decide(verdict(Decision::Approve, second), &anybody);
     assert!(decide(100).is_ok());
     assert_eq!(decide(101).unwrap_err(), Lost::TooLate(at(100)));
     let expire = |second| hold(StateName::Pending).end(Ending::Expire, at(second));
@@ -181,7 +194,8 @@ fn the_execution_window_starts_with_the_approval() {
         let State::Approved { execute_by, .. } = hold.state else { panic!("{hold:?}") };
         execute_by
     };
-    let decided = hold(StateName::Pending).decide(verdict(Decision::Approve, 70)).unwrap();
+    let decided =
+        hold(StateName::Pending).decide(verdict(Decision::Approve, 70), &anybody).unwrap();
     assert_eq!(window(decided), at(120));
     let again = hold(StateName::Executing).interrupt(true, at(500)).unwrap();
     assert_eq!(window(again), at(550));
@@ -195,7 +209,7 @@ fn only_an_approved_hold_carries_an_approval() {
     }
     let approval = Approval::of(&hold(StateName::Approved), at(20)).unwrap();
     assert_eq!(approval.digest(), &digest());
-    assert_eq!(approval.approved_by(), [Person { name: "ada".to_owned() }]);
+    assert_eq!(approval.approved_by(), [Person { name: "ada".to_owned(), registered: false }]);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::constraints::{Bounds, Constraint, Demand, Exact};
-use super::rule::Rule;
 use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{Binding as ToolBinding, Tool};
 use crate::json::Object;
@@ -51,11 +50,15 @@ pub(super) struct Unbindable {
     pub(super) hint: String,
 }
 
-/// Binds the constraints of `rule` to `tool`, or says of each that cannot be bound why.
-pub(super) fn bind(rule: &Rule, tool: &Tool) -> Result<Binding, Vec<Unbindable>> {
+/// Binds `constraints`, which stand in the rule `name`, to `tool`, or says of each that cannot be bound why.
+pub(super) fn bind(
+    name: &str,
+    constraints: &[Constraint],
+    tool: &Tool,
+) -> Result<Binding, Vec<Unbindable>> {
     let mut bound = Vec::new();
     let mut unbindable = Vec::new();
-    for (index, constraint) in rule.constraints.iter().enumerate() {
+    for (index, constraint) in constraints.iter().enumerate() {
         let Demand::Parameter { word, bounds } = &constraint.demand else { continue };
         if definition_is_unknown(tool) {
             return Ok(Binding::Unknown { constraint: constraint.name.clone() });
@@ -66,7 +69,7 @@ pub(super) fn bind(rule: &Rule, tool: &Tool) -> Result<Binding, Vec<Unbindable>>
             Ok(target) => bound.push(Bound { constraint: index, target }),
             Err((message, hint)) => unbindable.push(Unbindable {
                 constraint: constraint.name.clone(),
-                message: format!("rule `{}`: {message}", rule.name),
+                message: format!("rule `{name}`: {message}"),
                 hint,
             }),
         }

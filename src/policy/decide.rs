@@ -10,10 +10,10 @@ use super::index::{Candidate, Entry};
 use super::matching::{Caller, Certainty, Subject};
 use super::permit::{Permit, Proposal};
 use super::rule::{self, Rule};
-use super::{Edit, Policy, Ruling, words};
+use super::{Edit, Policy, Ruling, standing, words};
 use crate::catalog::{Attributes, CheckedArguments, Tool};
 use crate::digest::{self, Digest};
-use crate::hold::Approval;
+use crate::hold::{Approval, Standing, Terms};
 use crate::ids::AgentName;
 use crate::json::Object;
 use crate::principal::Principal;
@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     pub checked: CheckedArguments,
     /// The approval that the call comes back with.
     pub approval: Option<&'a Approval>,
+    /// The standing approvals in force for the agent and the tool.
+    pub standing: &'a [Standing],
 }
 
 /// What is decided about one call.
@@ -124,7 +126,7 @@ fn shape(
     tool: Arc<Tool>,
     facts: Facts<'_>,
 ) -> Result<Decision, Denial> {
-    let Facts { principal, checked, approval, .. } = facts;
+    let Facts { principal, checked, approval, standing, .. } = facts;
     let agent = principal.agent();
     let parts = parts(matched, &tool)?;
     let attributes = (!parts.is_empty()).then(|| checked.attributes().clone());
@@ -137,10 +139,16 @@ fn shape(
     }
     let digest = call_digest(agent, &tool, &arguments)?;
     let rules = deciding(matched, ruling);
-    if let Some(requested) = requested {
+    let asking = asking(matched);
+    let standing = if proposing {
+        standing::covering(standing, &tool, &arguments, &asking).map(|standing| standing.id)
+    } else {
+        None
+    };
+    if let Some(requested) = requested.filter(|_| standing.is_none()) {
         let requested_digest =
             if edits.is_empty() { digest } else { call_digest(agent, &tool, &requested)? };
-        let (reason, decide_within, execute_within) = demands(matched);
+        let Asked { reason, decide_within, execute_within, terms } = asked(matched);
         return Ok(Decision::Hold(Proposal {
             tool,
             requested,
@@ -149,9 +157,11 @@ fn shape(
             digest,
             requested_digest,
             rules,
+            asking,
             reason,
             decide_within,
             execute_within,
+            terms,
         }));
     }
     if let Some(approval) = approval.filter(|approval| *approval.digest() != digest) {
@@ -169,6 +179,7 @@ fn shape(
         rules,
         decision: ruling,
         approval: approval.cloned(),
+        standing,
         timeout,
         max_result_bytes,
     }))
@@ -179,6 +190,15 @@ fn deciding(matched: &[Matched<'_>], ruling: Ruling) -> Vec<String> {
     let rules = matched.iter().map(|matched| matched.rule);
     let decides = |rule: &&Rule| ruling == Ruling::Allow || rule.decision != Ruling::Allow;
     rules.filter(decides).map(|rule| rule.name.clone()).collect()
+}
+
+/// The names of the rules that ask for people.
+fn asking(matched: &[Matched<'_>]) -> Vec<String> {
+    let rules = matched.iter().map(|matched| matched.rule);
+    rules
+        .filter(|rule| rule.decision == Ruling::RequireApproval)
+        .map(|rule| rule.name.clone())
+        .collect()
 }
 
 /// Everything that matching rules ask of parameters.
@@ -238,8 +258,17 @@ fn call_digest(agent: &AgentName, tool: &Tool, arguments: &Object) -> Result<Dig
     })
 }
 
-/// Why people are asked, and how long they and the call have: the shortest that a rule gives.
-fn demands(matched: &[Matched<'_>]) -> (String, jiff::SignedDuration, jiff::SignedDuration) {
+/// What matching rules ask of people, together.
+struct Asked {
+    reason: String,
+    decide_within: jiff::SignedDuration,
+    execute_within: jiff::SignedDuration,
+    terms: Terms,
+}
+
+/// Why people are asked, on what terms, and how long they and the call have: the shortest that a rule
+/// gives. Demands add up; what one rule does not let reviewers do, none does.
+fn asked(matched: &[Matched<'_>]) -> Asked {
     let asking = || {
         let rules = matched.iter().map(|matched| matched.rule);
         rules.filter(|rule| rule.decision == Ruling::RequireApproval)
@@ -252,11 +281,19 @@ fn demands(matched: &[Matched<'_>]) -> (String, jiff::SignedDuration, jiff::Sign
         [_] => format!("{} requires approval", words::rules(&names)),
         _ => format!("{} require approval", words::rules(&names)),
     };
-    (
-        with_reasons(reason, asking()),
-        decide_within.unwrap_or(rule::DECIDE_WITHIN),
-        execute_within.unwrap_or(rule::EXECUTE_WITHIN),
-    )
+    let terms = || asking().map(|rule| &rule.terms);
+    Asked {
+        reason: with_reasons(reason, asking()),
+        decide_within: decide_within.unwrap_or(rule::DECIDE_WITHIN),
+        execute_within: execute_within.unwrap_or(rule::EXECUTE_WITHIN),
+        terms: Terms {
+            demands: terms().flat_map(|terms| terms.demands.iter().cloned()).collect(),
+            four_eyes: terms().any(|terms| terms.four_eyes),
+            allow_edit: !names.is_empty() && terms().all(|terms| terms.allow_edit),
+            signature: terms().any(|terms| terms.signature),
+            keep: terms().any(|terms| terms.keep),
+        },
+    }
 }
 
 fn with_reasons<'p>(text: String, rules: impl Iterator<Item = &'p Rule>) -> String {

@@ -88,7 +88,7 @@ impl Entry {
         if certainty == Certainty::Never {
             return;
         }
-        match binding::bind(rule, tool) {
+        match binding::bind(&rule.name, &rule.constraints, tool) {
             Ok(binding) => {
                 let certain = certainty == Certainty::Always;
                 self.candidates.push(Candidate { rule: number, certain, binding });

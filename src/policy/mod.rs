@@ -21,6 +21,7 @@ mod reading;
 mod report;
 mod rule;
 pub mod rules;
+mod standing;
 mod words;
 
 pub use decide::{Decision, Facts};
@@ -30,6 +31,7 @@ pub use limits::Limit;
 pub use permit::{Permit, Proposal};
 pub use report::RuleSummary;
 pub use rules::{Dimension, Ruling};
+pub use standing::{check_bounds, within};
 
 use crate::source::{Problem, SourceFile};
 

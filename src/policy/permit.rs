@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use super::{Edit, Ruling};
 use crate::catalog::Tool;
 use crate::digest::Digest;
-use crate::hold::Approval;
-use crate::ids::AgentName;
+use crate::hold::{Approval, Terms};
+use crate::ids::{AgentName, StandingId};
 use crate::json::Object;
 
 /// Proof that policy allowed one call with these final arguments. Only [`super::Policy::decide`] makes it.
@@ -31,6 +31,7 @@ pub struct Permit {
     pub(super) rules: Vec<String>,
     pub(super) decision: Ruling,
     pub(super) approval: Option<Approval>,
+    pub(super) standing: Option<StandingId>,
     pub(super) timeout: Duration,
     pub(super) max_result_bytes: usize,
 }
@@ -84,6 +85,12 @@ impl Permit {
         self.approval.as_ref()
     }
 
+    /// The standing approval that covers the call, where rules ask for people.
+    #[must_use]
+    pub const fn standing(&self) -> Option<StandingId> {
+        self.standing
+    }
+
     /// How long the call may take.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
@@ -114,10 +121,14 @@ pub struct Proposal {
     pub requested_digest: Digest,
     /// The names of the rules that decided.
     pub rules: Vec<String>,
+    /// The names of those among them that ask for people.
+    pub asking: Vec<String>,
     /// Why it needs people, in the words of the rules.
     pub reason: String,
     /// How long people may decide.
     pub decide_within: SignedDuration,
     /// How long after approval it may begin to run.
     pub execute_within: SignedDuration,
+    /// What the rules ask of the approval.
+    pub terms: Terms,
 }

@@ -154,6 +154,12 @@ impl Files {
             let at = at.below("approval");
             let approval = self.mapping::<ApprovalSpec>(value, &at)?;
             Some(ApprovalSpec {
+                reviewers: self.optional(approval, &at, "reviewers"),
+                quorum: self.optional(approval, &at, "quorum"),
+                four_eyes: self.optional(approval, &at, "four_eyes"),
+                allow_edit: self.optional(approval, &at, "allow_edit"),
+                signature: self.optional(approval, &at, "signature"),
+                keep: self.optional(approval, &at, "keep"),
                 decide_within: self.optional(approval, &at, "decide_within"),
                 execute_within: self.optional(approval, &at, "execute_within"),
             })

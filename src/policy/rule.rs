@@ -7,6 +7,7 @@ use super::matching::Scope;
 use super::reading::{At, Files};
 use super::rules::{ApprovalSpec, RuleSpec, Ruling};
 use crate::catalog::manifest::Span;
+use crate::hold::{Demand, Terms, Who};
 
 /// How long people may decide, when the rule does not say.
 pub(super) const DECIDE_WITHIN: SignedDuration = SignedDuration::from_hours(1);
@@ -16,6 +17,10 @@ pub(super) const EXECUTE_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 const MAX_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The longest name of a rule or limit, in bytes.
 const MAX_NAME_BYTES: usize = 128;
+/// How many reviewers and groups one rule names at the most.
+const MAX_REVIEWERS: usize = 100;
+/// How many people one rule may ask for.
+const MAX_QUORUM: u32 = 20;
 /// The longest reason, in bytes.
 const MAX_REASON_BYTES: usize = 1_000;
 
@@ -29,6 +34,7 @@ pub(super) struct Rule {
     pub(super) constraints: Vec<Constraint>,
     pub(super) decide_within: SignedDuration,
     pub(super) execute_within: SignedDuration,
+    pub(super) terms: Terms,
 }
 
 impl Rule {
@@ -58,16 +64,51 @@ impl Rule {
                 }
             },
         };
-        let ApprovalSpec { decide_within, execute_within } = approval;
+        let decide_within = within("decide_within", approval.decide_within, DECIDE_WITHIN);
+        let execute_within = within("execute_within", approval.execute_within, EXECUTE_WITHIN);
+        let terms = terms(&spec.name, &approval, &at, files);
         Self {
             name: spec.name,
             decision: spec.decision,
             reason: spec.reason,
             scope,
             constraints,
-            decide_within: within("decide_within", decide_within, DECIDE_WITHIN),
-            execute_within: within("execute_within", execute_within, EXECUTE_WITHIN),
+            decide_within,
+            execute_within,
+            terms,
         }
+    }
+}
+
+/// What one rule asks of an approval.
+fn terms(rule: &str, spec: &ApprovalSpec, at: &At, files: &mut Files) -> Terms {
+    let quorum = spec.quorum.map_or(1, std::num::NonZeroU32::get);
+    let reviewers = spec.reviewers.clone().unwrap_or_default();
+    if spec.reviewers.as_ref().is_some_and(Vec::is_empty) {
+        let hint = "leave it out if any reviewer may decide";
+        files.wrong(&at.below("reviewers"), "an empty list: nobody could approve", hint);
+    }
+    if reviewers.len() > MAX_REVIEWERS {
+        let message = format!("more than {MAX_REVIEWERS} reviewers");
+        files.wrong(&at.below("reviewers"), message, "name a group instead");
+    }
+    if quorum > MAX_QUORUM {
+        let message = format!("a quorum of more than {MAX_QUORUM}");
+        files.wrong(&at.below("quorum"), message, "so many people decide nothing");
+    }
+    let people = reviewers.iter().filter(|who| matches!(who, Who::Person(_))).count();
+    if people == reviewers.len() && !reviewers.is_empty() && (people as u64) < u64::from(quorum) {
+        let message = format!("{quorum} must approve, but only {people} may");
+        files.wrong(&at.below("quorum"), message, "name more reviewers, or ask for fewer");
+    }
+    let asks = spec.reviewers.is_some() || spec.quorum.is_some();
+    let demand = Demand { rule: rule.to_owned(), reviewers, quorum };
+    Terms {
+        demands: asks.then_some(demand).into_iter().collect(),
+        four_eyes: spec.four_eyes.unwrap_or_default(),
+        allow_edit: spec.allow_edit.unwrap_or_default(),
+        signature: spec.signature.is_some(),
+        keep: spec.keep.unwrap_or_default(),
     }
 }
 

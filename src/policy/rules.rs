@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::catalog::manifest::Span;
+use crate::hold::Who;
 use crate::json::Object;
 use crate::source;
 
@@ -93,21 +94,47 @@ pub struct RuleSpec {
     /// and the gateway's own `timeout` and `max_result_bytes`.
     #[serde(default)]
     pub constraints: Option<Object>,
-    /// How long people have, with `REQUIRE_APPROVAL`.
+    /// Who must approve and how long people have, with `REQUIRE_APPROVAL`.
     #[serde(default)]
     pub approval: Option<ApprovalSpec>,
 }
 
-/// How long people have.
+/// Who must approve, and how long people have.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalSpec {
+    /// Whose approval counts: names of people, and groups as `group:sre`; any reviewer's when absent.
+    #[serde(default)]
+    pub reviewers: Option<Vec<Who>>,
+    /// How many different people must approve; 1 when absent.
+    #[serde(default)]
+    pub quorum: Option<NonZeroU32>,
+    /// Whether the person the agent acts for does not count; they do when absent.
+    #[serde(default)]
+    pub four_eyes: Option<bool>,
+    /// Whether reviewers may change the arguments before they approve; they may not when absent.
+    #[serde(default)]
+    pub allow_edit: Option<bool>,
+    /// `required` when every approval must be signed.
+    #[serde(default)]
+    pub signature: Option<SignatureSpec>,
+    /// Whether the hold stays when the client cancels its request; it is withdrawn when absent.
+    #[serde(default)]
+    pub keep: Option<bool>,
     /// How long people may decide; 1 h when absent.
     #[serde(default)]
     pub decide_within: Option<Span>,
     /// How long after approval the call may begin to run; 15 min when absent.
     #[serde(default)]
     pub execute_within: Option<Span>,
+}
+
+/// Whether approvals must be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureSpec {
+    /// Every one of them.
+    Required,
 }
 
 /// Conditions on a call, all of which must hold. Texts are globs: `*` stands for anything. A condition

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::evidence::{Entry, Event, Intent, Outcome, Refused};
-use crate::hold::{Ending, Hold, Lost, StateName, Verdict};
-use crate::ids::{AgentName, CallId, HoldId};
+use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
+use crate::ids::{AgentName, CallId, HoldId, StandingId};
 
 /// Everything the gateway must not forget.
 #[async_trait]
@@ -36,6 +36,38 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies one person's verdict ([`Hold::decide`]), durably.
     async fn decide_hold(&self, id: HoldId, verdict: Verdict) -> Result<Hold, HoldError>;
+
+    /// Applies a reviewer's change of the arguments and the verdict on what they are then ([`Hold::amend`],
+    /// [`Hold::decide`]), in one durable transaction.
+    async fn amend_hold(
+        &self,
+        id: HoldId,
+        edited: Edited,
+        verdict: Verdict,
+    ) -> Result<Hold, HoldError>;
+
+    /// Applies what a person says of a hold of unknown outcome ([`Hold::resolve`]), durably; `result` is what
+    /// its agent is told in place of the result.
+    async fn resolve_hold(
+        &self,
+        id: HoldId,
+        account: Account,
+        result: Option<Box<RawValue>>,
+    ) -> Result<Hold, HoldError>;
+
+    /// Stores a standing approval for calls like that of the hold `of`, with its entry, durably, if who grants
+    /// it may ([`Hold::may_grant`]).
+    async fn grant_standing(&self, standing: Standing, of: HoldId) -> Result<(), HoldError>;
+
+    /// Revokes a standing approval, durably; false when there is none of this identifier in force.
+    async fn revoke_standing(&self, id: StandingId, by: String) -> Result<bool, StoreError>;
+
+    /// The standing approvals that were not revoked, oldest first; of those that ended by themselves at most
+    /// the last 1000.
+    async fn standing(&self) -> Result<Vec<Standing>, StoreError>;
+
+    /// Records the intent of a call that a standing approval covers, durably, if the approval is in force then.
+    async fn begin_standing_call(&self, intent: Intent) -> Result<Receipt, HoldError>;
 
     /// Spends an approval and records the intent it is spent on ([`Hold::spend`]), in one durable transaction.
     async fn spend_approval(&self, id: HoldId, intent: Intent) -> Result<Receipt, HoldError>;
@@ -62,6 +94,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// Holds, newest first.
     async fn holds(&self, query: HoldQuery) -> Result<Vec<Hold>, StoreError>;
+
+    /// The pending holds, one for each set of identical ones (same agent, tool and digest) with the size of
+    /// the set: the oldest of each, sets with the newest hold first.
+    async fn pending_calls(
+        &self,
+        agent: Option<AgentName>,
+        limit: u32,
+    ) -> Result<Vec<(Hold, u32)>, StoreError>;
+
+    /// How many pending holds are for the call with this digest.
+    async fn identical(&self, digest: &Digest) -> Result<u32, StoreError>;
+
+    /// The pending holds for the call with this digest, oldest first; at most 1000.
+    async fn identical_holds(&self, digest: &Digest) -> Result<Vec<HoldId>, StoreError>;
+
+    /// Forgets the kept results of at most `limit` holds that ended before `before`; gives how many.
+    async fn forget_results(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError>;
 
     /// The holds that a repetition of a call may join: same agent and requested digest; pending,
     /// approved, executing, finished and not collected, of unknown outcome, or rejected at or after

@@ -156,7 +156,7 @@ impl Verifier {
         if entry.time < self.time {
             return Err(What::TimeRunsBack);
         }
-        self.story.follow(&entry.event)?;
+        self.story.follow(&entry.event, entry.time)?;
         self.time = entry.time;
         self.head = Head { count: row.index, chain };
         Ok(())

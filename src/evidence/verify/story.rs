@@ -4,15 +4,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Head, Summary};
 use crate::digest::Digest;
 use crate::evidence::{Event, Intent};
-use crate::hold::{Decision, StateName, Verdict};
-use crate::ids::{CallId, HoldId};
+use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
+use crate::ids::{AgentName, CallId, HoldId, StandingId};
 
 /// How many ended calls, and how many ended holds, are kept to say of a second ending what it is;
 /// a later one is a fault as well, under a more general name.
 const RECENT: usize = 65_536;
+
+/// How much later than it was checked the intent of a call under a standing approval may be written.
+const COMMIT_SLACK: SignedDuration = SignedDuration::from_secs(10);
 
 /// The decision that no call with it may run without a hold.
 const NEEDS_APPROVAL: &str = "REQUIRE_APPROVAL";
@@ -41,15 +46,46 @@ pub enum Twist {
     SecondHold(HoldId),
     #[error("hold {hold} cannot become {} here", .to.as_str())]
     OutOfTurn { hold: HoldId, to: StateName },
+    #[error("hold {hold} was approved by {given} people where {needed} are needed")]
+    TooFewApprovals { hold: HoldId, given: usize, needed: u32 },
+    #[error("hold {hold} was approved without the signature of {person} that it needs")]
+    WithoutSignature { hold: HoldId, person: String },
+    #[error("hold {0} cannot be changed here")]
+    AmendedOutOfTurn(HoldId),
+    #[error(
+        "call {call} was dispatched under the standing approval {standing}, which does not cover it"
+    )]
+    NotStanding { call: CallId, standing: StandingId },
 }
 
 /// Where a hold stands while it is open.
 #[derive(Debug)]
 enum Phase {
-    Pending { digest: Digest },
+    Pending { digest: Digest, bar: Bar, approvals: Vec<String> },
     Approved { digest: Digest },
     Executing { digest: Digest, call: CallId },
     Unknown { digest: Digest, call: CallId },
+}
+
+/// What an approval must at least be.
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    quorum: u32,
+    signature: bool,
+}
+
+impl Bar {
+    fn of(terms: &Terms) -> Self {
+        Self { quorum: terms.quorum(), signature: terms.signature }
+    }
+}
+
+/// What a standing approval covers, while it was not revoked.
+#[derive(Debug)]
+struct Granted {
+    agent: AgentName,
+    tool: String,
+    until: Timestamp,
 }
 
 /// What the log has said so far, as far as later entries depend on it.
@@ -57,6 +93,7 @@ enum Phase {
 pub(super) struct Story {
     running: HashMap<CallId, Option<HoldId>>,
     holds: HashMap<HoldId, Phase>,
+    standing: HashMap<StandingId, Granted>,
     ended_calls: Recent<CallId>,
     spent: Recent<HoldId>,
     intents: u64,
@@ -65,25 +102,43 @@ pub(super) struct Story {
 }
 
 impl Story {
-    /// Takes the next entry into account.
-    pub(super) fn follow(&mut self, event: &Event) -> Result<(), Twist> {
+    /// Takes the next entry, written at `time`, into account.
+    pub(super) fn follow(&mut self, event: &Event, time: Timestamp) -> Result<(), Twist> {
         match event {
-            Event::Intent(intent) => self.intent(intent),
+            Event::Intent(intent) => self.intent(intent, time),
             Event::Outcome { call, hold, .. } => self.outcome(*call, *hold),
             Event::Refusal(_) => {
                 self.refusals += 1;
                 Ok(())
             }
-            Event::Hold { hold, asked, .. } => {
-                let phase = Phase::Pending { digest: asked.digest };
+            Event::Hold { hold, asked, terms, .. } => {
+                let digest = asked.digest;
+                let phase = Phase::Pending { digest, bar: Bar::of(terms), approvals: Vec::new() };
                 match self.holds.insert(*hold, phase) {
                     None => Ok(()),
                     Some(_) => Err(Twist::SecondHold(*hold)),
                 }
             }
             Event::Verdict { hold, verdict, state } => self.verdict(*hold, verdict, *state),
+            Event::HoldAmended { hold, amendment, terms, .. } => {
+                self.amended(*hold, amendment, Bar::of(terms))
+            }
+            Event::HoldResolved { hold, call, resolution, state, .. } => {
+                self.resolved(*hold, *call, *resolution, *state)
+            }
             Event::HoldChanged { hold, state, .. } => self.changed(*hold, *state),
-            Event::RevisionLoaded { .. }
+            Event::StandingGranted { standing, .. } => {
+                let Standing { id, agent, tool, until, .. } = standing;
+                let granted = Granted { agent: agent.clone(), tool: tool.clone(), until: *until };
+                self.standing.insert(*id, granted);
+                Ok(())
+            }
+            Event::StandingRevoked { standing, .. } => {
+                self.standing.remove(standing);
+                Ok(())
+            }
+            Event::VerdictRefused { .. }
+            | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
             | Event::AgentRevoked { .. } => Ok(()),
         }
@@ -100,20 +155,32 @@ impl Story {
         }
     }
 
-    fn intent(&mut self, intent: &Intent) -> Result<(), Twist> {
+    fn intent(&mut self, intent: &Intent, time: Timestamp) -> Result<(), Twist> {
         let call = intent.asked.call;
-        match intent.hold {
-            Some(hold) => self.spend(hold, intent)?,
-            None if intent.asked.decision == NEEDS_APPROVAL => {
+        match (intent.hold, intent.standing) {
+            (Some(hold), _) => self.spend(hold, intent)?,
+            (None, Some(standing)) if !self.covers(standing, intent, time) => {
+                return Err(Twist::NotStanding { call, standing });
+            }
+            (None, None) if intent.asked.decision == NEEDS_APPROVAL => {
                 return Err(Twist::WithoutHold(call));
             }
-            None => {}
+            (None, _) => {}
         }
         if self.running.insert(call, intent.hold).is_some() {
             return Err(Twist::SecondIntent(call));
         }
         self.intents += 1;
         Ok(())
+    }
+
+    /// Whether a standing approval is for calls like this one, and in force.
+    fn covers(&self, standing: StandingId, intent: &Intent, time: Timestamp) -> bool {
+        let asked = &intent.asked;
+        self.standing.get(&standing).is_some_and(|granted| {
+            let last = granted.until.saturating_add(COMMIT_SLACK).unwrap_or(Timestamp::MAX);
+            granted.agent == asked.agent && granted.tool == asked.tool && time <= last
+        })
     }
 
     fn spend(&mut self, hold: HoldId, intent: &Intent) -> Result<(), Twist> {
@@ -159,19 +226,69 @@ impl Story {
 
     fn verdict(&mut self, hold: HoldId, verdict: &Verdict, to: StateName) -> Result<(), Twist> {
         let out_of_turn = Twist::OutOfTurn { hold, to };
-        match (self.holds.remove(&hold), verdict.decision, to) {
-            (Some(Phase::Pending { digest }), Decision::Approve, StateName::Approved)
-                if digest == verdict.digest =>
-            {
+        let Some(Phase::Pending { digest, bar, mut approvals }) = self.holds.remove(&hold) else {
+            return Err(out_of_turn);
+        };
+        if digest != verdict.digest {
+            return Err(out_of_turn);
+        }
+        match (verdict.decision, to) {
+            (Decision::Reject, StateName::Rejected) => return Ok(()),
+            (Decision::Approve, StateName::Pending | StateName::Approved) => {}
+            (Decision::Approve | Decision::Reject, _) => return Err(out_of_turn),
+        }
+        let person = &verdict.person.name;
+        if bar.signature && verdict.signature.is_none() {
+            return Err(Twist::WithoutSignature { hold, person: person.clone() });
+        }
+        if !approvals.contains(person) {
+            approvals.push(person.clone());
+        }
+        let given = approvals.len();
+        let phase = if to == StateName::Pending {
+            Phase::Pending { digest, bar, approvals }
+        } else if u32::try_from(given).is_ok_and(|given| given < bar.quorum) {
+            return Err(Twist::TooFewApprovals { hold, given, needed: bar.quorum });
+        } else {
+            Phase::Approved { digest }
+        };
+        self.holds.insert(hold, phase);
+        Ok(())
+    }
+
+    fn amended(&mut self, hold: HoldId, amendment: &Amendment, bar: Bar) -> Result<(), Twist> {
+        match self.holds.remove(&hold) {
+            Some(Phase::Pending { digest, .. }) if digest == amendment.from => {
+                let phase = Phase::Pending { digest: amendment.to, bar, approvals: Vec::new() };
+                self.holds.insert(hold, phase);
+                Ok(())
+            }
+            Some(_) | None => Err(Twist::AmendedOutOfTurn(hold)),
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        hold: HoldId,
+        call: CallId,
+        resolution: Resolution,
+        to: StateName,
+    ) -> Result<(), Twist> {
+        match (self.holds.remove(&hold), resolution, to) {
+            (
+                Some(Phase::Unknown { call: unknown, .. }),
+                Resolution::Done | Resolution::Failed,
+                StateName::Finished,
+            ) if unknown == call => Ok(()),
+            (
+                Some(Phase::Unknown { digest, call: unknown }),
+                Resolution::RunAgain,
+                StateName::Approved,
+            ) if unknown == call => {
                 self.holds.insert(hold, Phase::Approved { digest });
                 Ok(())
             }
-            (Some(Phase::Pending { digest }), Decision::Reject, StateName::Rejected)
-                if digest == verdict.digest =>
-            {
-                Ok(())
-            }
-            (_, Decision::Approve | Decision::Reject, _) => Err(out_of_turn),
+            (Some(_) | None, _, to) => Err(Twist::OutOfTurn { hold, to }),
         }
     }
 
@@ -186,9 +303,6 @@ impl Story {
             }
             (Some(Phase::Executing { digest, call }), StateName::Approved) => {
                 self.interrupt(call);
-                Some(Phase::Approved { digest })
-            }
-            (Some(Phase::Unknown { digest, .. }), StateName::Approved) => {
                 Some(Phase::Approved { digest })
             }
             (Some(_) | None, to) => return Err(Twist::OutOfTurn { hold, to }),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::evidence::chain::Draft;
 use crate::evidence::{Asked, Event, Intent, Outcome, OutcomeStatus};
-use crate::hold::{Decision, StateName, Verdict};
+use crate::hold::{Decision, StateName, Terms, Verdict};
 use crate::ids::{CallId, HoldId};
 use crate::json::Object;
 use crate::principal::Person;
@@ -34,7 +34,7 @@ fn asked(call: CallId, decision: &str, digest: &[u8]) -> Asked {
 fn intent(call: CallId, hold: Option<HoldId>) -> Event {
     let decision = if hold.is_some() { "REQUIRE_APPROVAL" } else { "ALLOW" };
     let asked = asked(call, decision, b"call");
-    Event::Intent(Intent { asked, hold, approved_by: Vec::new() })
+    Event::Intent(Intent { asked, hold, approved_by: Vec::new(), standing: None })
 }
 
 fn outcome(call: CallId, hold: Option<HoldId>) -> Event {
@@ -54,17 +54,14 @@ fn opened() -> Event {
         asked: asked(CallId::new(), "REQUIRE_APPROVAL", b"call"),
         requested_arguments: Object::new(),
         decide_by: Timestamp::UNIX_EPOCH,
+        terms: Terms::default(),
+        anew_of: None,
     }
 }
 
 fn decided(decision: Decision, state: StateName) -> Event {
-    let verdict = Verdict {
-        person: Person { name: "ada".to_owned() },
-        decision,
-        digest: Digest::of(b"call"),
-        reason: None,
-        at: Timestamp::UNIX_EPOCH,
-    };
+    let ada = Person { name: "ada".to_owned(), registered: false };
+    let verdict = Verdict::new(ada, decision, Digest::of(b"call"), Timestamp::UNIX_EPOCH);
     Event::Verdict { hold: HELD, verdict, state }
 }
 
@@ -226,7 +223,8 @@ fn a_held_call_needs_its_approval() {
     let lapsed = [opened(), approved(), changed(StateName::Lapsed), run];
     assert_eq!(told(lapsed), twist(4, without));
     let asked = asked(call, "REQUIRE_APPROVAL", b"call");
-    let unheld = Event::Intent(Intent { asked, hold: None, approved_by: Vec::new() });
+    let unheld =
+        Event::Intent(Intent { asked, hold: None, approved_by: Vec::new(), standing: None });
     assert_eq!(told([unheld]), twist(1, Twist::WithoutHold(call)));
 }
 
@@ -241,7 +239,8 @@ fn an_approval_covers_one_call_once() {
     let later = [opened(), approved(), run.clone(), outcome(first, Some(HELD)), again.clone()];
     assert_eq!(told(later), twist(5, spent));
     let asked = asked(first, "REQUIRE_APPROVAL", b"another call");
-    let other = Event::Intent(Intent { asked, hold: Some(HELD), approved_by: Vec::new() });
+    let other =
+        Event::Intent(Intent { asked, hold: Some(HELD), approved_by: Vec::new(), standing: None });
     let other_call = Twist::OtherCall { call: first, hold: HELD };
     assert_eq!(told([opened(), approved(), other]), twist(3, other_call));
     let revived =

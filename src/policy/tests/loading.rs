@@ -124,8 +124,8 @@ fn decisions_and_their_parts_belong_together() {
         &[],
     );
     check(
-        &rule("decision: REQUIRE_APPROVAL\n  approval: { decide_within: soon, quorum: 2 }"),
-        &["5:36: unknown key `quorum`", "5:30: `decide_within`: `soon` is not a length of time"],
+        &rule("decision: REQUIRE_APPROVAL\n  approval: { decide_within: soon, quorom: 2 }"),
+        &["5:36: unknown key `quorom`", "5:30: `decide_within`: `soon` is not a length of time"],
         &["write it like `30s`"],
     );
     check(

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::rules::Patterns;
 use super::*;
 use crate::catalog::{Catalog, Definition, Environment, Manifests};
-use crate::hold::{Approval, Hold, State, Verdict};
+use crate::hold::{Approval, Capacity, Hold, State, Verdict};
 use crate::json::{self, Object};
 use crate::principal::{Person, Principal};
 
@@ -151,7 +151,13 @@ fn call_with(
 ) -> Decision {
     let checked = catalog.tool(tool).unwrap().check(object(arguments)).unwrap();
     let principal = principal("robot", &["ops"]);
-    policy.decide(Facts { principal: &principal, client: Some("claude"), checked, approval })
+    policy.decide(Facts {
+        principal: &principal,
+        client: Some("claude"),
+        checked,
+        approval,
+        standing: &[],
+    })
 }
 
 #[track_caller]
@@ -175,16 +181,11 @@ fn denied(decision: Decision) -> Denial {
 /// The approval that people give by approving `proposal`.
 fn approve(proposal: &Proposal) -> Approval {
     let at = jiff::Timestamp::UNIX_EPOCH;
-    let verdict = Verdict {
-        person: Person { name: "ada".into() },
-        decision: crate::hold::Decision::Approve,
-        digest: proposal.digest,
-        reason: None,
-        at,
-    };
+    let ada = Person { name: "ada".into(), registered: false };
+    let verdict = Verdict::new(ada, crate::hold::Decision::Approve, proposal.digest, at);
     let hold = Hold {
         id: crate::ids::HoldId::from_random([7; 16]),
-        state: State::Pending,
+        state: State::Pending { verdicts: Vec::new() },
         agent: "robot".parse().unwrap(),
         groups: vec!["ops".into()],
         owner: None,
@@ -205,6 +206,13 @@ fn approve(proposal: &Proposal) -> Approval {
         created_at: at,
         decide_by: at + proposal.decide_within,
         execute_within: proposal.execute_within,
+        terms: proposal.terms.clone(),
+        amendments: Vec::new(),
+        anew_of: None,
     };
-    Approval::of(&hold.decide(verdict).unwrap(), at).unwrap()
+    let anybody = |person: &Person| {
+        let groups = vec!["sre".to_owned(), "owners".to_owned()];
+        Some(Capacity { names: vec![person.name.clone()], groups, ..Capacity::default() })
+    };
+    Approval::of(&hold.decide(verdict, &anybody).unwrap(), at).unwrap()
 }

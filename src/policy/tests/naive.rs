@@ -200,6 +200,7 @@ fn indexed(
             client: call.client,
             checked: tool.check(arguments).unwrap(),
             approval: None,
+            standing: &[],
         };
         let listed = policy.lists(&principal, call.client, tool);
         (outcome(policy.decide(facts)), listed)

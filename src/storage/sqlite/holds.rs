@@ -5,10 +5,11 @@ use rusqlite::{Connection, OptionalExtension, Params, ToSql, params};
 use serde_json::value::RawValue;
 
 use super::log::at_most;
+use super::pending;
 use super::trouble::Trouble;
 use crate::digest::Digest;
 use crate::hold::{Hold, State, StateName};
-use crate::ids::{AgentName, CallId, HoldId};
+use crate::ids::{AgentName, HoldId};
 use crate::storage::HoldQuery;
 
 /// How many holds one query gives at most.
@@ -20,8 +21,8 @@ pub(super) fn insert(connection: &Connection, hold: &Hold) -> Result<(), Trouble
     connection
         .prepare_cached(
             "INSERT INTO holds(id, state, agent, requested_digest, created_at, decide_by,
-                execute_by, due_at, live, rejected_at, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                execute_by, due_at, live, rejected_at, body, digest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             hold.id.to_string(),
@@ -35,17 +36,18 @@ pub(super) fn insert(connection: &Connection, hold: &Hold) -> Result<(), Trouble
             found.live,
             found.rejected_at,
             written(hold)?,
+            hold.digest.to_string(),
         ])?;
-    count_rules(connection, hold, 1)
+    pending::enter(connection, hold)
 }
 
-/// Stores a hold, which was in state `was`, as it is now.
-pub(super) fn update(connection: &Connection, was: StateName, hold: &Hold) -> Result<(), Trouble> {
+/// Stores a hold, which was as `was`, as it is now.
+pub(super) fn update(connection: &Connection, was: &Hold, hold: &Hold) -> Result<(), Trouble> {
     let found = Finding::of(hold);
     connection
         .prepare_cached(
             "UPDATE holds SET state = ?2, execute_by = ?3, due_at = ?4, live = ?5,
-                rejected_at = ?6, body = ?7
+                rejected_at = ?6, body = ?7, digest = ?8, decide_by = ?9
              WHERE id = ?1",
         )?
         .execute(params![
@@ -56,23 +58,46 @@ pub(super) fn update(connection: &Connection, was: StateName, hold: &Hold) -> Re
             found.live,
             found.rejected_at,
             written(hold)?,
+            hold.digest.to_string(),
+            nanos(hold.decide_by),
         ])?;
-    if was == StateName::Pending && hold.state.name() != was {
-        count_rules(connection, hold, -1)?;
+    let pending = |hold: &Hold| hold.state.name() == StateName::Pending;
+    let amended = was.digest != hold.digest || was.rules != hold.rules;
+    if pending(was) && (amended || !pending(hold)) {
+        pending::leave(connection, was)?;
+    }
+    if pending(hold) && (amended || !pending(was)) {
+        pending::enter(connection, hold)?;
     }
     Ok(())
 }
 
-/// Keeps the result of a hold's call.
+/// Keeps the result of a hold's call, since `now`.
 pub(super) fn keep_result(
     connection: &Connection,
     id: HoldId,
     result: &RawValue,
+    now: Timestamp,
 ) -> Result<(), Trouble> {
     connection
-        .prepare_cached("UPDATE holds SET result = ?2 WHERE id = ?1")?
-        .execute(params![id.to_string(), result.get()])?;
+        .prepare_cached("UPDATE holds SET result = ?2, kept_since = ?3 WHERE id = ?1")?
+        .execute(params![id.to_string(), result.get(), nanos(now)])?;
     Ok(())
+}
+
+/// Forgets results that are kept since before `before`; such a hold is joined no more.
+pub(super) fn forget_results(
+    connection: &Connection,
+    before: Timestamp,
+    limit: u32,
+) -> Result<u32, Trouble> {
+    let forgotten = connection
+        .prepare_cached(
+            "UPDATE holds SET result = NULL, kept_since = NULL, live = 0 WHERE id IN
+                (SELECT id FROM holds WHERE kept_since < ?1 ORDER BY kept_since LIMIT ?2)",
+        )?
+        .execute(params![nanos(before), at_most(limit, MAX_HOLDS)])?;
+    Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
 }
 
 /// The kept result of a hold's call.
@@ -190,33 +215,6 @@ pub(super) fn due(
     )
 }
 
-/// How many holds are pending, by rule.
-pub(super) fn pending_by_rule(connection: &Connection) -> Result<Vec<(String, u64)>, Trouble> {
-    let mut statement =
-        connection.prepare_cached("SELECT rule, holds FROM pending_rules ORDER BY rule")?;
-    let rows = statement.query_map([], |row| {
-        Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// The call that a finished hold's approval was spent on.
-pub(super) fn execution(hold: &Hold) -> Result<CallId, Trouble> {
-    match &hold.state {
-        State::Finished { call, .. } => Ok(*call),
-        State::Pending
-        | State::Approved { .. }
-        | State::Executing { .. }
-        | State::Unknown { .. }
-        | State::Rejected { .. }
-        | State::Expired { .. }
-        | State::Withdrawn { .. }
-        | State::Lapsed { .. }
-        | State::Superseded { .. }
-        | State::Halted { .. } => Err(Trouble::corrupt(format!("hold {}: not finished", hold.id))),
-    }
-}
-
 /// What a hold is found by beside its identity.
 struct Finding {
     execute_by: Option<i64>,
@@ -229,7 +227,9 @@ impl Finding {
     fn of(hold: &Hold) -> Self {
         let nothing = Self { execute_by: None, due_at: None, live: false, rejected_at: None };
         match &hold.state {
-            State::Pending => Self { due_at: Some(nanos(hold.decide_by)), live: true, ..nothing },
+            State::Pending { .. } => {
+                Self { due_at: Some(nanos(hold.decide_by)), live: true, ..nothing }
+            }
             State::Approved { execute_by, .. } => {
                 let execute_by = Some(nanos(*execute_by));
                 Self { execute_by, due_at: execute_by, live: true, ..nothing }
@@ -246,7 +246,7 @@ impl Finding {
     }
 }
 
-fn select(
+pub(super) fn select(
     connection: &Connection,
     clause: &str,
     values: impl Params,
@@ -275,24 +275,8 @@ fn written(hold: &Hold) -> Result<String, Trouble> {
     serde_json::to_string(hold).map_err(|error| Trouble::engine(error.to_string()))
 }
 
-fn count_rules(connection: &Connection, hold: &Hold, change: i64) -> Result<(), Trouble> {
-    let mut count = connection.prepare_cached(
-        "INSERT INTO pending_rules(rule, holds) VALUES (?1, ?2)
-         ON CONFLICT(rule) DO UPDATE SET holds = holds + excluded.holds",
-    )?;
-    let mut forget =
-        connection.prepare_cached("DELETE FROM pending_rules WHERE rule = ?1 AND holds <= 0")?;
-    for rule in &hold.rules {
-        count.execute(params![rule, change])?;
-        if change < 0 {
-            forget.execute([rule])?;
-        }
-    }
-    Ok(())
-}
-
 /// A time as the database holds it: nanoseconds since 1970, clamped to the years 1677 to 2262.
-fn nanos(time: Timestamp) -> i64 {
+pub(super) fn nanos(time: Timestamp) -> i64 {
     let nanos = time.as_nanosecond();
     i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
 }

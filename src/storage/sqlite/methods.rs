@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use super::SqliteStore;
 use super::job::{Carried, Job, Step};
 use super::trouble::{Trouble, plain};
-use super::{agents, holds, log, stopped};
+use super::{agents, holds, log, pending, standing, stopped};
 use crate::digest::Digest;
 use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Intent, Outcome, Refused};
-use crate::hold::{Ending, Hold, StateName, Verdict};
-use crate::ids::{AgentName, CallId, HoldId};
+use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
+use crate::ids::{AgentName, CallId, HoldId, StandingId};
 use crate::storage::{
     Agent, EntryQuery, HoldError, HoldQuery, Receipt, Store, StoreError, StoredEntry, Wait,
 };
@@ -23,8 +23,8 @@ use crate::storage::{
 impl Store for SqliteStore {
     async fn begin_call(&self, intent: Intent, wait: Wait) -> Result<Receipt, StoreError> {
         let call = intent.asked.call;
-        if intent.hold.is_some() {
-            let why = "an intent that names a hold spends its approval".to_owned();
+        if intent.hold.is_some() || intent.standing.is_some() {
+            let why = "an intent that names an approval depends on it".to_owned();
             return Err(StoreError::Engine(why));
         }
         let draft = Draft::new(Event::Intent(intent))?;
@@ -71,13 +71,50 @@ impl Store for SqliteStore {
     }
 
     async fn decide_hold(&self, id: HoldId, verdict: Verdict) -> Result<Hold, HoldError> {
-        self.durably("decide_hold", move |tx| {
-            let moved = tx.move_hold(id, |hold| hold.decide(verdict.clone()))?;
-            let state = moved.state.name();
-            tx.append(Event::Verdict { hold: id, verdict, state }, Some(moved.call))?;
-            Ok(moved)
-        })
-        .await
+        self.durably("decide_hold", move |tx| tx.decide(id, verdict)).await
+    }
+
+    async fn amend_hold(
+        &self,
+        id: HoldId,
+        edited: Edited,
+        verdict: Verdict,
+    ) -> Result<Hold, HoldError> {
+        self.durably("amend_hold", move |tx| tx.amend(id, edited, verdict)).await
+    }
+
+    async fn resolve_hold(
+        &self,
+        id: HoldId,
+        account: Account,
+        result: Option<Box<RawValue>>,
+    ) -> Result<Hold, HoldError> {
+        self.durably("resolve_hold", move |tx| tx.resolve(id, account, result)).await
+    }
+
+    async fn grant_standing(&self, standing: Standing, of: HoldId) -> Result<(), HoldError> {
+        self.durably("grant_standing", move |tx| tx.grant(standing, of)).await
+    }
+
+    async fn revoke_standing(&self, id: StandingId, by: String) -> Result<bool, StoreError> {
+        self.durably("revoke_standing", move |tx| tx.revoke_standing(id, by)).await.map_err(plain)
+    }
+
+    async fn standing(&self) -> Result<Vec<Standing>, StoreError> {
+        self.readers.read(standing::all).await
+    }
+
+    async fn begin_standing_call(&self, intent: Intent) -> Result<Receipt, HoldError> {
+        let Some(standing) = intent.standing.filter(|_| intent.hold.is_none()) else {
+            let why = "the intent names no standing approval".to_owned();
+            return Err(StoreError::Engine(why).into());
+        };
+        let call = intent.asked.call;
+        let draft = Draft::new(Event::Intent(intent)).map_err(StoreError::from)?;
+        let id = call.to_string();
+        self.durably("begin_standing_call", move |tx| tx.begin_standing(standing, &id, &draft))
+            .await?;
+        Ok(Receipt::new(call, None))
     }
 
     async fn spend_approval(&self, id: HoldId, mut intent: Intent) -> Result<Receipt, HoldError> {
@@ -103,38 +140,21 @@ impl Store for SqliteStore {
         result: Option<Box<RawValue>>,
     ) -> Result<Hold, HoldError> {
         self.durably_when_there_is_room("finish_hold", move |tx| {
-            let now = tx.now();
-            let moved = tx.move_hold(id, |hold| hold.finish(outcome.clone(), now))?;
-            if let Some(result) = result {
-                holds::keep_result(tx.connection, id, &result)?;
-            }
-            let call = holds::execution(&moved)?;
-            tx.stops_running(&call.to_string())?;
-            tx.append(Event::Outcome { call, hold: Some(id), outcome }, Some(call))?;
-            Ok(moved)
+            tx.finish(id, outcome, result.as_deref())
         })
         .await
     }
 
     async fn end_hold(&self, id: HoldId, ending: Ending) -> Result<Hold, HoldError> {
-        self.durably("end_hold", move |tx| {
-            let why = match &ending {
-                Ending::Supersede { why } => Some(why.clone()),
-                Ending::Expire | Ending::Withdraw | Ending::Lapse => None,
-            };
-            let now = tx.now();
-            let moved = tx.move_hold(id, |hold| hold.end(ending, now))?;
-            let state = moved.state.name();
-            tx.append(Event::HoldChanged { hold: id, state, why }, Some(moved.call))?;
-            Ok(moved)
-        })
-        .await
+        self.durably("end_hold", move |tx| tx.end_hold(id, ending)).await
     }
 
     async fn collect_hold(&self, id: HoldId) -> Result<Box<RawValue>, HoldError> {
         self.durably("collect_hold", move |tx| {
-            tx.move_hold(id, Hold::collect)?;
-            Ok(holds::result(tx.connection, id)?.unwrap_or_else(|| RawValue::NULL.to_owned()))
+            let hold = tx.move_hold(id, Hold::collect)?;
+            let lost = Lost::Already(hold.state.name());
+            let gone = || HoldError::Lost { lost, hold: Box::new(hold) };
+            Ok(holds::result(tx.connection, id)?.ok_or_else(gone)?)
         })
         .await
     }
@@ -149,6 +169,30 @@ impl Store for SqliteStore {
 
     async fn holds(&self, query: HoldQuery) -> Result<Vec<Hold>, StoreError> {
         self.readers.read(move |connection| holds::list(connection, &query)).await
+    }
+
+    async fn pending_calls(
+        &self,
+        agent: Option<AgentName>,
+        limit: u32,
+    ) -> Result<Vec<(Hold, u32)>, StoreError> {
+        self.readers.read(move |connection| pending::calls(connection, agent.as_ref(), limit)).await
+    }
+
+    async fn identical(&self, digest: &Digest) -> Result<u32, StoreError> {
+        let digest = *digest;
+        self.readers.read(move |connection| pending::identical(connection, &digest)).await
+    }
+
+    async fn identical_holds(&self, digest: &Digest) -> Result<Vec<HoldId>, StoreError> {
+        let digest = *digest;
+        self.readers.read(move |connection| pending::identical_holds(connection, &digest)).await
+    }
+
+    async fn forget_results(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        let forget =
+            move |tx: &mut super::Tx<'_>| holds::forget_results(tx.connection, before, limit);
+        self.durably("forget_results", forget).await.map_err(plain)
     }
 
     async fn joinable(
@@ -208,7 +252,7 @@ impl Store for SqliteStore {
     }
 
     async fn pending_by_rule(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        self.readers.read(holds::pending_by_rule).await
+        self.readers.read(pending::by_rule).await
     }
 
     fn writable(&self) -> Result<(), StoreError> {

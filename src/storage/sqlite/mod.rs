@@ -5,13 +5,16 @@
 
 mod agents;
 mod faults;
+mod held;
 mod holds;
 mod job;
 mod log;
 mod methods;
 mod owner;
+mod pending;
 mod readers;
 mod schema;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod trouble;

@@ -11,9 +11,9 @@ use super::{agents, holds};
 use crate::clock::Clock;
 use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Outcome, OutcomeStatus};
-use crate::hold::{Hold, Lost, StateName};
+use crate::hold::{Hold, StateName};
 use crate::ids::{AgentName, CallId, HoldId};
-use crate::storage::{Agent, HoldError};
+use crate::storage::Agent;
 
 /// Why recovery ends a call or moves a hold.
 const STOPPED: &str = "the gateway stopped before the outcome was recorded";
@@ -124,23 +124,6 @@ impl<'a> Tx<'a> {
             .prepare_cached("DELETE FROM running WHERE call = ?1")?
             .execute([call])?;
         Ok(gone > 0)
-    }
-
-    /// Applies a transition to a hold and stores it as it is then.
-    pub(super) fn move_hold(
-        &mut self,
-        id: HoldId,
-        transition: impl FnOnce(Hold) -> Result<Hold, Lost>,
-    ) -> Result<Hold, Trouble> {
-        let hold = holds::find(self.connection, id)?.ok_or(HoldError::NotFound)?;
-        let was = hold.state.name();
-        match transition(hold.clone()) {
-            Ok(moved) => {
-                holds::update(self.connection, was, &moved)?;
-                Ok(moved)
-            }
-            Err(lost) => Err(HoldError::Lost { lost, hold: Box::new(hold) }.into()),
-        }
     }
 
     /// Ends what a stopped gateway left running; gives the holds that are approved now.

@@ -15,7 +15,7 @@ use crate::clock::ManualClock;
 use crate::digest::Digest;
 use crate::evidence::verify::{Fault, Summary};
 use crate::evidence::{Asked, Event, Intent, Outcome, OutcomeStatus, Refused};
-use crate::hold::{Decision, Hold, State, Verdict};
+use crate::hold::{Decision, Hold, State, Terms, Verdict};
 use crate::ids::HoldId;
 use crate::json::Object;
 use crate::principal::Person;
@@ -90,7 +90,7 @@ fn asked(call: CallId) -> Asked {
 }
 
 fn intent(call: CallId) -> Intent {
-    Intent { asked: asked(call), hold: None, approved_by: Vec::new() }
+    Intent { asked: asked(call), hold: None, approved_by: Vec::new(), standing: None }
 }
 
 fn outcome() -> Outcome {
@@ -124,7 +124,7 @@ fn hold(number: u8, agent: &str) -> Hold {
     let created_at = start().saturating_add(SignedDuration::from_secs(number.into())).unwrap();
     Hold {
         id: HoldId::from_random([number; 16]),
-        state: State::Pending,
+        state: State::Pending { verdicts: Vec::new() },
         agent: agent.parse().unwrap(),
         groups: Vec::new(),
         owner: None,
@@ -145,6 +145,9 @@ fn hold(number: u8, agent: &str) -> Hold {
         created_at,
         decide_by: created_at.saturating_add(SignedDuration::from_secs(100)).unwrap(),
         execute_within: SignedDuration::from_secs(50),
+        terms: Terms::default(),
+        amendments: Vec::new(),
+        anew_of: None,
     }
 }
 
@@ -154,12 +157,14 @@ fn opening(hold: &Hold) -> Event {
         asked: asked(hold.call),
         requested_arguments: Object::new(),
         decide_by: hold.decide_by,
+        terms: hold.terms.clone(),
+        anew_of: hold.anew_of,
     }
 }
 
 fn verdict(decision: Decision, person: &str, at: Timestamp) -> Verdict {
-    let person = Person { name: person.to_owned() };
-    Verdict { person, decision, digest: Digest::of(b"call"), reason: None, at }
+    let person = Person { name: person.to_owned(), registered: false };
+    Verdict::new(person, decision, Digest::of(b"call"), at)
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! One verdict on all pending holds of the very same call.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{VerdictGiven, find};
+use crate::api::{Body, Failure, Operator};
+use crate::call::holding;
+use crate::gateway::Gateway;
+use crate::ids::HoldId;
+use crate::storage::HoldError;
+
+/// A verdict on a hold and on all that are identical to it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IdenticalGiven {
+    /// How many there are, as the person was told: another number decides nothing.
+    pub count: u32,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: VerdictGiven,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IdenticalDecided {
+    /// The holds that the verdict counted for.
+    pub decided: Vec<HoldId>,
+    /// Those that it did not count for, with the reason.
+    pub not_decided: Vec<NotDecided>,
+}
+
+/// A hold that a verdict did not count for.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NotDecided {
+    /// The hold.
+    pub id: HoldId,
+    /// Why.
+    pub error: String,
+}
+
+pub(in crate::api) async fn decide_identical(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(person): Operator,
+    Path(id): Path<String>,
+    Body(given): Body<IdenticalGiven>,
+) -> Result<Json<IdenticalDecided>, Failure> {
+    let hold = find(&gateway, &id).await?;
+    let (verdict, edit) = given.verdict.of(person, &gateway)?;
+    if edit.is_some() || verdict.signature.is_some() {
+        let told = "a change of arguments and a signature are for one hold; decide them one by one";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, told));
+    }
+    let holds = gateway.store.identical_holds(&hold.digest).await?;
+    if u32::try_from(holds.len()).ok() != Some(given.count) {
+        let told =
+            format!("there are {} of them now, not {}; look again", holds.len(), given.count);
+        return Err(Failure::new(StatusCode::CONFLICT, told));
+    }
+    let mut decided = Vec::new();
+    let mut not_decided = Vec::new();
+    for id in holds {
+        match holding::decide(&gateway, id, verdict.clone()).await {
+            Ok(_) => decided.push(id),
+            Err(HoldError::Store(error)) => return Err(error.into()),
+            Err(error) => not_decided.push(NotDecided { id, error: error.to_string() }),
+        }
+    }
+    Ok(Json(IdenticalDecided { decided, not_decided }))
+}

@@ -1,0 +1,199 @@
+//! Holds, and what people decide about them.
+
+mod identical;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Body, Failure, Operator, Query};
+use crate::call::holding;
+use crate::digest::Digest;
+use crate::gateway::Gateway;
+use crate::hold::{Decision, Hold, Rendered, Resolution, StateName, Verdict};
+use crate::ids::AgentName;
+use crate::json::Object;
+use crate::principal::Person;
+use crate::storage::HoldQuery;
+
+pub(super) use identical::decide_identical;
+pub use identical::{IdenticalDecided, IdenticalGiven, NotDecided};
+pub use view::HoldView;
+
+/// How many holds a list shows when nobody says.
+const LISTED: u32 = 100;
+/// The longest reason, in characters.
+const MAX_REASON: usize = 2000;
+/// The longest name of a sender's for a verdict, in bytes.
+const MAX_KEY: usize = 128;
+/// The longest signature, in bytes.
+const MAX_SIGNATURE: usize = 16 << 10;
+
+/// Which holds to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    state: Option<StateName>,
+    agent: Option<AgentName>,
+    limit: Option<u32>,
+    /// Whether identical pending holds stand for themselves; if not, one stands for all.
+    each: Option<bool>,
+}
+
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    _: Operator,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Vec<HoldView>>, Failure> {
+    let limit = wanted.limit.unwrap_or(LISTED);
+    if wanted.state == Some(StateName::Pending) && !wanted.each.unwrap_or_default() {
+        let calls = gateway.store.pending_calls(wanted.agent, limit).await?;
+        let view = |(hold, identical)| HoldView { identical, ..HoldView::from(hold) };
+        return Ok(Json(calls.into_iter().map(view).collect()));
+    }
+    let states = wanted.state.into_iter().collect();
+    let query = HoldQuery { states, agent: wanted.agent, limit };
+    let holds = gateway.store.holds(query).await?;
+    Ok(Json(holds.into_iter().map(HoldView::from).collect()))
+}
+
+pub(super) async fn show(
+    State(gateway): State<Arc<Gateway>>,
+    _: Operator,
+    Path(id): Path<String>,
+) -> Result<Json<HoldView>, Failure> {
+    let hold = find(&gateway, &id).await?;
+    let state = hold.state.name();
+    let result =
+        if state == StateName::Finished { gateway.store.hold_result(hold.id).await? } else { None };
+    let identical = if state == StateName::Pending {
+        gateway.store.identical(&hold.digest).await?.max(1)
+    } else {
+        1
+    };
+    Ok(Json(HoldView { result, identical, ..HoldView::from(hold) }))
+}
+
+/// A person's verdict, bound to the digest that person saw.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerdictGiven {
+    /// Approve or reject.
+    pub decision: Decision,
+    /// The call digest that was shown.
+    pub digest: Digest,
+    /// Why; shown to the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The arguments that are approved in place of those that were shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Object>,
+    /// What the person looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<Rendered>,
+    /// The person's signature (SSHSIG, armored); with `edit`, of the changed call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// The sender's name for this verdict: sent again under it, it counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+impl VerdictGiven {
+    fn of(self, person: Person, gateway: &Gateway) -> Result<(Verdict, Option<Object>), Failure> {
+        let long = |what: &str, most: usize| {
+            Failure::new(StatusCode::BAD_REQUEST, format!("a {what} has at most {most} characters"))
+        };
+        let chars = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
+        if chars(&self.reason) > MAX_REASON {
+            return Err(long("reason", MAX_REASON));
+        }
+        if chars(&self.idempotency_key) > MAX_KEY {
+            return Err(long("idempotency key", MAX_KEY));
+        }
+        if chars(&self.signature) > MAX_SIGNATURE {
+            return Err(long("signature", MAX_SIGNATURE));
+        }
+        if self.rendered.as_ref().is_some_and(|rendered| rendered.by.chars().count() > MAX_KEY) {
+            return Err(long("renderer's name", MAX_KEY));
+        }
+        let verdict = Verdict {
+            reason: self.reason,
+            rendered: self.rendered,
+            signature: self.signature,
+            idempotency_key: self.idempotency_key,
+            ..Verdict::new(person, self.decision, self.digest, gateway.clock.now())
+        };
+        Ok((verdict, self.edit))
+    }
+}
+
+pub(super) async fn decide(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(person): Operator,
+    Path(id): Path<String>,
+    Body(given): Body<VerdictGiven>,
+) -> Result<Json<HoldView>, Failure> {
+    let hold = find(&gateway, &id).await?;
+    let (verdict, edit) = given.of(person, &gateway)?;
+    let decided = match edit {
+        None => holding::decide(&gateway, hold.id, verdict).await?,
+        Some(_) if verdict.decision == Decision::Reject => {
+            let told = "a rejection changes no arguments; leave `edit` out";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, told));
+        }
+        Some(arguments) => holding::amend(&gateway, &hold, arguments, verdict).await?,
+    };
+    Ok(Json(decided.into()))
+}
+
+/// What a person says of a hold whose outcome was not recorded.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ResolutionGiven {
+    /// What became of the call, or that it may run again.
+    pub resolution: Resolution,
+    /// Who says so and of which call.
+    #[serde(flatten)]
+    pub verdict: VerdictGiven,
+}
+
+pub(super) async fn resolve(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(person): Operator,
+    Path(id): Path<String>,
+    Body(given): Body<ResolutionGiven>,
+) -> Result<Json<HoldView>, Failure> {
+    let hold = find(&gateway, &id).await?;
+    let (verdict, edit) = given.verdict.of(person, &gateway)?;
+    if edit.is_some() || verdict.decision == Decision::Reject {
+        let told = "a resolution is an approval of what is said, and changes no arguments";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, told));
+    }
+    let resolved = holding::resolve(&gateway, &hold, given.resolution, verdict).await?;
+    Ok(Json(resolved.into()))
+}
+
+/// The hold with this identifier, or with the only identifier that begins so.
+pub(super) async fn find(gateway: &Gateway, id: &str) -> Result<Hold, Failure> {
+    let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("no hold `{id}`"));
+    if let Ok(id) = id.parse() {
+        return gateway.store.hold(id).await?.ok_or_else(unknown);
+    }
+    if id.len() < 4 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(unknown());
+    }
+    let recent = gateway.store.holds(HoldQuery { limit: 1000, ..HoldQuery::default() }).await?;
+    let mut found = recent.into_iter().filter(|hold| hold.id.to_string().starts_with(id));
+    match (found.next(), found.next()) {
+        (Some(hold), None) => Ok(hold),
+        (Some(_), Some(_)) => {
+            let told = format!("more than one hold begins with `{id}`; give more digits");
+            Err(Failure::new(StatusCode::BAD_REQUEST, told))
+        }
+        (None, _) => Err(unknown()),
+    }
+}

@@ -1,0 +1,179 @@
+//! A call that needs people: the hold it joins, or the one that is opened for it.
+
+use jiff::Timestamp;
+
+use crate::call::Request;
+use crate::call::refusal::{Kind, Refusal};
+use crate::catalog::CheckedArguments;
+use crate::digest::{self, Digest};
+use crate::evidence::{Asked, Event};
+use crate::gateway::{Gateway, Revision};
+use crate::hold::{Hold, State};
+use crate::ids::HoldId;
+use crate::policy::{Decision, Facts, Proposal};
+
+/// The hold that this call joins: the one it names, or one of the same call that nobody waits for.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(in crate::call) async fn join(
+    gateway: &Gateway,
+    request: &Request,
+    checked: &CheckedArguments,
+) -> Result<Option<Hold>, Refusal> {
+    let agent = request.principal.agent();
+    if request.approval.is_some() {
+        return Ok(None);
+    }
+    if let Some(id) = request.hold {
+        let hold = gateway.store.hold(id).await?;
+        // Another agent's hold looks like one that does not exist.
+        let Some(hold) = hold.filter(|hold| hold.agent == *agent && hold.tool == request.tool)
+        else {
+            return Ok(None);
+        };
+        if hold.requested_arguments != *checked.arguments() {
+            let told = format!("Hold {id} is for other arguments; nothing ran.");
+            return Err(Refusal::new(Kind::InvalidArguments, told));
+        }
+        return Ok(Some(hold));
+    }
+    if !gateway.held_agents.may_have(agent, gateway.store.as_ref()).await? {
+        return Ok(None);
+    }
+    let tool = checked.tool();
+    let requested =
+        digest::call_digest(agent, tool.name(), tool.fingerprint(), checked.arguments())
+            .map_err(|error| Refusal::new(Kind::InvalidArguments, error.to_string()))?;
+    let remembered = gateway.config.holds.remember_rejection.0;
+    let since = gateway.clock.now().checked_sub(remembered).unwrap_or(Timestamp::MIN);
+    let found = gateway.store.joinable(agent, &requested, since).await?;
+    let now = gateway.clock.monotonic();
+    Ok(found.into_iter().find(|hold| !gateway.board.is_waited_for(hold.id, now)))
+}
+
+/// Opens a hold for a call that policy wants people to see, durably, before anything is answered.
+pub(in crate::call) async fn open(
+    gateway: &Gateway,
+    request: &Request,
+    proposal: Proposal,
+    revision: Digest,
+) -> Result<Hold, Refusal> {
+    let id = HoldId::from_random(gateway.random()?);
+    let backend = proposal.tool.backend().to_string();
+    let hold = proposed(id, gateway.clock.now(), request, proposal, revision);
+    store(gateway, hold, backend).await
+}
+
+/// The hold that a proposal makes.
+fn proposed(
+    id: HoldId,
+    now: Timestamp,
+    request: &Request,
+    proposal: Proposal,
+    revision: Digest,
+) -> Hold {
+    Hold {
+        id,
+        state: State::Pending { verdicts: Vec::new() },
+        agent: request.principal.agent().clone(),
+        groups: request.principal.groups().to_vec(),
+        owner: request.principal.owner().map(str::to_owned),
+        client: request.client.clone(),
+        tool: proposal.tool.name().to_owned(),
+        definition_fingerprint: *proposal.tool.fingerprint(),
+        requested_arguments: proposal.requested,
+        requested_digest: proposal.requested_digest,
+        arguments: proposal.arguments,
+        edits: proposal.edits,
+        digest: proposal.digest,
+        rules: proposal.rules,
+        reason: proposal.reason,
+        agent_reason: request.reason.clone(),
+        call: request.call,
+        workflow: request.workflow.clone(),
+        revision,
+        created_at: now,
+        decide_by: now.saturating_add(proposal.decide_within).unwrap_or(Timestamp::MAX),
+        execute_within: proposal.execute_within,
+        terms: proposal.terms,
+        amendments: Vec::new(),
+        anew_of: None,
+    }
+}
+
+async fn store(gateway: &Gateway, hold: Hold, backend: String) -> Result<Hold, Refusal> {
+    let event = Event::Hold {
+        hold: hold.id,
+        asked: Asked {
+            call: hold.call,
+            agent: hold.agent.clone(),
+            owner: hold.owner.clone(),
+            client: hold.client.clone(),
+            workflow: hold.workflow.clone(),
+            tool: hold.tool.clone(),
+            backend,
+            definition_fingerprint: hold.definition_fingerprint,
+            arguments: hold.arguments.clone(),
+            digest: hold.digest,
+            revision: hold.revision,
+            decision: "REQUIRE_APPROVAL".to_owned(),
+            rules: hold.rules.clone(),
+            edits: hold.edits.clone(),
+        },
+        requested_arguments: hold.requested_arguments.clone(),
+        decide_by: hold.decide_by,
+        terms: hold.terms.clone(),
+        anew_of: hold.anew_of,
+    };
+    let hold = gateway.store.open_hold(hold, event, gateway.config.holds.pending_max).await?;
+    gateway.held_agents.has(&hold.agent);
+    gateway.metrics.hold_opened(&hold);
+    Ok(hold)
+}
+
+/// Opens the hold `id` in place of `old`, which was approved as what it is no more, if policy still wants
+/// people to see the call: they decide on it as it is now.
+pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Option<Hold> {
+    let request = super::running::request_of(old, None);
+    let revision = gateway.revision();
+    let proposal = asked_again(&revision, old)?;
+    let backend = proposal.tool.backend().to_string();
+    let now = gateway.clock.now();
+    let requested_digest = digest::call_digest(
+        &old.agent,
+        &old.tool,
+        proposal.tool.fingerprint(),
+        &old.requested_arguments,
+    );
+    let hold = Hold {
+        requested_arguments: old.requested_arguments.clone(),
+        requested_digest: requested_digest.ok()?,
+        amendments: old.amendments.clone(),
+        anew_of: Some(old.id),
+        ..proposed(id, now, &request, proposal, revision.digest)
+    };
+    let opened = store(gateway, hold, backend).await;
+    opened
+        .inspect_err(|refusal| {
+            tracing::warn!(hold = %old.id, told = %refusal.told, "a call could not be held anew");
+        })
+        .ok()
+}
+
+/// What policy now proposes of a call that was held before; none where it asks for nobody.
+pub(in crate::call) fn asked_again(revision: &Revision, old: &Hold) -> Option<Proposal> {
+    let request = super::running::request_of(old, None);
+    let checked = revision.catalog.available(&old.tool)?.check(request.arguments).ok()?;
+    let facts = Facts {
+        principal: &request.principal,
+        client: request.client.as_deref(),
+        checked,
+        approval: None,
+        standing: &[],
+    };
+    match revision.policy.decide(facts) {
+        Decision::Hold(proposal) => Some(proposal),
+        Decision::Permit(_) | Decision::Deny(_) | Decision::NotCovered { .. } => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! An approved hold runs, once; or it is said why it cannot.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::opening;
+use crate::call::refusal::{Kind, Refusal};
+use crate::call::{Answer, Request};
+use crate::gateway::Gateway;
+use crate::hold::{Approval, Ending, Hold};
+use crate::ids::{CallId, HoldId};
+use crate::storage::HoldError;
+
+/// Runs an approved hold in a task of its own, unless it runs already.
+pub fn start(gateway: &Arc<Gateway>, hold: &Hold) {
+    let Some(approval) = Approval::of(hold, gateway.clock.now()) else { return };
+    let Some(turn) = gateway.board.turn(hold.id) else { return };
+    let gateway = Arc::clone(gateway);
+    let hold = hold.clone();
+    tokio::spawn(async move {
+        let request = Request { cancel: turn.cancel.clone(), ..request_of(&hold, Some(approval)) };
+        let answer = crate::call::run(Arc::clone(&gateway), request).await;
+        if let Answer::Refused(refusal) = answer {
+            not_run(&gateway, &hold, refusal).await;
+        }
+        gateway.board.announce(hold.id);
+        drop(turn);
+    });
+}
+
+/// An approved call was refused before it was dispatched. If its approval is unspent and will not cover
+/// it again, the hold says why; when the record could not be written, or its tool is not there yet, it
+/// stays approved, and the sweep tries again until its window closes.
+async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
+    let id = hold.id;
+    let revision = gateway.revision();
+    // Its server may not have been asked yet after a start: the definition decides when it is known.
+    let missing = revision.catalog.tool(&hold.tool).is_some_and(|it| it.unavailable().is_some());
+    match refusal.kind {
+        Kind::UnknownTool if missing => {
+            tracing::debug!(hold = %id, "an approved call waits for its tool");
+        }
+        Kind::NotRecorded | Kind::Unavailable => {
+            tracing::debug!(hold = %id, cause = ?refusal.cause, "an approved call could not run yet");
+        }
+        Kind::UnknownTool
+        | Kind::InvalidArguments
+        | Kind::Denied
+        | Kind::Superseded
+        | Kind::Limited
+        | Kind::TooManyHolds
+        | Kind::Rejected
+        | Kind::Expired
+        | Kind::Withdrawn
+        | Kind::Halted
+        | Kind::Pending
+        | Kind::Collected
+        | Kind::UnknownOutcome
+        | Kind::Failed
+        | Kind::TimedOut
+        | Kind::Cancelled
+        | Kind::ResultRefused => supersede(gateway, hold, refusal.told).await,
+    }
+}
+
+/// Ends a hold whose approval covers its call no more, and holds the call anew where policy still wants
+/// people to see it. Ended first: a crash between the two leaves an agent that asks again.
+async fn supersede(gateway: &Gateway, hold: &Hold, why: String) {
+    let again = opening::asked_again(&gateway.revision(), hold).is_some();
+    let anew = again.then(|| gateway.random().ok().map(HoldId::from_random)).flatten();
+    match gateway.store.end_hold(hold.id, Ending::Supersede { why, anew }).await {
+        Ok(_) => {
+            if let Some(id) = anew {
+                opening::open_anew(gateway, hold, id).await;
+            }
+        }
+        // Spent and finished: the outcome says what happened.
+        Err(HoldError::Lost { .. }) => {}
+        Err(error) => tracing::error!(hold = %hold.id, %error, "a hold could not be ended"),
+    }
+}
+
+/// The call that a hold stands for, as its agent asked it or as reviewers changed it.
+pub(super) fn request_of(hold: &Hold, approval: Option<Approval>) -> Request {
+    Request {
+        call: CallId::new(),
+        // The principal that asked, as it was verified then; its hold was stored by this gateway.
+        principal: crate::authentication::of_hold(hold),
+        tool: hold.tool.clone(),
+        arguments: hold.arguments_to_run().clone(),
+        client: hold.client.clone(),
+        workflow: hold.workflow.clone(),
+        reason: hold.agent_reason.clone(),
+        hold: None,
+        approval,
+        cancel: CancellationToken::new(),
+        progress: None,
+    }
+}
