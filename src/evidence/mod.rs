@@ -3,6 +3,7 @@
 pub mod chain;
 mod entry;
 mod outcome;
+pub mod signature;
 pub mod verify;
 
 pub use entry::{Asked, Entry, Event, Intent, Refused};
