@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Body, Failure, Operator, Query};
+use super::{Body, Failure, Query, Reviewer, Viewer};
 use crate::call::holding;
 use crate::digest::Digest;
 use crate::evidence::Outcome;
@@ -119,7 +119,7 @@ pub(super) struct Wanted {
 
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    _: Viewer,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<HoldView>>, Failure> {
     let query = HoldQuery {
@@ -133,7 +133,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    _: Viewer,
     Path(id): Path<String>,
 ) -> Result<Json<HoldView>, Failure> {
     let hold = find(&gateway, &id).await?;
@@ -168,7 +168,7 @@ pub struct VerdictGiven {
 
 pub(super) async fn decide(
     State(gateway): State<Arc<Gateway>>,
-    Operator(person): Operator,
+    Reviewer(person): Reviewer,
     Path(id): Path<String>,
     Body(given): Body<VerdictGiven>,
 ) -> Result<Json<HoldView>, Failure> {

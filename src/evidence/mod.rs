@@ -6,5 +6,5 @@ mod outcome;
 pub mod signature;
 pub mod verify;
 
-pub use entry::{Asked, Entry, Event, Intent, Refused};
+pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
 pub use outcome::{Outcome, OutcomeStatus};

@@ -28,7 +28,7 @@ fn digest() -> Digest {
 }
 
 fn verdict(decision: Decision, second: i64) -> Verdict {
-    let person = Person { name: "ada".to_owned() };
+    let person = Person::local("ada".to_owned());
     Verdict { person, decision, digest: digest(), reason: None, at: at(second) }
 }
 
@@ -195,7 +195,7 @@ fn only_an_approved_hold_carries_an_approval() {
     }
     let approval = Approval::of(&hold(StateName::Approved), at(20)).unwrap();
     assert_eq!(approval.digest(), &digest());
-    assert_eq!(approval.approved_by(), [Person { name: "ada".to_owned() }]);
+    assert_eq!(approval.approved_by(), [Person::local("ada".to_owned())]);
 }
 
 #[test]

@@ -85,7 +85,12 @@ impl Story {
             Event::HoldChanged { hold, state, .. } => self.changed(*hold, *state),
             Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
-            | Event::AgentRevoked { .. } => Ok(()),
+            | Event::AgentRevoked { .. }
+            | Event::ReviewerAdded { .. }
+            | Event::ReviewerChanged { .. }
+            | Event::ReviewerRevoked { .. }
+            | Event::KeyRegistered { .. }
+            | Event::KeyRemoved { .. } => Ok(()),
         }
     }
 

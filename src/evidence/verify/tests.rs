@@ -59,7 +59,7 @@ fn opened() -> Event {
 
 fn decided(decision: Decision, state: StateName) -> Event {
     let verdict = Verdict {
-        person: Person { name: "ada".to_owned() },
+        person: Person::local("ada".to_owned()),
         decision,
         digest: Digest::of(b"call"),
         reason: None,

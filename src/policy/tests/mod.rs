@@ -176,7 +176,7 @@ fn denied(decision: Decision) -> Denial {
 fn approve(proposal: &Proposal) -> Approval {
     let at = jiff::Timestamp::UNIX_EPOCH;
     let verdict = Verdict {
-        person: Person { name: "ada".into() },
+        person: Person::local("ada".into()),
         decision: crate::hold::Decision::Approve,
         digest: proposal.digest,
         reason: None,

@@ -11,6 +11,7 @@ mod log;
 mod methods;
 mod owner;
 mod readers;
+mod reviewers;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod faulty;
 mod held;
+mod people;
 mod tampered;
 
 use std::time::Duration;
@@ -158,7 +159,7 @@ fn opening(hold: &Hold) -> Event {
 }
 
 fn verdict(decision: Decision, person: &str, at: Timestamp) -> Verdict {
-    let person = Person { name: person.to_owned() };
+    let person = Person::local(person.to_owned());
     Verdict { person, decision, digest: Digest::of(b"call"), reason: None, at }
 }
 
