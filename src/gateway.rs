@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 
-use crate::authentication::Agents;
+use crate::authentication::{Agents, People};
 use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
 use crate::call::holding;
@@ -50,6 +50,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// Registered agents, by token.
     pub agents: Agents,
+    /// Registered people, by token.
+    pub people: People,
     /// Who waits for which hold in this process.
     pub board: Arc<Board>,
     /// Which agents may have holds.
@@ -107,6 +109,7 @@ impl Gateway {
             .map_err(|error| OpenError::Other(error.to_string()))?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
+            people: People::load(store.as_ref()).await?,
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             held_agents: HeldAgents::default(),

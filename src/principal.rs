@@ -1,8 +1,11 @@
-//! Who asks: the authenticated agent a call is made for, and the person who resolves a hold.
+//! Who asks: the authenticated agent a call is made for, and the person who resolves a hold, with what that person may do.
 
+use std::str::FromStr;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::AgentName;
+use crate::ids::{AgentName, InvalidId, PersonName};
 
 /// An authenticated agent. There is no empty one, and none without a credential that was checked.
 ///
@@ -48,13 +51,111 @@ impl Principal {
     }
 }
 
-/// A person, as the edge that let them in knows them. Role and groups are looked up when they count.
+/// A person, as the edge that let them in knows them. What they may do is looked up when they do it
+/// ([`Capacity`]), because it may have changed since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// The person's name, unique among people.
+    /// The person's name: over the local socket the operating-system user's, else that in the register.
     pub name: String,
-    /// Whether they came with a registered reviewer's credential; if not, the operating system vouched for
-    /// their name at the local socket.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub registered: bool,
+    /// Whether the operating system vouched for the name, over the local socket; else a token did.
+    /// Written only when it did not: whoever decided before people had tokens came over the socket.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub local: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_yes(flag: &bool) -> bool {
+    *flag
+}
+
+impl Person {
+    /// The operating-system user `name`, who came over the local socket.
+    #[must_use]
+    pub const fn local(name: String) -> Self {
+        Self { name, local: true }
+    }
+
+    /// The person who is `name` in the register and showed a valid token.
+    #[must_use]
+    pub fn registered(name: &PersonName) -> Self {
+        Self { name: name.to_string(), local: false }
+    }
+}
+
+/// What a person may do, each role also what those before it may.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads everything that people may read.
+    Viewer,
+    /// Decides about held calls.
+    Reviewer,
+    /// Adds and revokes agents and people.
+    Operator,
+}
+
+impl Role {
+    /// Its name, as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Reviewer => "reviewer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        [Self::Viewer, Self::Reviewer, Self::Operator]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(InvalidId("role: one of viewer, reviewer, operator"))
+    }
+}
+
+/// What a person may do at one moment, by the register as it is then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// The role.
+    pub role: Role,
+    /// Whether the person's verdicts count.
+    pub decides: bool,
+    /// The person's groups.
+    pub groups: Vec<String>,
+    /// The names under which rules may call for this person: the own, and for a local person those of the
+    /// records that stand for the same human.
+    pub known_as: Vec<String>,
+    /// Every name that the register says is the same human's, however it was revoked: who must be two
+    /// humans may share none of them.
+    pub same_human: Vec<String>,
+    /// The public keys whose signatures are this person's, each in OpenSSH's one-line form.
+    pub keys: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_of_an_earlier_record_came_over_the_socket_and_is_written_as_then() {
+        let written = r#"{"name":"ada"}"#;
+        let ada: Person = serde_json::from_str(written).unwrap();
+        assert_eq!(ada, Person::local("ada".to_owned()));
+        assert_eq!(serde_json::to_string(&ada).unwrap(), written);
+        let name = "ada".parse().unwrap();
+        let written = r#"{"name":"ada","local":false}"#;
+        assert_eq!(serde_json::to_string(&Person::registered(&name)).unwrap(), written);
+        let read: Person = serde_json::from_str(written).unwrap();
+        assert_eq!(read, Person::registered(&name));
+    }
 }

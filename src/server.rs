@@ -14,7 +14,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::{IncomingStream, ListenerExt};
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
@@ -148,12 +148,14 @@ fn local_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
 }
 
 fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
+    let people = api::routes(Arc::clone(gateway))
+        .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_person_in));
     let mcp = axum::routing::any(handle)
         .with_state(Arc::clone(endpoint))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_agent_in));
     Router::new()
         .route("/mcp", mcp)
-        .merge(api::routes(Arc::clone(gateway)))
+        .merge(people)
         .merge(api::probes(Arc::clone(gateway)))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), check_names))
 }
@@ -196,7 +198,16 @@ async fn let_local_in(
         .ok()
         .flatten()
         .map_or_else(|| format!("uid-{user}"), |user| user.name);
-    if let Some(agent) = request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok()) {
+    if request.headers().contains_key(AUTHORIZATION) {
+        // Who shows a token is who the token says, and never the local user instead.
+        let alone = !request.headers().contains_key(AGENT_HEADER);
+        let Some(person) = person_of(&gateway, request.headers()).filter(|_| alone) else {
+            return refused("the token is not a person's, or not valid any more\n");
+        };
+        request.extensions_mut().insert(person);
+    } else if let Some(agent) =
+        request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok())
+    {
         let principal = agent.parse().ok().and_then(|agent| gateway.agents.local(&agent, &name));
         let Some(principal) = principal else {
             return (StatusCode::UNAUTHORIZED, "the agent's name is not usable, or it was revoked")
@@ -204,7 +215,7 @@ async fn let_local_in(
         };
         request.extensions_mut().insert(principal);
     } else {
-        request.extensions_mut().insert(Person { name, registered: false });
+        request.extensions_mut().insert(Person::local(name));
     }
     next.run(request).await
 }
@@ -215,24 +226,41 @@ async fn let_agent_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let mut given = request.headers().get_all(AUTHORIZATION).iter();
-    let token = match (given.next(), given.next()) {
-        (Some(value), None) => value.to_str().ok().and_then(bearer),
-        (Some(_), Some(_)) | (None, _) => None,
-    };
+    let token = bearer(request.headers());
     let principal = token.and_then(|token| gateway.agents.of_token(token, gateway.clock.now()));
     let Some(principal) = principal else {
-        let challenge = [(WWW_AUTHENTICATE, "Bearer realm=\"countersign\"")];
-        let told = "a valid gateway token is needed: countersign agents add NAME\n";
-        return (StatusCode::UNAUTHORIZED, challenge, told).into_response();
+        return refused("a valid gateway token is needed: countersign agents add NAME\n");
     };
     request.extensions_mut().insert(principal);
     next.run(request).await
 }
 
-/// The token of an `Authorization` header (RFC 6750, section 2.1).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
+/// People over HTTP need a token, always. Without a valid one nobody stands behind the request, and each
+/// route says alike that it needs a person.
+async fn let_person_in(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(person) = person_of(&gateway, request.headers()) {
+        request.extensions_mut().insert(person);
+    }
+    next.run(request).await
+}
+
+fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<Person> {
+    bearer(headers).and_then(|token| gateway.people.of_token(token, gateway.clock.now()))
+}
+
+fn refused(told: &'static str) -> Response {
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, api::CHALLENGE)], told).into_response()
+}
+
+/// The token of the one `Authorization` header (RFC 6750, section 2.1); none when there are two.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let value = given.next().filter(|_| given.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 

@@ -1,7 +1,6 @@
 //! Agents and their tokens.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -9,16 +8,17 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Failure, Operator};
+use super::reviewers::end;
+use super::{Body, Failure, Operator, Viewer};
 use crate::authentication;
 use crate::gateway::Gateway;
 use crate::ids::AgentName;
 use crate::storage::Agent;
 
 /// The longest name of a group or person, in characters.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 /// How many groups an agent may be in.
-const MAX_GROUPS: usize = 64;
+pub(super) const MAX_GROUPS: usize = 64;
 
 /// An agent as people see it; its token is shown to nobody.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub struct NewToken {
 
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    _: Viewer,
 ) -> Result<Json<Vec<AgentView>>, Failure> {
     let agents = gateway.store.agents().await?;
     let view = |agent: Agent| AgentView {
@@ -93,13 +93,7 @@ pub(super) async fn add(
         return Err(Failure::new(StatusCode::CONFLICT, told));
     }
     let now = gateway.clock.now();
-    let expires_at =
-        match new.expires_in {
-            None => None,
-            Some(seconds) => Some(now.checked_add(Duration::from_secs(seconds)).map_err(|_| {
-                Failure::new(StatusCode::BAD_REQUEST, "`expires_in` is too far away")
-            })?),
-        };
+    let expires_at = end(&gateway, new.expires_in)?;
     let (token, token_digest) = authentication::new_token()?;
     let agent = Agent {
         name: new.name.clone(),

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Failure, Operator, Query};
+use super::{Failure, Query, Viewer};
 use crate::digest::Digest;
 use crate::gateway::Gateway;
 use crate::ids::CallId;
@@ -46,7 +46,7 @@ pub(super) struct Wanted {
 
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    _: Viewer,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<EntryView>>, Failure> {
     let query = EntryQuery {

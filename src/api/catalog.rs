@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::Operator;
+use super::Viewer;
 use crate::catalog::Tool;
 use crate::catalog::manifest::{ActionType, AttributeValue, Risk};
 use crate::digest::Digest;
@@ -63,7 +63,7 @@ fn shown<T>(value: Option<&AttributeValue<T>>, text: impl Fn(&T) -> String) -> O
     })
 }
 
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>, _: Operator) -> Json<Vec<ToolView>> {
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<ToolView>> {
     let revision = gateway.revision();
     Json(revision.catalog.tools().map(|tool| ToolView::from(tool.as_ref())).collect())
 }

@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
-use super::Operator;
+use super::Viewer;
 use crate::backend::mcp::Health;
 use crate::gateway::Gateway;
 use crate::hold::StateName;
@@ -68,7 +68,7 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     ([(CONTENT_TYPE, kind)], gateway.metrics.exposition()).into_response()
 }
 
-pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Operator) -> Json<Vec<Check>> {
+pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {
     let mut checks = vec![record(&gateway), policy(&gateway)];
     checks.extend(tools(&gateway));
     checks.extend(servers(&gateway));

@@ -5,6 +5,8 @@ mod approvals;
 mod audit;
 mod catalog;
 mod health;
+mod people;
+mod reviewers;
 mod standing;
 
 use std::sync::Arc;
@@ -13,16 +15,15 @@ use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use http::StatusCode;
-use http::request::Parts;
+use http::header::WWW_AUTHENTICATE;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::call::holding::NotAmended;
 use crate::gateway::Gateway;
-use crate::principal::Person;
-use crate::storage::{HoldError, StoreError};
+use crate::storage::{HoldError, PeopleError, StoreError};
 
 pub use agents::{AgentView, NewAgent, NewToken};
 pub use approvals::{
@@ -31,9 +32,16 @@ pub use approvals::{
 pub use audit::EntryView;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
+pub use people::{Operator, Reviewer, Viewer};
+pub use reviewers::{
+    KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
+};
 pub use standing::{StandingView, StandingWanted};
 
-/// The routes for people; each demands a [`Person`], whom the edge put into the request.
+/// What a refused request is told to bring.
+pub(crate) const CHALLENGE: &str = "Bearer realm=\"countersign\"";
+
+/// The routes for people. Each demands one: a [`Viewer`], a [`Reviewer`] or an [`Operator`].
 pub fn routes(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/api/v1/approvals", get(approvals::list))
@@ -46,25 +54,14 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
         .route("/api/v1/agents/{name}", delete(agents::revoke))
+        .route("/api/v1/reviewers", get(reviewers::list).post(reviewers::add))
+        .route("/api/v1/reviewers/{name}", patch(reviewers::change).delete(reviewers::revoke))
+        .route("/api/v1/reviewers/{name}/token", post(reviewers::renew))
+        .route("/api/v1/reviewers/{name}/keys", post(reviewers::add_key))
+        .route("/api/v1/reviewers/{name}/keys/{fingerprint}", delete(reviewers::remove_key))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
         .with_state(gateway)
-}
-
-/// The person who asks: an operator, for whom the operating system opened the socket. A request without one
-/// is refused, whatever agent's credential it carries.
-pub struct Operator(pub Person);
-
-impl<S: Sync> FromRequestParts<S> for Operator {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        parts.extensions.get::<Person>().cloned().map(Self).ok_or_else(|| {
-            let told = "this needs a person; an agent's credential decides nothing. Use the `countersign` \
-                        command on the gateway's machine";
-            Failure::new(StatusCode::UNAUTHORIZED, told)
-        })
-    }
 }
 
 /// A request that was not done: the status, and why in words.
@@ -89,13 +86,32 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, axum::Json(json!({ "error": self.told }))).into_response()
+        let body = axum::Json(json!({ "error": self.told }));
+        if self.status == StatusCode::UNAUTHORIZED {
+            return (self.status, [(WWW_AUTHENTICATE, CHALLENGE)], body).into_response();
+        }
+        (self.status, body).into_response()
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<PeopleError> for Failure {
+    fn from(error: PeopleError) -> Self {
+        let status = match error {
+            PeopleError::NotFound(_) | PeopleError::NoSuchKey { .. } => StatusCode::NOT_FOUND,
+            PeopleError::Exists(_)
+            | PeopleError::Revoked(_)
+            | PeopleError::Full
+            | PeopleError::KeyTaken { .. }
+            | PeopleError::TooManyKeys => StatusCode::CONFLICT,
+            PeopleError::Store(error) => return error.into(),
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::approvals::find;
-use super::{Body, Failure, Operator};
+use super::{Body, Failure, Reviewer, Viewer};
 use crate::call::standing::{self, NotGranted, Wish};
 use crate::gateway::Gateway;
 use crate::hold::Standing;
@@ -57,7 +57,7 @@ impl StandingView {
 
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    _: Viewer,
 ) -> Json<Vec<StandingView>> {
     let all = gateway.standing.all(gateway.clock.now());
     Json(all.into_iter().map(|standing| StandingView::of(standing, true)).collect())
@@ -65,7 +65,7 @@ pub(super) async fn list(
 
 pub(super) async fn grant(
     State(gateway): State<Arc<Gateway>>,
-    Operator(person): Operator,
+    Reviewer(person): Reviewer,
     Body(wanted): Body<StandingWanted>,
 ) -> Result<Json<StandingView>, Failure> {
     let hold = find(&gateway, &wanted.hold).await?;
@@ -90,7 +90,7 @@ pub(super) async fn grant(
 
 pub(super) async fn revoke(
     State(gateway): State<Arc<Gateway>>,
-    Operator(person): Operator,
+    Reviewer(person): Reviewer,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
     let unknown =

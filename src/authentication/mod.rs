@@ -1,4 +1,6 @@
-//! A credential becomes a `Principal`: gateway tokens of agents, and the local operating-system user.
+//! A credential becomes a `Principal` or a `Person`: gateway tokens, and the local operating-system user.
+
+mod people;
 
 use std::collections::HashMap;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,7 +17,9 @@ use crate::ids::AgentName;
 use crate::principal::Principal;
 use crate::storage::{Agent, Store, StoreError};
 
-/// What a token starts with, so that scanners for leaked secrets can find one.
+pub use people::{PERSON_TOKEN_PREFIX, People};
+
+/// What an agent's token starts with, so that scanners for leaked secrets can find one.
 const TOKEN_PREFIX: &str = "cs_";
 
 /// All registered agents, in memory, by the digest of their token and by name.
@@ -87,16 +91,28 @@ pub fn of_hold(hold: &Hold) -> Principal {
     Principal::authenticated(hold.agent.clone(), hold.groups.clone(), hold.owner.clone())
 }
 
-/// A new token (256 random bits) and the digest that is stored of it.
+/// A new token of an agent (256 random bits) and the digest that is stored of it.
 ///
 /// # Errors
 /// When the system has no random bytes.
 pub fn new_token() -> Result<(String, Digest), StoreError> {
+    random_token(TOKEN_PREFIX)
+}
+
+/// A new token of a person, likewise.
+///
+/// # Errors
+/// When the system has no random bytes.
+pub fn new_person_token() -> Result<(String, Digest), StoreError> {
+    random_token(PERSON_TOKEN_PREFIX)
+}
+
+fn random_token(prefix: &str) -> Result<(String, Digest), StoreError> {
     let mut bytes = [0; 32];
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| StoreError::Engine("no random bytes from the system".into()))?;
-    let token = format!("{TOKEN_PREFIX}{}", hex::encode(bytes));
+    let token = format!("{prefix}{}", hex::encode(bytes));
     let digest = Digest::of(token.as_bytes());
     Ok((token, digest))
 }

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 use crate::digest::Digest;
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
-use crate::ids::{AgentName, CallId, HoldId, StandingId};
+use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use crate::json::Object;
 use crate::policy::Edit;
-use crate::principal::Person;
+use crate::principal::{Person, Role};
 
 /// One entry of the audit log: when, and what happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,6 +158,70 @@ pub enum Event {
         /// Who revoked it.
         by: String,
     },
+    /// A person was added to the register.
+    ReviewerAdded {
+        /// Who was added, and as what.
+        #[serde(flatten)]
+        listed: Listed,
+        /// Who added them.
+        by: String,
+    },
+    /// A person has another role, other groups or names, or a new token.
+    ReviewerChanged {
+        /// Who, and what they are from now on.
+        #[serde(flatten)]
+        listed: Listed,
+        /// Whether the token is a new one, and the old one ended.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        new_token: bool,
+        /// Who changed it.
+        by: String,
+    },
+    /// A person's record was revoked: the token ended, and verdicts count no more.
+    ReviewerRevoked {
+        /// The person.
+        reviewer: PersonName,
+        /// Who revoked it.
+        by: String,
+    },
+    /// From now on signatures of this key are the person's.
+    KeyRegistered {
+        /// The person.
+        person: PersonName,
+        /// The public key, in OpenSSH's one-line form.
+        key: String,
+        /// Its fingerprint, `SHA256:…`.
+        fingerprint: String,
+        /// Who registered it.
+        by: String,
+    },
+    /// From now on signatures of this key are nobody's.
+    KeyRemoved {
+        /// The person.
+        person: PersonName,
+        /// Its fingerprint, `SHA256:…`.
+        fingerprint: String,
+        /// Who removed it.
+        by: String,
+    },
+}
+
+/// What the register says of a person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// The name.
+    pub reviewer: PersonName,
+    /// The role.
+    pub role: Role,
+    /// The groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Other names of the same human.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// When the record ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Who asked for what, and what was decided about it.

@@ -3,7 +3,8 @@
 pub mod chain;
 mod entry;
 mod outcome;
+pub mod signature;
 pub mod verify;
 
-pub use entry::{Asked, Entry, Event, Intent, Refused};
+pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
 pub use outcome::{Outcome, OutcomeStatus};

@@ -3,14 +3,15 @@
 use jiff::Timestamp;
 
 use super::{
-    Amendment, Capacity, Change, Decision, Demand, Hold, Lost, People, Resolution, State,
-    StateName, Terms, Verdict,
+    Amendment, Change, Decision, Demand, Hold, Lost, People, Resolution, State, StateName, Terms,
+    Verdict,
 };
 use crate::digest::Digest;
+use crate::evidence::signature::{self, Statement};
 use crate::evidence::{Outcome, OutcomeStatus};
 use crate::ids::CallId;
 use crate::json::Object;
-use crate::principal::Person;
+use crate::principal::{Capacity, Person};
 
 /// The arguments that a reviewer wants instead, with everything policy says of them.
 #[derive(Clone, Debug)]
@@ -67,7 +68,7 @@ impl Hold {
             self.state = State::Rejected { verdict };
             return Ok(self);
         }
-        if verdicts.iter().any(|known| capacity.names.contains(&known.person.name)) {
+        if verdicts.iter().any(|known| capacity.same_human.contains(&known.person.name)) {
             let missing = missing(&self.terms, &verdicts, self.owner.as_deref(), people);
             return Err(Lost::Again { person: verdict.person.name, missing });
         }
@@ -136,7 +137,7 @@ impl Hold {
         let at = verdict.at;
         self.state = match resolution {
             Resolution::RunAgain => {
-                verdicts.retain(|known| !capacity.names.contains(&known.person.name));
+                verdicts.retain(|known| !capacity.same_human.contains(&known.person.name));
                 verdicts.push(verdict);
                 let owner = self.owner.as_deref();
                 let Some(verdicts) = counted(&self.terms, &verdicts, owner, people) else {
@@ -195,13 +196,25 @@ impl Hold {
             return Err(Lost::OtherDigest { seen: verdict.digest, held: self.digest });
         }
         let capacity = self.admitted(&verdict.person, verdict.decision, people)?;
-        if self.terms.signature
-            && verdict.decision == Decision::Approve
-            && verdict.signature.is_none()
-        {
-            let why = "an approval of this hold must be signed; use `--sign-with KEYFILE`";
-            return Err(Lost::Signature(why.to_owned()));
-        }
+        let Some(signature) = &verdict.signature else {
+            if self.terms.signature && verdict.decision == Decision::Approve {
+                let why = "an approval of this hold must be signed; use `--sign-with KEYFILE`";
+                return Err(Lost::Signature(why.to_owned()));
+            }
+            return Ok(capacity);
+        };
+        let statement = Statement {
+            hold: self.id,
+            digest: &verdict.digest,
+            decision: verdict.decision,
+            person: &verdict.person.name,
+            reason: verdict.reason.as_deref(),
+            decide_by: self.decide_by,
+        };
+        let refused = |why: String| Lost::Signature(why);
+        let message = statement.message().map_err(|error| refused(error.to_string()))?;
+        signature::verify(signature, &message, &capacity.keys)
+            .map_err(|error| refused(error.to_string()))?;
         Ok(capacity)
     }
 
@@ -212,7 +225,7 @@ impl Hold {
         people: &People<'_>,
     ) -> Result<Capacity, Lost> {
         let refused = |why: String| Lost::NotAllowed { person: person.name.clone(), why };
-        let Some(capacity) = people(person) else {
+        let Some(capacity) = people(person).filter(|capacity| capacity.decides) else {
             return Err(refused("no reviewer of this name may decide (any more)".to_owned()));
         };
         if !self.terms.demands().iter().any(|demand| demand.admits(&capacity)) {
@@ -230,7 +243,7 @@ impl Hold {
 }
 
 fn is_owner(capacity: &Capacity, owner: Option<&str>) -> bool {
-    owner.is_some_and(|owner| capacity.names.iter().any(|name| name == owner))
+    owner.is_some_and(|owner| capacity.same_human.iter().any(|name| name == owner))
 }
 
 /// The approvals that count now, if they are enough for every demand.
@@ -257,6 +270,7 @@ fn valid<'v>(
     people: &People<'_>,
 ) -> Vec<(&'v Verdict, Capacity)> {
     let weighed = verdicts.iter().filter_map(|verdict| Some((verdict, people(&verdict.person)?)));
+    let weighed = weighed.filter(|(_, capacity)| capacity.decides);
     weighed
         .filter(|(_, capacity)| !(terms.four_eyes && is_owner(capacity, owner)))
         .filter(|(_, capacity)| terms.demands().iter().any(|demand| demand.admits(capacity)))

@@ -21,7 +21,7 @@ use crate::principal::Person;
 pub use deciding::{Account, Edited};
 pub use standing::Standing;
 pub use state::{State, StateName};
-pub use terms::{Capacity, Demand, People, Terms, Who};
+pub use terms::{Demand, People, Terms, Who};
 pub use transitions::{Ending, Lost};
 pub use verdict::{Amendment, Change, Decision, Rendered, Resolution, Verdict};
 

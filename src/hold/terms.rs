@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::principal::Person;
+use crate::principal::{Capacity, Person};
 
 /// What stands before the name of a group.
 const GROUP: &str = "group:";
@@ -56,17 +56,6 @@ pub enum Who {
     Group(String),
 }
 
-/// In what capacity somebody decides, as it is known when a verdict is weighed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Capacity {
-    /// Every name that this human is known by, the one they came with among them.
-    pub names: Vec<String>,
-    /// The groups they are in.
-    pub groups: Vec<String>,
-    /// The public keys registered for them, in OpenSSH's one-line form.
-    pub keys: Vec<String>,
-}
-
 /// Says in what capacity a person may decide; none for one who may not, or not any more.
 pub type People<'a> = dyn Fn(&Person) -> Option<Capacity> + 'a;
 
@@ -75,7 +64,7 @@ impl Demand {
     #[must_use]
     pub fn admits(&self, capacity: &Capacity) -> bool {
         let named = |who: &Who| match who {
-            Who::Person(name) => capacity.names.contains(name),
+            Who::Person(name) => capacity.known_as.contains(name),
             Who::Group(group) => capacity.groups.contains(group),
         };
         self.reviewers.is_empty() || self.reviewers.iter().any(named)

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::evidence::{Outcome, OutcomeStatus};
+use crate::principal::{Capacity, Role};
 
 const STATES: [StateName; 11] = [
     StateName::Pending,
@@ -32,13 +33,20 @@ fn verdict(decision: Decision, second: i64) -> Verdict {
 }
 
 fn verdict_of(name: &str, decision: Decision, second: i64) -> Verdict {
-    let person = Person { name: name.to_owned(), registered: false };
+    let person = Person::local(name.to_owned());
     Verdict::new(person, decision, digest(), at(second))
 }
 
 /// Everybody may decide, in no group.
 fn anybody(person: &Person) -> Option<Capacity> {
-    Some(Capacity { names: vec![person.name.clone()], ..Capacity::default() })
+    Some(Capacity {
+        role: Role::Reviewer,
+        decides: true,
+        groups: Vec::new(),
+        known_as: vec![person.name.clone()],
+        same_human: vec![person.name.clone()],
+        keys: Vec::new(),
+    })
 }
 
 fn outcome() -> Outcome {
@@ -209,7 +217,7 @@ fn only_an_approved_hold_carries_an_approval() {
     }
     let approval = Approval::of(&hold(StateName::Approved), at(20)).unwrap();
     assert_eq!(approval.digest(), &digest());
-    assert_eq!(approval.approved_by(), [Person { name: "ada".to_owned(), registered: false }]);
+    assert_eq!(approval.approved_by(), [Person::local("ada".to_owned())]);
 }
 
 #[test]

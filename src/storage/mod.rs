@@ -3,6 +3,7 @@
 
 #[cfg(feature = "testing")]
 pub mod failpoint;
+mod people;
 pub mod sqlite;
 
 use std::path::PathBuf;
@@ -15,7 +16,11 @@ use serde_json::value::RawValue;
 use crate::digest::Digest;
 use crate::evidence::{Entry, Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
-use crate::ids::{AgentName, CallId, HoldId, StandingId};
+use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
+
+pub use people::{
+    MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
+};
 
 /// Everything the gateway must not forget.
 #[async_trait]
@@ -141,6 +146,35 @@ pub trait Store: Send + Sync + 'static {
 
     /// All agents, by name.
     async fn agents(&self) -> Result<Vec<Agent>, StoreError>;
+
+    /// Adds a person, with a first token; one that was revoked begins anew.
+    async fn add_reviewer(&self, reviewer: Reviewer, by: String) -> Result<Reviewer, PeopleError>;
+
+    /// Changes what a person may do, or the person's token.
+    async fn change_reviewer(
+        &self,
+        name: &PersonName,
+        change: ReviewerChange,
+        by: String,
+    ) -> Result<Reviewer, PeopleError>;
+
+    /// Ends a person's token and role; a second time changes nothing.
+    async fn revoke_reviewer(&self, name: &PersonName, by: String)
+    -> Result<Reviewer, PeopleError>;
+
+    /// Registers a public key as a person's.
+    async fn register_key(&self, name: &PersonName, key: SshKey) -> Result<Reviewer, PeopleError>;
+
+    /// Takes a public key from a person, by its fingerprint.
+    async fn remove_key(
+        &self,
+        name: &PersonName,
+        fingerprint: &str,
+        by: String,
+    ) -> Result<Reviewer, PeopleError>;
+
+    /// Everybody in the register, revoked ones too, by name.
+    async fn reviewers(&self) -> Result<Vec<Reviewer>, StoreError>;
 
     /// Records an event that changes no other state; returns when it is on disk.
     async fn record(&self, event: Event) -> Result<(), StoreError>;

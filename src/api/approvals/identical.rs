@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{VerdictGiven, find};
-use crate::api::{Body, Failure, Operator};
+use crate::api::{Body, Failure, Reviewer};
 use crate::call::holding;
 use crate::gateway::Gateway;
 use crate::ids::HoldId;
@@ -44,7 +44,7 @@ pub struct NotDecided {
 
 pub(in crate::api) async fn decide_identical(
     State(gateway): State<Arc<Gateway>>,
-    Operator(person): Operator,
+    Reviewer(person): Reviewer,
     Path(id): Path<String>,
     Body(given): Body<IdenticalGiven>,
 ) -> Result<Json<IdenticalDecided>, Failure> {

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Failure, Operator, Query};
+use super::{Body, Failure, Query, Reviewer, Viewer};
 use crate::call::holding;
 use crate::digest::Digest;
 use crate::gateway::Gateway;
@@ -46,7 +46,7 @@ pub(super) struct Wanted {
 
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    _: Viewer,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<HoldView>>, Failure> {
     let limit = wanted.limit.unwrap_or(LISTED);
@@ -63,7 +63,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    _: Viewer,
     Path(id): Path<String>,
 ) -> Result<Json<HoldView>, Failure> {
     let hold = find(&gateway, &id).await?;
@@ -134,7 +134,7 @@ impl VerdictGiven {
 
 pub(super) async fn decide(
     State(gateway): State<Arc<Gateway>>,
-    Operator(person): Operator,
+    Reviewer(person): Reviewer,
     Path(id): Path<String>,
     Body(given): Body<VerdictGiven>,
 ) -> Result<Json<HoldView>, Failure> {
@@ -163,7 +163,7 @@ pub struct ResolutionGiven {
 
 pub(super) async fn resolve(
     State(gateway): State<Arc<Gateway>>,
-    Operator(person): Operator,
+    Reviewer(person): Reviewer,
     Path(id): Path<String>,
     Body(given): Body<ResolutionGiven>,
 ) -> Result<Json<HoldView>, Failure> {

@@ -6,6 +6,7 @@ use std::hash::Hash;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::people::Register;
 use super::{Head, Summary};
 use crate::digest::Digest;
 use crate::evidence::{Event, Intent};
@@ -50,6 +51,8 @@ pub enum Twist {
     TooFewApprovals { hold: HoldId, given: usize, needed: u32 },
     #[error("hold {hold} was approved without the signature of {person} that it needs")]
     WithoutSignature { hold: HoldId, person: String },
+    #[error("the signature of {person} on hold {hold} does not hold: {why}")]
+    WrongSignature { hold: HoldId, person: String, why: String },
     #[error("hold {0} cannot be changed here")]
     AmendedOutOfTurn(HoldId),
     #[error(
@@ -61,22 +64,24 @@ pub enum Twist {
 /// Where a hold stands while it is open.
 #[derive(Debug)]
 enum Phase {
-    Pending { digest: Digest, bar: Bar, approvals: Vec<String> },
-    Approved { digest: Digest },
-    Executing { digest: Digest, call: CallId },
-    Unknown { digest: Digest, call: CallId },
+    Pending { bound: Bound, approvals: Vec<String> },
+    Approved { bound: Bound },
+    Executing { bound: Bound, call: CallId },
+    Unknown { bound: Bound, call: CallId },
 }
 
-/// What an approval must at least be.
+/// What an approval is for, and what it must at least be.
 #[derive(Clone, Copy, Debug)]
-struct Bar {
+struct Bound {
+    digest: Digest,
     quorum: u32,
     signature: bool,
+    decide_by: Timestamp,
 }
 
-impl Bar {
-    fn of(terms: &Terms) -> Self {
-        Self { quorum: terms.quorum(), signature: terms.signature }
+impl Bound {
+    fn of(digest: Digest, terms: &Terms, decide_by: Timestamp) -> Self {
+        Self { digest, quorum: terms.quorum(), signature: terms.signature, decide_by }
     }
 }
 
@@ -94,6 +99,7 @@ pub(super) struct Story {
     running: HashMap<CallId, Option<HoldId>>,
     holds: HashMap<HoldId, Phase>,
     standing: HashMap<StandingId, Granted>,
+    people: Register,
     ended_calls: Recent<CallId>,
     spent: Recent<HoldId>,
     intents: u64,
@@ -104,6 +110,7 @@ pub(super) struct Story {
 impl Story {
     /// Takes the next entry, written at `time`, into account.
     pub(super) fn follow(&mut self, event: &Event, time: Timestamp) -> Result<(), Twist> {
+        self.people.follow(event);
         match event {
             Event::Intent(intent) => self.intent(intent, time),
             Event::Outcome { call, hold, .. } => self.outcome(*call, *hold),
@@ -111,9 +118,9 @@ impl Story {
                 self.refusals += 1;
                 Ok(())
             }
-            Event::Hold { hold, asked, terms, .. } => {
-                let digest = asked.digest;
-                let phase = Phase::Pending { digest, bar: Bar::of(terms), approvals: Vec::new() };
+            Event::Hold { hold, asked, terms, decide_by, .. } => {
+                let bound = Bound::of(asked.digest, terms, *decide_by);
+                let phase = Phase::Pending { bound, approvals: Vec::new() };
                 match self.holds.insert(*hold, phase) {
                     None => Ok(()),
                     Some(_) => Err(Twist::SecondHold(*hold)),
@@ -121,10 +128,10 @@ impl Story {
             }
             Event::Verdict { hold, verdict, state } => self.verdict(*hold, verdict, *state),
             Event::HoldAmended { hold, amendment, terms, .. } => {
-                self.amended(*hold, amendment, Bar::of(terms))
+                self.amended(*hold, amendment, terms)
             }
-            Event::HoldResolved { hold, call, resolution, state, .. } => {
-                self.resolved(*hold, *call, *resolution, *state)
+            Event::HoldResolved { hold, call, resolution, verdict, state } => {
+                self.resolved((*hold, *call), *resolution, verdict, *state)
             }
             Event::HoldChanged { hold, state, .. } => self.changed(*hold, *state),
             Event::StandingGranted { standing, .. } => {
@@ -140,7 +147,12 @@ impl Story {
             Event::VerdictRefused { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
-            | Event::AgentRevoked { .. } => Ok(()),
+            | Event::AgentRevoked { .. }
+            | Event::ReviewerAdded { .. }
+            | Event::ReviewerChanged { .. }
+            | Event::ReviewerRevoked { .. }
+            | Event::KeyRegistered { .. }
+            | Event::KeyRemoved { .. } => Ok(()),
         }
     }
 
@@ -186,11 +198,11 @@ impl Story {
     fn spend(&mut self, hold: HoldId, intent: &Intent) -> Result<(), Twist> {
         let call = intent.asked.call;
         match self.holds.get(&hold) {
-            Some(Phase::Approved { digest }) if *digest != intent.asked.digest => {
+            Some(Phase::Approved { bound }) if bound.digest != intent.asked.digest => {
                 Err(Twist::OtherCall { call, hold })
             }
-            Some(Phase::Approved { digest }) => {
-                let phase = Phase::Executing { digest: *digest, call };
+            Some(Phase::Approved { bound }) => {
+                let phase = Phase::Executing { bound: *bound, call };
                 self.holds.insert(hold, phase);
                 self.spent.add(hold);
                 self.approvals_spent += 1;
@@ -226,41 +238,40 @@ impl Story {
 
     fn verdict(&mut self, hold: HoldId, verdict: &Verdict, to: StateName) -> Result<(), Twist> {
         let out_of_turn = Twist::OutOfTurn { hold, to };
-        let Some(Phase::Pending { digest, bar, mut approvals }) = self.holds.remove(&hold) else {
+        let Some(Phase::Pending { bound, mut approvals }) = self.holds.remove(&hold) else {
             return Err(out_of_turn);
         };
-        if digest != verdict.digest {
+        if bound.digest != verdict.digest {
             return Err(out_of_turn);
         }
         match (verdict.decision, to) {
-            (Decision::Reject, StateName::Rejected) => return Ok(()),
+            (Decision::Reject, StateName::Rejected) => {
+                return self.people.check(hold, verdict, bound.decide_by, false);
+            }
             (Decision::Approve, StateName::Pending | StateName::Approved) => {}
             (Decision::Approve | Decision::Reject, _) => return Err(out_of_turn),
         }
-        let person = &verdict.person.name;
-        if bar.signature && verdict.signature.is_none() {
-            return Err(Twist::WithoutSignature { hold, person: person.clone() });
-        }
-        if !approvals.contains(person) {
-            approvals.push(person.clone());
+        self.people.check(hold, verdict, bound.decide_by, bound.signature)?;
+        if !approvals.contains(&verdict.person.name) {
+            approvals.push(verdict.person.name.clone());
         }
         let given = approvals.len();
         let phase = if to == StateName::Pending {
-            Phase::Pending { digest, bar, approvals }
-        } else if u32::try_from(given).is_ok_and(|given| given < bar.quorum) {
-            return Err(Twist::TooFewApprovals { hold, given, needed: bar.quorum });
+            Phase::Pending { bound, approvals }
+        } else if u32::try_from(given).is_ok_and(|given| given < bound.quorum) {
+            return Err(Twist::TooFewApprovals { hold, given, needed: bound.quorum });
         } else {
-            Phase::Approved { digest }
+            Phase::Approved { bound }
         };
         self.holds.insert(hold, phase);
         Ok(())
     }
 
-    fn amended(&mut self, hold: HoldId, amendment: &Amendment, bar: Bar) -> Result<(), Twist> {
+    fn amended(&mut self, hold: HoldId, amendment: &Amendment, terms: &Terms) -> Result<(), Twist> {
         match self.holds.remove(&hold) {
-            Some(Phase::Pending { digest, .. }) if digest == amendment.from => {
-                let phase = Phase::Pending { digest: amendment.to, bar, approvals: Vec::new() };
-                self.holds.insert(hold, phase);
+            Some(Phase::Pending { bound, .. }) if bound.digest == amendment.from => {
+                let bound = Bound::of(amendment.to, terms, bound.decide_by);
+                self.holds.insert(hold, Phase::Pending { bound, approvals: Vec::new() });
                 Ok(())
             }
             Some(_) | None => Err(Twist::AmendedOutOfTurn(hold)),
@@ -269,26 +280,26 @@ impl Story {
 
     fn resolved(
         &mut self,
-        hold: HoldId,
-        call: CallId,
+        (hold, call): (HoldId, CallId),
         resolution: Resolution,
+        verdict: &Verdict,
         to: StateName,
     ) -> Result<(), Twist> {
-        match (self.holds.remove(&hold), resolution, to) {
-            (
-                Some(Phase::Unknown { call: unknown, .. }),
-                Resolution::Done | Resolution::Failed,
-                StateName::Finished,
-            ) if unknown == call => Ok(()),
-            (
-                Some(Phase::Unknown { digest, call: unknown }),
-                Resolution::RunAgain,
-                StateName::Approved,
-            ) if unknown == call => {
-                self.holds.insert(hold, Phase::Approved { digest });
+        let out_of_turn = Twist::OutOfTurn { hold, to };
+        let Some(Phase::Unknown { bound, call: unknown }) = self.holds.remove(&hold) else {
+            return Err(out_of_turn);
+        };
+        if unknown != call {
+            return Err(out_of_turn);
+        }
+        self.people.check(hold, verdict, bound.decide_by, bound.signature)?;
+        match (resolution, to) {
+            (Resolution::Done | Resolution::Failed, StateName::Finished) => Ok(()),
+            (Resolution::RunAgain, StateName::Approved) => {
+                self.holds.insert(hold, Phase::Approved { bound });
                 Ok(())
             }
-            (Some(_) | None, _, to) => Err(Twist::OutOfTurn { hold, to }),
+            (Resolution::Done | Resolution::Failed | Resolution::RunAgain, _) => Err(out_of_turn),
         }
     }
 
@@ -297,13 +308,13 @@ impl Story {
             (Some(Phase::Pending { .. }), StateName::Expired | StateName::Withdrawn)
             | (Some(Phase::Approved { .. }), StateName::Lapsed | StateName::Superseded)
             | (Some(Phase::Pending { .. } | Phase::Approved { .. }), StateName::Halted) => None,
-            (Some(Phase::Executing { digest, call }), StateName::Unknown) => {
+            (Some(Phase::Executing { bound, call }), StateName::Unknown) => {
                 self.interrupt(call);
-                Some(Phase::Unknown { digest, call })
+                Some(Phase::Unknown { bound, call })
             }
-            (Some(Phase::Executing { digest, call }), StateName::Approved) => {
+            (Some(Phase::Executing { bound, call }), StateName::Approved) => {
                 self.interrupt(call);
-                Some(Phase::Approved { digest })
+                Some(Phase::Approved { bound })
             }
             (Some(_) | None, to) => return Err(Twist::OutOfTurn { hold, to }),
         };

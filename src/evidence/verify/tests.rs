@@ -60,7 +60,7 @@ fn opened() -> Event {
 }
 
 fn decided(decision: Decision, state: StateName) -> Event {
-    let ada = Person { name: "ada".to_owned(), registered: false };
+    let ada = Person::local("ada".to_owned());
     let verdict = Verdict::new(ada, decision, Digest::of(b"call"), Timestamp::UNIX_EPOCH);
     Event::Verdict { hold: HELD, verdict, state }
 }

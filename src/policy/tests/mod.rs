@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::rules::Patterns;
 use super::*;
 use crate::catalog::{Catalog, Definition, Environment, Manifests};
-use crate::hold::{Approval, Capacity, Hold, State, Verdict};
+use crate::hold::{Approval, Hold, State, Verdict};
 use crate::json::{self, Object};
-use crate::principal::{Person, Principal};
+use crate::principal::{Capacity, Person, Principal, Role};
 
 /// The policy that the product's description shows, word for word.
 const SAFETY: &str = "# safety-policy.yaml
@@ -181,7 +181,7 @@ fn denied(decision: Decision) -> Denial {
 /// The approval that people give by approving `proposal`.
 fn approve(proposal: &Proposal) -> Approval {
     let at = jiff::Timestamp::UNIX_EPOCH;
-    let ada = Person { name: "ada".into(), registered: false };
+    let ada = Person::local("ada".into());
     let verdict = Verdict::new(ada, crate::hold::Decision::Approve, proposal.digest, at);
     let hold = Hold {
         id: crate::ids::HoldId::from_random([7; 16]),
@@ -212,7 +212,15 @@ fn approve(proposal: &Proposal) -> Approval {
     };
     let anybody = |person: &Person| {
         let groups = vec!["sre".to_owned(), "owners".to_owned()];
-        Some(Capacity { names: vec![person.name.clone()], groups, ..Capacity::default() })
+        let names = vec![person.name.clone()];
+        Some(Capacity {
+            role: Role::Reviewer,
+            decides: true,
+            groups,
+            known_as: names.clone(),
+            same_human: names,
+            keys: Vec::new(),
+        })
     };
     Approval::of(&hold.decide(verdict, &anybody).unwrap(), at).unwrap()
 }

@@ -1,22 +1,18 @@
 //! What happens to holds inside a transaction: the transition, and the entry that records it.
 
-use std::cell::RefCell;
-
 use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::value::RawValue;
 
 use super::trouble::Trouble;
 use super::tx::Tx;
-use super::{holds, standing};
+use super::{holds, reviewers, standing};
 use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Outcome};
-use crate::hold::{
-    Account, Capacity, Edited, Ending, Hold, Lost, People, Standing, State, Verdict,
-};
+use crate::hold::{Account, Edited, Ending, Hold, Lost, People, Standing, State, Verdict};
 use crate::ids::{HoldId, StandingId};
 use crate::principal::Person;
-use crate::storage::HoldError;
+use crate::storage::{HoldError, capacity};
 
 impl Tx<'_> {
     /// Applies a transition to a hold and stores it as it is then.
@@ -177,28 +173,12 @@ impl Tx<'_> {
     }
 }
 
-/// Does what depends on who the people are now. What the registry could not answer is told after.
+/// Does what depends on who the people are now.
 fn asking_people<T>(
     connection: &Connection,
     now: Timestamp,
     work: impl FnOnce(&People<'_>) -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
-    let failed = RefCell::new(None);
-    let people = |person: &Person| {
-        capacity(connection, person, now).unwrap_or_else(|trouble| {
-            *failed.borrow_mut() = Some(trouble);
-            None
-        })
-    };
-    let done = work(&people);
-    match failed.take() {
-        Some(trouble) => Err(trouble),
-        None => done,
-    }
-}
-
-/// In what capacity a person may decide now; none for one who may not.
-fn capacity(_: &Connection, person: &Person, _: Timestamp) -> Result<Option<Capacity>, Trouble> {
-    let names = vec![person.name.clone()];
-    Ok((!person.registered).then(|| Capacity { names, ..Capacity::default() }))
+    let register = reviewers::all(connection)?;
+    work(&|person: &Person| capacity(person, &register, now))
 }

@@ -9,14 +9,15 @@ use serde_json::value::RawValue;
 use super::SqliteStore;
 use super::job::{Carried, Job, Step};
 use super::trouble::{Trouble, plain};
-use super::{agents, holds, log, pending, standing, stopped};
+use super::{agents, holds, log, pending, reviewers, standing, stopped};
 use crate::digest::Digest;
 use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
-use crate::ids::{AgentName, CallId, HoldId, StandingId};
+use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use crate::storage::{
-    Agent, EntryQuery, HoldError, HoldQuery, Receipt, Store, StoreError, StoredEntry, Wait,
+    Agent, EntryQuery, HoldError, HoldQuery, PeopleError, Receipt, Reviewer, ReviewerChange,
+    SshKey, Store, StoreError, StoredEntry, Wait,
 };
 
 #[async_trait]
@@ -233,6 +234,48 @@ impl Store for SqliteStore {
 
     async fn agents(&self) -> Result<Vec<Agent>, StoreError> {
         self.readers.read(agents::all).await
+    }
+
+    async fn add_reviewer(&self, reviewer: Reviewer, by: String) -> Result<Reviewer, PeopleError> {
+        self.change_people("add_reviewer", move |tx| tx.add_reviewer(reviewer, by)).await
+    }
+
+    async fn change_reviewer(
+        &self,
+        name: &PersonName,
+        change: ReviewerChange,
+        by: String,
+    ) -> Result<Reviewer, PeopleError> {
+        let name = name.clone();
+        self.change_people("change_reviewer", move |tx| tx.change_reviewer(&name, change, by)).await
+    }
+
+    async fn revoke_reviewer(
+        &self,
+        name: &PersonName,
+        by: String,
+    ) -> Result<Reviewer, PeopleError> {
+        let name = name.clone();
+        self.change_people("revoke_reviewer", move |tx| tx.revoke_reviewer(&name, by)).await
+    }
+
+    async fn register_key(&self, name: &PersonName, key: SshKey) -> Result<Reviewer, PeopleError> {
+        let name = name.clone();
+        self.change_people("register_key", move |tx| tx.register_key(&name, key)).await
+    }
+
+    async fn remove_key(
+        &self,
+        name: &PersonName,
+        fingerprint: &str,
+        by: String,
+    ) -> Result<Reviewer, PeopleError> {
+        let (name, key) = (name.clone(), fingerprint.to_owned());
+        self.change_people("remove_key", move |tx| tx.remove_key(&name, key, by)).await
+    }
+
+    async fn reviewers(&self) -> Result<Vec<Reviewer>, StoreError> {
+        self.readers.read(reviewers::all).await
     }
 
     async fn record(&self, event: Event) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ mod methods;
 mod owner;
 mod pending;
 mod readers;
+mod reviewers;
 mod schema;
 mod standing;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod faulty;
 mod held;
+mod people;
 mod tampered;
 
 use std::time::Duration;
@@ -163,7 +164,7 @@ fn opening(hold: &Hold) -> Event {
 }
 
 fn verdict(decision: Decision, person: &str, at: Timestamp) -> Verdict {
-    let person = Person { name: person.to_owned(), registered: false };
+    let person = Person::local(person.to_owned());
     Verdict::new(person, decision, Digest::of(b"call"), at)
 }
 

@@ -1,0 +1,77 @@
+//! Who of the people may use a route: a reader, a person who decides, an operator.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+
+use super::Failure;
+use crate::gateway::Gateway;
+use crate::principal::{Capacity, Person, Role};
+
+/// Anybody among the people: for routes that only read.
+pub struct Viewer(pub Person);
+
+/// A person whose verdicts count. Whether they count for a certain hold, its rules say.
+pub struct Reviewer(pub Person);
+
+/// An operator: for routes that change who may do what.
+pub struct Operator(pub Person);
+
+impl FromRequestParts<Arc<Gateway>> for Viewer {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Gateway>) -> Result<Self, Failure> {
+        who(parts, state).map(|(person, _)| Self(person))
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Reviewer {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Gateway>) -> Result<Self, Failure> {
+        let (person, standing) = who(parts, state)?;
+        if standing.decides {
+            return Ok(Self(person));
+        }
+        if standing.role < Role::Reviewer {
+            return Err(lacking(&person, standing.role, Role::Reviewer));
+        }
+        let told = format!("`{}` was revoked in the register and decides no more", person.name);
+        Err(Failure::new(StatusCode::FORBIDDEN, told))
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Operator {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Gateway>) -> Result<Self, Failure> {
+        let (person, standing) = who(parts, state)?;
+        if standing.role < Role::Operator {
+            return Err(lacking(&person, standing.role, Role::Operator));
+        }
+        Ok(Self(person))
+    }
+}
+
+/// The person whom the edge let in, and what they may do now. A request without one is refused, whatever
+/// agent's credential it carries.
+fn who(parts: &Parts, gateway: &Gateway) -> Result<(Person, Capacity), Failure> {
+    let person = parts.extensions.get::<Person>().cloned();
+    let known = person.and_then(|person| {
+        let standing = gateway.people.capacity(&person, gateway.clock.now())?;
+        Some((person, standing))
+    });
+    known.ok_or_else(|| {
+        let told = "this needs a person: a valid token from `countersign reviewers add NAME`, or the \
+                    `countersign` command on the gateway's machine; an agent's credential decides nothing";
+        Failure::new(StatusCode::UNAUTHORIZED, told)
+    })
+}
+
+fn lacking(person: &Person, has: Role, needs: Role) -> Failure {
+    let (name, has, needs) = (&person.name, has.as_str(), needs.as_str());
+    let told = format!("this needs the role {needs}; `{name}` has the role {has}");
+    Failure::new(StatusCode::FORBIDDEN, told)
+}

@@ -1,0 +1,97 @@
+//! Who the people are, as the log says: whose keys may sign a verdict.
+
+use std::collections::HashMap;
+
+use super::story::Twist;
+use crate::evidence::Event;
+use crate::evidence::signature::{self, Statement};
+use crate::hold::Verdict;
+use crate::ids::HoldId;
+
+/// The register of people, as far as signatures depend on it.
+#[derive(Debug, Default)]
+pub(super) struct Register {
+    /// By name: the other names of the same human.
+    also: HashMap<String, Vec<String>>,
+    /// By fingerprint: whose key it is, and the key.
+    keys: HashMap<String, (String, String)>,
+}
+
+impl Register {
+    /// Takes an entry into account, if it is about people.
+    pub(super) fn follow(&mut self, event: &Event) {
+        match event {
+            Event::ReviewerAdded { listed, .. } | Event::ReviewerChanged { listed, .. } => {
+                self.also.insert(listed.reviewer.to_string(), listed.also.clone());
+            }
+            Event::KeyRegistered { person, key, fingerprint, .. } => {
+                self.keys.insert(fingerprint.clone(), (person.to_string(), key.clone()));
+            }
+            Event::KeyRemoved { fingerprint, .. } => drop(self.keys.remove(fingerprint)),
+            Event::Intent(_)
+            | Event::Outcome { .. }
+            | Event::Refusal(_)
+            | Event::Hold { .. }
+            | Event::Verdict { .. }
+            | Event::VerdictRefused { .. }
+            | Event::HoldAmended { .. }
+            | Event::HoldResolved { .. }
+            | Event::StandingGranted { .. }
+            | Event::StandingRevoked { .. }
+            | Event::HoldChanged { .. }
+            | Event::RevisionLoaded { .. }
+            | Event::AgentAdded { .. }
+            | Event::AgentRevoked { .. }
+            | Event::ReviewerRevoked { .. } => {}
+        }
+    }
+
+    /// Checks the signature of a verdict, if it has one or must.
+    pub(super) fn check(
+        &self,
+        hold: HoldId,
+        verdict: &Verdict,
+        decide_by: jiff::Timestamp,
+        required: bool,
+    ) -> Result<(), Twist> {
+        let person = &verdict.person.name;
+        let Some(signature) = &verdict.signature else {
+            let missing = Twist::WithoutSignature { hold, person: person.clone() };
+            return if required { Err(missing) } else { Ok(()) };
+        };
+        let statement = Statement {
+            hold,
+            digest: &verdict.digest,
+            decision: verdict.decision,
+            person,
+            reason: verdict.reason.as_deref(),
+            decide_by,
+        };
+        let names = self.same_human(person);
+        let of_person = |(owner, _): &&(String, String)| names.contains(owner);
+        let keys: Vec<String> =
+            self.keys.values().filter(of_person).map(|(_, key)| key.clone()).collect();
+        let wrong = |why: String| Twist::WrongSignature { hold, person: person.clone(), why };
+        let message = statement.message().map_err(|error| wrong(error.to_string()))?;
+        signature::verify(signature, &message, &keys).map_err(|error| wrong(error.to_string()))?;
+        Ok(())
+    }
+
+    fn same_human(&self, name: &str) -> Vec<String> {
+        let mut names = vec![name.to_owned()];
+        loop {
+            let before = names.len();
+            for (record, also) in &self.also {
+                let all = || also.iter().chain([record]);
+                if all().any(|name| names.contains(name)) {
+                    let new: Vec<String> =
+                        all().filter(|name| !names.contains(name)).cloned().collect();
+                    names.extend(new);
+                }
+            }
+            if names.len() == before {
+                return names;
+            }
+        }
+    }
+}
