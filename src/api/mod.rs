@@ -5,6 +5,8 @@ mod approvals;
 mod audit;
 mod catalog;
 mod health;
+mod links;
+mod notifications;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ pub use approvals::{HoldView, VerdictGiven};
 pub use audit::EntryView;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
+pub use links::links;
 
 /// The routes for people; each demands a [`Person`], whom the edge put into the request.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
@@ -39,6 +42,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/agents/{name}", delete(agents::revoke))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
+        .route("/api/v1/notifications/test", post(notifications::test))
         .with_state(gateway)
 }
 
