@@ -11,6 +11,8 @@ mod news;
 mod sending;
 mod settings;
 mod slack;
+#[cfg(test)]
+mod tests;
 mod unseen;
 
 use std::collections::BTreeMap;
