@@ -187,6 +187,7 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
         tool_manifests: directory.path().join("tool-manifests"),
         holds: Holds::default(),
         edge: Edge::default(),
+        notifications: countersign::notify::Settings::default(),
         path: "/usr/bin:/bin".to_owned(),
         user: "bench".to_owned(),
     };

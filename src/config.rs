@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::catalog::manifest::Span;
+use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
 
 /// How many files one directory of policies or manifests may hold.
@@ -46,6 +47,8 @@ pub struct File {
     pub holds: Holds,
     /// Bounds of the edge.
     pub edge: Edge,
+    /// How people are told of held calls.
+    pub notifications: notify::Settings,
 }
 
 /// How held calls are answered.
@@ -131,6 +134,8 @@ pub struct Config {
     pub holds: Holds,
     /// Bounds of the edge.
     pub edge: Edge,
+    /// How people are told of held calls.
+    pub notifications: notify::Settings,
     /// Where programs are looked up, as `PATH`.
     pub path: String,
     /// The name of the operating-system user, who is the owner of local agents and an operator.
@@ -151,7 +156,11 @@ impl Config {
                 .transpose()?,
         };
         let file = match file {
-            Some(source) => source::read::<File>(&source)?.0,
+            Some(source) => {
+                let (file, places) = source::read::<File>(&source)?;
+                Problems::check(file.notifications.problems(&source, &places))?;
+                file
+            }
             None => File::default(),
         };
         let data = match flags.data.clone().or(file.data) {
@@ -169,6 +178,7 @@ impl Config {
                 .unwrap_or_else(|| "tool-manifests".into()),
             holds: file.holds,
             edge: file.edge,
+            notifications: file.notifications,
             path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             user: user(),
         })

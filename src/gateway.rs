@@ -20,6 +20,7 @@ use crate::config::{self, Config};
 use crate::digest::{self, Digest};
 use crate::evidence::Event;
 use crate::limits::Limits;
+use crate::notify::{self, Notifier, NotifyError};
 use crate::policy::Policy;
 use crate::source::{Problems, SourceFile};
 use crate::storage::{Store, StoreError};
@@ -60,6 +61,8 @@ pub struct Gateway {
     pub standing: Grants,
     /// What is counted.
     pub metrics: Metrics,
+    /// Who is told of held calls.
+    pub notifier: Notifier,
     /// One for each request to call a tool that may be under way at once.
     pub places: Arc<Semaphore>,
     /// The key that seals `requestState`.
@@ -90,6 +93,15 @@ pub enum OpenError {
     Other(String),
 }
 
+impl From<NotifyError> for OpenError {
+    fn from(error: NotifyError) -> Self {
+        match error {
+            NotifyError::Store(error) => error.into(),
+            NotifyError::Channel { .. } => Self::Other(error.to_string()),
+        }
+    }
+}
+
 impl Gateway {
     /// Opens everything. Nothing listens yet and nothing runs but the links to MCP servers, which are
     /// asked for their tools in the background.
@@ -107,6 +119,14 @@ impl Gateway {
         let revision = Revision::build(&manifests, policies, &learned, &config)?;
         let backends = Backends::open(&manifests, &config, &clock)
             .map_err(|error| OpenError::Other(error.to_string()))?;
+        let metrics = Metrics::new();
+        let parts = notify::Parts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            counts: metrics.notifications(),
+        };
+        let settings = &config.notifications;
+        let notifier = Notifier::open(settings, &config.listen, config::variable, &parts).await?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
             people: People::load(store.as_ref()).await?,
@@ -114,7 +134,8 @@ impl Gateway {
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             held_agents: HeldAgents::default(),
             standing: Grants::load(store.as_ref()).await?,
-            metrics: Metrics::new(),
+            metrics,
+            notifier,
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(revision),

@@ -16,7 +16,7 @@
 //! # Layers
 //!
 //! Edges in ([`mcp`], [`api`], [`cli`]) use [`call`]; `call` uses the pure modules and the edges out
-//! ([`storage`], [`backend`], [`authentication`], [`telemetry`]); pure modules use only pure modules.
+//! ([`storage`], [`backend`], [`authentication`], [`notify`], [`telemetry`]); pure modules use only pure modules.
 
 // — the spine —
 pub mod call;
@@ -36,6 +36,7 @@ pub mod source;
 // — edges out —
 pub mod authentication;
 pub mod backend;
+pub mod notify;
 pub mod storage;
 pub mod telemetry;
 // — edges in —

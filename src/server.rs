@@ -157,6 +157,7 @@ fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
         .route("/mcp", mcp)
         .merge(people)
         .merge(api::probes(Arc::clone(gateway)))
+        .merge(api::links())
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), check_names))
 }
 
@@ -311,6 +312,10 @@ fn start_background(
         tokio::spawn(sweep_results(Arc::clone(gateway))),
         tokio::spawn(sweep_sessions(Arc::clone(gateway), Arc::clone(endpoint))),
     ];
+    for channel in gateway.notifier.channels() {
+        let channel = Arc::clone(channel);
+        tasks.push(tokio::spawn(async move { channel.run().await }));
+    }
     for (name, link) in gateway.backends.servers() {
         let learning = learn(Arc::clone(gateway), name.to_owned(), link, shutdown.clone());
         tasks.push(tokio::spawn(learning));

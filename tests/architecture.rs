@@ -21,16 +21,20 @@ const PURE: [&str; 11] = [
     "source",
 ];
 /// What the gateway reaches out with.
-const OUT: [&str; 4] = ["authentication", "backend", "storage", "telemetry"];
+const OUT: [&str; 5] = ["authentication", "backend", "notify", "storage", "telemetry"];
 /// What reaches into the gateway.
 const IN: [&str; 4] = ["api", "cli", "mcp", "server"];
 /// What stands between: the configuration, every long-lived part, the path of a call.
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 17] = [
+const EXCEPTIONS: [(&str, &str, &str); 23] = [
     ("config", "catalog", "a length of time is written alike in every file"),
     ("config", "source", "places and problems of files"),
+    ("config", "notify", "channels are written in the configuration, which checks them"),
+    ("notify", "backend", "secrets are read as those of backends are"),
+    ("notify", "storage", "follows the log, and keeps how far it has come"),
+    ("notify", "telemetry", "counts what became of notices"),
     ("backend", "config", "pools are opened from the configuration"),
     ("backend", "storage", "nothing is dispatched without the receipt that storage made"),
     ("authentication", "storage", "registered agents are kept in the store"),
@@ -40,9 +44,11 @@ const EXCEPTIONS: [(&str, &str, &str); 17] = [
     ("cli", "api", "the command line speaks the API's types"),
     ("cli", "mcp", "`stdio` serves one client"),
     ("cli", "server", "`serve` runs the server"),
+    ("cli", "notify", "warns at start of calls that wait unseen"),
     ("cli", "storage", "opens the store, and reads the record without a gateway"),
     ("api", "authentication", "makes an agent's token"),
     ("api", "backend", "`doctor` tells how MCP servers are"),
+    ("api", "notify", "`doctor` tells how channels are, and tests them"),
     ("api", "storage", "reads holds, agents and entries"),
     ("mcp", "backend", "carries the progress of a backend"),
     ("mcp", "storage", "reads a task's hold"),

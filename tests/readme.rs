@@ -26,13 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it waits for what may have to be compiled first.
 const BUILD: Duration = Duration::from_secs(1800);
 /// The documents whose commands are run, in this order, against one gateway.
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/operating.md",
     "docs/policy.md",
     "docs/manifests.md",
     "docs/evidence.md",
     "docs/metrics.md",
+    "docs/notifications.md",
 ];
 
 /// One fenced block: the words after the fence, and what is in it.
@@ -474,9 +475,13 @@ fn metrics_and_their_document_name_the_same_things() {
 limits: [{ name: once, match: { tool: list_files }, per: agent, rate: 1/day }]
 ";
     std::fs::write(policies.join("rules.yaml"), rules).unwrap();
+    let config = checkout.dir.path().join("notices.yaml");
+    let channel =
+        "notifications: { channels: [{ name: x, form: slack, url: 'http://127.0.0.1:9' }] }";
+    std::fs::write(&config, channel).unwrap();
     let serve = || {
         let mut command = checkout.command(BINARY);
-        command.arg("serve").arg("--policies").arg(&policies);
+        command.arg("serve").arg("--policies").arg(&policies).arg("--config").arg(&config);
         checkout.serve(command, PATIENCE)
     };
     let pending = |count: u64| format!("countersign_holds_pending{{rule=\"removing\"}} {count}\n");

@@ -72,6 +72,7 @@ pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Js
     let mut checks = vec![record(&gateway), policy(&gateway)];
     checks.extend(tools(&gateway));
     checks.extend(servers(&gateway));
+    checks.extend(super::notifications::checks(&gateway).await);
     checks.push(holds(&gateway).await);
     Json(checks)
 }

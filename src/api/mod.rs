@@ -5,6 +5,8 @@ mod approvals;
 mod audit;
 mod catalog;
 mod health;
+mod links;
+mod notifications;
 mod people;
 mod reviewers;
 mod standing;
@@ -32,6 +34,7 @@ pub use approvals::{
 pub use audit::EntryView;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
+pub use links::links;
 pub use people::{Operator, Reviewer, Viewer};
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
@@ -61,6 +64,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/keys/{fingerprint}", delete(reviewers::remove_key))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
+        .route("/api/v1/notifications/test", post(notifications::test))
         .with_state(gateway)
 }
 

@@ -6,9 +6,19 @@ use super::output::{Form, table};
 use crate::api::Check;
 use crate::config::Flags;
 
-pub(super) async fn run(flags: &Flags, form: Form) -> Result<(), Failed> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Send a test message to each channel of notices too
+    #[arg(long)]
+    notify: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Failed> {
+    let Arguments { notify, form } = arguments;
     let local = Local::reach(flags).await?;
-    let checks = local.get::<Vec<Check>>("/api/v1/doctor").await;
+    let checks = look(&local, notify).await;
     local.leave().await;
     let checks = checks?;
     form.print(&checks, |checks| {
@@ -27,4 +37,16 @@ pub(super) async fn run(flags: &Flags, form: Form) -> Result<(), Failed> {
         return Ok(());
     }
     Err(Failed::new(1, String::new()))
+}
+
+async fn look(local: &Local, notify: bool) -> Result<Vec<Check>, Failed> {
+    // The test first: what it finds is what the channel's own check then says.
+    let tested = if notify {
+        local.post::<Vec<Check>>("/api/v1/notifications/test", &()).await?
+    } else {
+        Vec::new()
+    };
+    let mut checks: Vec<Check> = local.get("/api/v1/doctor").await?;
+    checks.extend(tested);
+    Ok(checks)
 }

@@ -60,7 +60,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     /// Look for what is wrong and say what to do about it
-    Doctor(output::Form),
+    Doctor(doctor::Arguments),
     /// Print the JSON Schema of a kind of file, for editors
     Schema(schema::Arguments),
 }
@@ -135,7 +135,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Policy(command) => policy::run(&flags, &command)?,
         Command::Agents(command) => agents::run(&flags, command).await?,
         Command::Audit(command) => audit::run(&flags, command)?,
-        Command::Doctor(form) => doctor::run(&flags, form).await?,
+        Command::Doctor(arguments) => doctor::run(&flags, arguments).await?,
         Command::Schema(arguments) => schema::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

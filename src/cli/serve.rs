@@ -5,7 +5,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failed, local};
 use crate::config::{Config, Flags};
-use crate::server;
+use crate::gateway::Gateway;
+use crate::{notify, server};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -21,15 +22,33 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     }
     let listener = server::bind(&config.listen).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    // Port 0 is none that a link could lead to.
+    config.listen = address.to_string();
     let gateway = local::open(config).await?;
     for warning in gateway.revision().policy.warnings() {
         eprintln!("warning: {}: {}", warning.location(), warning.message());
     }
+    warn_of_notices(&gateway);
     let shutdown = stop_on_signal()?;
     let socket = server::bind_socket(&gateway.config.data)?;
     eprintln!("listening on http://{address}");
     server::run(gateway, socket, Some(listener), shutdown).await;
     Ok(())
+}
+
+/// Says loudly when held calls may wait unseen.
+pub(super) fn warn_of_notices(gateway: &Gateway) {
+    for channel in gateway.notifier.channels() {
+        if let Some(why) = channel.unusable() {
+            eprintln!("warning: channel `{}`: nothing can be sent: {why}", channel.name());
+        }
+    }
+    // Until reviewers are registered there are none.
+    let reviewers = 0;
+    let channels = gateway.notifier.told_of_holds();
+    if let Some(why) = notify::unseen(&gateway.revision().policy, channels, reviewers) {
+        eprintln!("warning: {why}; {}", notify::MEND);
+    }
 }
 
 /// A token that is cancelled when the process is asked to stop.

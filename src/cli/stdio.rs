@@ -18,6 +18,7 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     let config = Config::load(flags)?;
     let user = config.user.clone();
     let gateway = local::open(config).await?;
+    serve::warn_of_notices(&gateway);
     let principal = gateway
         .agents
         .local(&arguments.agent, &user)

@@ -56,6 +56,12 @@ impl Policy {
         &self.limits
     }
 
+    /// What is decided about a call that no rule matches.
+    #[must_use]
+    pub const fn default_ruling(&self) -> Ruling {
+        self.default
+    }
+
     /// How many rules there are.
     #[must_use]
     pub const fn rule_count(&self) -> usize {

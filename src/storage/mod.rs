@@ -1,6 +1,7 @@
 //! What must survive: one trait whose methods are named after what happens, each one transaction,
 //! each change with its audit entry.
 
+mod channels;
 #[cfg(feature = "testing")]
 pub mod failpoint;
 mod people;
@@ -21,6 +22,8 @@ use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
 };
+
+pub use channels::{ChannelState, Delivery, HoldEntries, Told};
 
 /// Everything the gateway must not forget.
 #[async_trait]
@@ -185,6 +188,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Entries of the audit log, in order.
     async fn entries(&self, query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// At most `limit` entries after the one at `after`, in order, leaving out those that name no hold.
+    async fn hold_entries(&self, after: u64, limit: u32) -> Result<HoldEntries, StoreError>;
+
+    /// What is kept of a channel of notices, if it was seen before.
+    async fn channel(&self, name: &str) -> Result<Option<ChannelState>, StoreError>;
+
+    /// Keeps how far a channel has come. It changes nothing that the log tells of, so it makes no entry.
+    async fn keep_channel(&self, name: &str, state: ChannelState) -> Result<(), StoreError>;
 
     /// How many holds are pending, by the name of the rules that hold them.
     async fn pending_by_rule(&self) -> Result<Vec<(String, u64)>, StoreError>;

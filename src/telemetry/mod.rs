@@ -66,6 +66,31 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotificationLabels {
+    channel: String,
+    result: &'static str,
+}
+
+/// Counts what became of notices, for those who send them.
+#[derive(Clone, Debug, Default)]
+pub struct NotificationCounts(Family<NotificationLabels, Counter>);
+
+impl NotificationCounts {
+    /// Counts one notice, or one attempt that `failed`.
+    pub fn count(&self, channel: &str, result: &'static str) {
+        self.0.get_or_create(&NotificationLabels { channel: channel.to_owned(), result }).inc();
+    }
+
+    /// Shows a channel that has sent nothing yet, so that the first failure is a change.
+    pub fn begin(&self, channel: &str) {
+        for result in ["delivered", "failed", "given_up", "skipped"] {
+            let labels = NotificationLabels { channel: channel.to_owned(), result };
+            drop(self.0.get_or_create(&labels));
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
     revision: String,
 }
@@ -83,6 +108,7 @@ pub struct Metrics {
     hold_decision: Histogram,
     rate_limited: Family<LimitLabels, Counter>,
     append_failures: Counter,
+    notifications: NotificationCounts,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -108,6 +134,7 @@ impl Metrics {
             hold_decision: Histogram::new(HUMAN),
             rate_limited: Family::default(),
             append_failures: Counter::default(),
+            notifications: NotificationCounts::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
@@ -141,6 +168,11 @@ impl Metrics {
             "audit_append_failures",
             "Entries that could not be recorded",
             self.append_failures.clone(),
+        );
+        to.register(
+            "notifications",
+            "Notices by what became of them",
+            self.notifications.0.clone(),
         );
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -195,6 +227,12 @@ impl Metrics {
     /// Counts a call that a rate limit refused.
     pub fn limited(&self, limit: &str) {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).inc();
+    }
+
+    /// What counts notices.
+    #[must_use]
+    pub fn notifications(&self) -> NotificationCounts {
+        self.notifications.clone()
     }
 
     /// Counts an entry that could not be recorded.

@@ -186,14 +186,14 @@ fn stored_head(connection: &Connection) -> Result<Head, Trouble> {
     Ok(Head { count, chain: digest_of(chain)? })
 }
 
-fn raw_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+pub(super) fn raw_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let index = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
     // An empty value, which a damaged row may hold, is an empty body: the chain tells.
     let body = row.get_ref(1)?.as_blob_or_null()?.unwrap_or_default().to_vec();
     Ok(Row { index, body, chain: row.get(2)? })
 }
 
-fn stored(row: Row) -> Result<StoredEntry, Trouble> {
+pub(super) fn stored(row: Row) -> Result<StoredEntry, Trouble> {
     let Row { index, body, chain } = row;
     let entry = chain::read(&body)
         .map_err(|error| Trouble::corrupt(format!("entry {index} is {error}")))?;
@@ -207,6 +207,6 @@ fn digest_of(bytes: Vec<u8>) -> Result<Digest, Trouble> {
 }
 
 /// An index as the database holds it; a log does not reach 2^63 entries.
-fn as_sql(index: u64) -> i64 {
+pub(super) fn as_sql(index: u64) -> i64 {
     i64::try_from(index).unwrap_or(i64::MAX)
 }

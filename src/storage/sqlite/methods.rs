@@ -9,15 +9,15 @@ use serde_json::value::RawValue;
 use super::SqliteStore;
 use super::job::{Carried, Job, Step};
 use super::trouble::{Trouble, plain};
-use super::{agents, holds, log, pending, reviewers, standing, stopped};
+use super::{agents, channels, holds, log, pending, reviewers, standing, stopped};
 use crate::digest::Digest;
 use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use crate::storage::{
-    Agent, EntryQuery, HoldError, HoldQuery, PeopleError, Receipt, Reviewer, ReviewerChange,
-    SshKey, Store, StoreError, StoredEntry, Wait,
+    Agent, ChannelState, EntryQuery, HoldEntries, HoldError, HoldQuery, PeopleError, Receipt,
+    Reviewer, ReviewerChange, SshKey, Store, StoreError, StoredEntry, Wait,
 };
 
 #[async_trait]
@@ -292,6 +292,22 @@ impl Store for SqliteStore {
 
     async fn entries(&self, query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError> {
         self.readers.read(move |connection| log::entries(connection, &query)).await
+    }
+
+    async fn hold_entries(&self, after: u64, limit: u32) -> Result<HoldEntries, StoreError> {
+        self.readers.read(move |connection| channels::hold_entries(connection, after, limit)).await
+    }
+
+    async fn channel(&self, name: &str) -> Result<Option<ChannelState>, StoreError> {
+        let name = name.to_owned();
+        self.readers.read(move |connection| channels::find(connection, &name)).await
+    }
+
+    async fn keep_channel(&self, name: &str, state: ChannelState) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.durably("keep_channel", move |tx| channels::put(tx.connection, &name, &state))
+            .await
+            .map_err(plain)
     }
 
     async fn pending_by_rule(&self) -> Result<Vec<(String, u64)>, StoreError> {

@@ -4,6 +4,7 @@
 //! and [`Store::recover`] ends them when the gateway starts again.
 
 mod agents;
+mod channels;
 mod faults;
 mod held;
 mod holds;
