@@ -156,8 +156,12 @@ pub async fn withdraw(gateway: &Gateway, id: HoldId) -> Result<Hold, HoldError> 
     withdrawn
 }
 
-/// Runs an approved hold in a task of its own, unless it runs already.
+/// Runs an approved hold in a task of its own, unless it runs already. A gateway that goes away begins
+/// nothing: the next one does, when it recovers.
 pub fn start(gateway: &Arc<Gateway>, hold: &Hold) {
+    if gateway.is_draining() {
+        return;
+    }
     let Some(approval) = Approval::of(hold, gateway.clock.now()) else { return };
     let Some(turn) = gateway.board.turn(hold.id) else { return };
     let gateway = Arc::clone(gateway);
@@ -245,15 +249,23 @@ pub async fn wait(
         let changed = waiter.changed();
         let hold = gateway.store.hold(id).await?.ok_or(HoldError::NotFound)?;
         let left = deadline.saturating_sub(gateway.clock.monotonic());
-        if hold.state.name().is_terminal() || left.is_zero() || stop.is_cancelled() {
+        let name = hold.state.name();
+        if name.is_terminal() || left.is_zero() || stop.is_cancelled() || is_left(gateway, &hold) {
             return Ok(hold);
         }
         tokio::select! {
             () = changed => {}
             () = gateway.clock.sleep(left.min(LOOK_AGAIN)) => {}
+            () = gateway.leaving(), if !gateway.is_draining() => {}
             () = stop.cancelled() => {}
         }
     }
+}
+
+/// Whether `hold` is left to the next gateway, because this one goes away and does not run it.
+#[must_use]
+pub fn is_left(gateway: &Gateway, hold: &Hold) -> bool {
+    gateway.is_draining() && hold.state.name() != StateName::Executing
 }
 
 /// What the agent is told of a hold: its result, handed out once; or why there is none (yet).

@@ -26,9 +26,9 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
         eprintln!("warning: {}: {}", warning.location(), warning.message());
     }
     let shutdown = stop_on_signal()?;
-    let socket = server::bind_socket(&gateway.config.data)?;
+    let sockets = server::Sockets::bind(&gateway.config.data)?;
     eprintln!("listening on http://{address}");
-    server::run(gateway, socket, Some(listener), shutdown).await;
+    server::run(gateway, sockets, Some(listener), shutdown).await;
     Ok(())
 }
 

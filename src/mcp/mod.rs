@@ -6,6 +6,7 @@
 mod answers;
 mod arriving;
 pub mod calls;
+pub mod framing;
 mod handler;
 pub mod http;
 mod sessions;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::StreamExt;
+use bytes::Bytes;
 use rmcp::model::{
     CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData, JsonRpcMessage,
-    ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, ServerResult,
+    ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerResult,
 };
 use rmcp::service::{
     NotificationContext, RequestContext, RxJsonRpcMessage, Service, ServiceExt, TxJsonRpcMessage,
@@ -16,13 +16,13 @@ use rmcp::transport::Transport;
 use rmcp::{Peer, RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
 use super::calls::{self, Caller, Era, Line, Params};
+use super::framing::{Framed, Frames};
 use super::wire::{Incoming, RpcError, Unread};
 use crate::backend::Progress;
 use crate::gateway::Gateway;
@@ -34,28 +34,57 @@ const PROGRESS_QUEUE: usize = 16;
 /// How many requests one client may have under way.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Serves one client on `input` and `output` until it goes away.
+/// The notification by which the gateway tells a process that carries a client's messages to send no more
+/// on this stream: what was sent is still answered.
+pub const LEAVING: &str = "countersign/leaving";
+/// The request whose answer says that its stream of notifications has ended.
+const LISTEN: &str = "subscriptions/listen";
+
+/// How a stream ends before its client goes away.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// When cancelled, nothing more is read; what was read is answered.
+    Client(CancellationToken),
+    /// When cancelled, the carrier at the other end is told ([`LEAVING`]) and closes its side; all that it
+    /// sent is answered.
+    Carrier(CancellationToken),
+}
+
+impl Stop {
+    async fn said(&self) {
+        let (Self::Client(token) | Self::Carrier(token)) = self;
+        token.cancelled().await;
+    }
+
+    fn is_told_to_carrier(&self) -> bool {
+        matches!(self, Self::Carrier(token) if token.is_cancelled())
+    }
+}
+
+/// Serves one client on `input` and `output` until it goes away, or `stop` says so and its requests are
+/// answered.
 ///
 /// # Errors
 /// When the client does not begin as the protocol demands, or the streams fail.
 pub async fn serve(
     gateway: Arc<Gateway>,
     principal: Principal,
-    input: impl AsyncRead + Send + Unpin + 'static,
-    output: impl AsyncWrite + Send + Unpin + 'static,
+    (input, output): (
+        impl AsyncRead + Send + Unpin + 'static,
+        impl AsyncWrite + Send + Unpin + 'static,
+    ),
+    stop: Stop,
 ) -> io::Result<()> {
     let lines = Arc::new(Lines::default());
     let limit = gateway.config.edge.max_message_bytes;
     let transport = Streams {
-        input: FramedRead::new(
-            input,
-            AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), b"\n".to_vec(), limit),
-        ),
+        input: Frames::new(input, limit),
         output: Arc::new(tokio::sync::Mutex::new(Box::new(output))),
         lines: Arc::clone(&lines),
         limit,
         refusing: None,
-        overlong: false,
+        stop,
+        stopping: false,
     };
     let client = Client { front: Front::of(gateway, principal), lines };
     let running = client.serve(transport).await.map_err(io::Error::other)?;
@@ -64,11 +93,39 @@ pub async fn serve(
 
 /// The calls of this client that are under way, so that an explicit cancellation is told from an end of input.
 #[derive(Debug, Default)]
-struct Lines(Mutex<HashMap<String, Line>>);
+struct Lines {
+    open: Mutex<HashMap<String, Open>>,
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    line: Line,
+    /// Whether it only ends with the stream.
+    lasts: bool,
+}
 
 impl Lines {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Line>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, key: &str) -> Option<Open> {
+        let ended = self.lock().remove(key);
+        self.ended.notify_waiters();
+        ended
+    }
+
+    /// Waits until every request has its answer.
+    async fn all_ended(&self) {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.lock().is_empty() {
+                return;
+            }
+            ended.await;
+        }
     }
 }
 
@@ -107,7 +164,7 @@ impl Client {
                 }
             }
         };
-        self.lines.lock().remove(&context.id.to_string());
+        self.lines.end(&context.id.to_string());
         if let Some(carrier) = carrier {
             carrier.finish().await;
         }
@@ -119,7 +176,7 @@ impl Client {
 
     fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
         let mut lines = self.lines.lock();
-        let line = lines.entry(context.id.to_string()).or_default();
+        let line = &mut lines.entry(context.id.to_string()).or_default().line;
         let carrier = context.meta.get_progress_token().map(|token| {
             let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
             line.progress = Some(sink);
@@ -226,15 +283,16 @@ type Output = Arc<tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>>;
 
 /// Lines of JSON, read strictly.
 struct Streams<R> {
-    input: FramedRead<R, AnyDelimiterCodec>,
+    input: Frames<R>,
     output: Output,
     lines: Arc<Lines>,
     limit: usize,
     /// The refusal that is being written, one at a time. It is a task of its own, because rmcp drops
     /// `receive` whenever it has something else to do, and an answer must not be lost with it.
     refusing: Option<JoinHandle<()>>,
-    /// Whether a line was too long, after which the framing says once that it is at its end.
-    overlong: bool,
+    stop: Stop,
+    /// Whether the stream ends because `stop` says so.
+    stopping: bool,
 }
 
 impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
@@ -254,30 +312,51 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
             if lines.contains_key(&key) {
                 return invalid("Invalid Request: a request with this id is under way");
             }
-            lines.insert(key, Line::default());
+            let lasts = incoming.method.as_deref() == Some(LISTEN);
+            lines.insert(key, Open { line: Line::default(), lasts });
         }
         if incoming.method.as_deref() == Some("notifications/cancelled") {
             let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
             if let Some(id) = id {
                 let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-                if let Some(line) = self.lines.lock().get(&key) {
-                    line.withdraw();
+                if let Some(open) = self.lines.lock().get(&key) {
+                    open.line.withdraw();
                 }
             }
         }
         let id = incoming.id.clone();
         serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
             if let Some(id) = &id {
-                self.lines
-                    .lock()
-                    .remove(&id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+                self.lines.end(&id.as_str().map_or_else(|| id.to_string(), str::to_owned));
             }
             Unread::invalid("Invalid Request: not a message of this protocol", id)
         })
     }
 
     fn refuse(&mut self, unread: Box<Unread>) {
-        self.refusing = Some(tokio::spawn(refuse(Arc::clone(&self.output), unread)));
+        self.write_aside(unread.answer());
+    }
+
+    fn write_aside(&mut self, message: Bytes) {
+        let output = Arc::clone(&self.output);
+        self.refusing = Some(tokio::spawn(async move {
+            if let Err(error) = write_line(&output, &message).await {
+                tracing::debug!(%error, "the client does not read");
+            }
+        }));
+    }
+
+    /// Begins to end the stream.
+    fn begin_to_stop(&mut self) {
+        self.stopping = true;
+        if matches!(self.stop, Stop::Carrier(_)) {
+            let note = serde_json::json!({ "jsonrpc": "2.0", "method": LEAVING });
+            self.write_aside(note.to_string().into());
+        }
+    }
+
+    const fn reads(&self) -> bool {
+        !self.stopping || matches!(self.stop, Stop::Carrier(_))
     }
 }
 
@@ -286,12 +365,6 @@ fn has_null_argument(incoming: &Incoming) -> bool {
     let params = incoming.message.get("params");
     incoming.method.as_deref() == Some("tools/call")
         && params.and_then(|params| params.get("arguments")).is_some_and(Value::is_null)
-}
-
-async fn refuse(output: Output, unread: Box<Unread>) {
-    if let Err(error) = write_line(&output, &unread.answer()).await {
-        tracing::debug!(%error, "the client does not read");
-    }
 }
 
 async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {
@@ -308,19 +381,19 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R>
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        match &item {
-            JsonRpcMessage::Response(response) => {
-                self.lines.lock().remove(&key_of(&response.id));
-            }
-            JsonRpcMessage::Error(error) => {
-                if let Some(id) = &error.id {
-                    self.lines.lock().remove(&key_of(id));
-                }
-            }
-            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
-        }
+        let id = match &item {
+            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Error(error) => error.id.as_ref(),
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+        };
+        let ended = id.and_then(|id| self.lines.end(&id.to_string()));
+        // Its carrier asks the next gateway for the same: for the client, the stream goes on.
+        let goes_on = ended.is_some_and(|ended| ended.lasts) && self.stop.is_told_to_carrier();
         let output = Arc::clone(&self.output);
         async move {
+            if goes_on {
+                return Ok(());
+            }
             let message = serde_json::to_vec(&item).map_err(io::Error::other)?;
             write_line(&output, &message).await
         }
@@ -332,21 +405,32 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R>
                 drop(refusing.await);
                 self.refusing = None;
             }
-            match self.input.next().await {
-                Some(Ok(line)) if line.trim_ascii().is_empty() => {}
-                Some(Ok(line)) => match self.accept(&line) {
+            let framed = tokio::select! {
+                biased;
+                () = self.stop.said(), if !self.stopping => {
+                    self.begin_to_stop();
+                    continue;
+                }
+                framed = self.input.next(), if self.reads() => framed,
+                () = std::future::ready(()), if !self.reads() => None,
+            };
+            match framed {
+                Some(Framed::Line(line)) => match self.accept(&line) {
                     Ok(message) => return Some(message),
                     Err(unread) => self.refuse(unread),
                 },
-                // The rest of a line that is too long is passed over; the connection stays.
-                Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) => {
-                    self.overlong = true;
+                Some(Framed::TooLong) => {
                     let told =
                         format!("Invalid Request: a message has at most {} bytes", self.limit);
                     self.refuse(Unread::invalid(&told, None));
                 }
-                None if self.overlong => self.overlong = false,
-                Some(Err(AnyDelimiterCodecError::Io(_))) | None => return None,
+                None => {
+                    // The end of input would stop what runs.
+                    if self.stopping {
+                        self.lines.all_ended().await;
+                    }
+                    return None;
+                }
             }
         }
     }
@@ -354,8 +438,4 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R>
     async fn close(&mut self) -> Result<(), io::Error> {
         self.output.lock().await.shutdown().await
     }
-}
-
-fn key_of(id: &RequestId) -> String {
-    id.to_string()
 }
