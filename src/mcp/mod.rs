@@ -11,6 +11,7 @@ mod handler;
 pub mod http;
 mod sessions;
 pub mod stdio;
+mod streams;
 pub mod wire;
 
 pub use handler::Front;
