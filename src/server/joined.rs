@@ -54,6 +54,8 @@ pub enum Welcome {
     Joined {
         /// What the gateway was started with; who takes over starts with the same.
         files: Files,
+        /// Whether the gateway also listens for agents on a network address.
+        listens: bool,
     },
     /// The stream is closed.
     Refused {
@@ -73,7 +75,7 @@ pub fn path(data: &Path) -> PathBuf {
 /// Serves whoever joins, until `shutdown` is cancelled and all that joined have their answers.
 pub(super) async fn serve(
     gateway: Arc<Gateway>,
-    listener: UnixListener,
+    (listener, listens): (UnixListener, bool),
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(MAX_JOINED));
@@ -87,8 +89,8 @@ pub(super) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 let place = Arc::clone(&places).try_acquire_owned().ok();
-                let stream =
-                    serve_one(Arc::clone(&gateway), stream, place.is_some(), shutdown.clone());
+                let joining = Joining { stream, listens, has_place: place.is_some() };
+                let stream = serve_one(Arc::clone(&gateway), joining, shutdown.clone());
                 streams.spawn(async move {
                     stream.await;
                     drop(place);
@@ -105,12 +107,15 @@ pub(super) async fn serve(
     while streams.join_next().await.is_some() {}
 }
 
-async fn serve_one(
-    gateway: Arc<Gateway>,
+/// A process that has connected.
+struct Joining {
     stream: UnixStream,
+    listens: bool,
     has_place: bool,
-    shutdown: CancellationToken,
-) {
+}
+
+async fn serve_one(gateway: Arc<Gateway>, joining: Joining, shutdown: CancellationToken) {
+    let Joining { stream, listens, has_place } = joining;
     let peer = Peer::of(&stream);
     let (input, mut output) = stream.into_split();
     let mut input = BufReader::new(input);
@@ -122,7 +127,7 @@ async fn serve_one(
     let greeted = async {
         match hello.await {
             Ok((principal, files)) => {
-                say(&mut output, &Welcome::Joined { files }).await.ok().map(|()| principal)
+                say(&mut output, &Welcome::Joined { files, listens }).await.ok().map(|()| principal)
             }
             Err(refusal) => {
                 drop(say(&mut output, &refusal).await);

@@ -111,7 +111,8 @@ pub async fn run(
     let local = axum::serve(sockets.people, local.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(async move { stop.cancelled().await });
     let local = tokio::spawn(local.into_future());
-    let joined = joined::serve(Arc::clone(&gateway), sockets.joining, shutdown.clone());
+    let joining = (sockets.joining, tcp.is_some());
+    let joined = joined::serve(Arc::clone(&gateway), joining, shutdown.clone());
     let joined = tokio::spawn(joined);
     let joined_ends = joined.abort_handle();
     let remote = tcp.map(|listener| {

@@ -77,6 +77,21 @@ fn a_stdio_process_joins_a_gateway_that_listens() {
 }
 
 #[test]
+fn a_gateway_that_listens_comes_back_before_others_take_its_place() {
+    let mut gateway = allowed().start();
+    let joined = gateway.stdio("local").begin(LEGACY);
+    said(&joined.call("count", json!({ "line": "1" })));
+    gateway.restart();
+    settled(&joined, "2");
+    let remote = gateway.modern("remote");
+    assert!(said(&remote.call("count", json!({ "line": "3" }))).contains("ran 3"));
+    // When it does not come back, somebody else is the gateway.
+    gateway.kill();
+    settled(&joined, "4");
+    assert_eq!(gateway.ran(), ["1", "2", "3", "4"]);
+}
+
+#[test]
 fn what_is_held_of_one_process_is_decided_beside_the_other() {
     let gateway = held().prepare();
     let owner = gateway.stdio("owner").begin(LEGACY);

@@ -20,12 +20,24 @@ use crate::server::joined::{self, Hello, Welcome};
 /// writes what has queued, each within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(35);
 
+/// How long a gateway that listened for others is given to come back: who supervises it starts it again, and
+/// nobody else can listen in its place.
+const COMES_BACK: Duration = Duration::from_secs(3);
+
 /// What this process is on the data directory.
 pub(super) enum Role {
     /// It is the gateway.
     Owner(Arc<Gateway>),
-    /// Another process is, which was started with these files.
-    Joined(Link, Files),
+    /// Another process is.
+    Joined(Link, Owner),
+}
+
+/// What is known of the process that is the gateway.
+pub(super) struct Owner {
+    /// What it was started with.
+    pub(super) files: Files,
+    /// Whether it listens for others.
+    pub(super) listens: bool,
 }
 
 /// A stream of messages to and from a gateway.
@@ -41,13 +53,23 @@ impl From<DuplexStream> for Link {
     }
 }
 
-/// Joins the owner of the data directory, or becomes it.
-pub(super) async fn own_or_join(config: &Config, agent: &AgentName) -> Result<Role, Failed> {
+/// Joins the owner of the data directory, or becomes it. If a gateway that `listened` has just gone, this
+/// process is not the first to take its place.
+pub(super) async fn own_or_join(
+    config: &Config,
+    agent: &AgentName,
+    listened: bool,
+) -> Result<Role, Failed> {
     let clock = SystemClock::new();
     let until = clock.monotonic() + PATIENCE;
+    let from = clock.monotonic() + if listened { COMES_BACK } else { Duration::ZERO };
     loop {
-        if let Some((link, files)) = join(config, agent).await? {
-            return Ok(Role::Joined(link, files));
+        if let Some((link, owner)) = join(config, agent).await? {
+            return Ok(Role::Joined(link, owner));
+        }
+        if clock.monotonic() < from {
+            clock.sleep(LOOK_AGAIN).await;
+            continue;
         }
         match local::open_now(config).await {
             Ok(gateway) => return Ok(Role::Owner(gateway)),
@@ -58,14 +80,14 @@ pub(super) async fn own_or_join(config: &Config, agent: &AgentName) -> Result<Ro
 }
 
 /// Joins the owner, if one listens and answers. One that begins or goes away does neither.
-async fn join(config: &Config, agent: &AgentName) -> Result<Option<(Link, Files)>, Failed> {
+async fn join(config: &Config, agent: &AgentName) -> Result<Option<(Link, Owner)>, Failed> {
     let Ok(stream) = UnixStream::connect(joined::path(&config.data)).await else {
         return Ok(None);
     };
     let greeted = tokio::time::timeout(joined::HELLO, greet(stream, agent)).await;
     let Ok(Some((link, answer))) = greeted else { return Ok(None) };
     match answer {
-        Welcome::Joined { files } => Ok(Some((link, files))),
+        Welcome::Joined { files, listens } => Ok(Some((link, Owner { files, listens }))),
         Welcome::Refused { code, told } => Err(Failed::new(code, told)),
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::carrier::{Carrier, Ended};
-use self::joining::{Link, Role};
+use self::joining::{Link, Owner, Role};
 use super::{Failed, serve};
 use crate::config::{Config, Files, Flags};
 use crate::gateway::Gateway;
@@ -39,22 +39,22 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     let config = Config::load(flags)?;
     let shutdown = serve::stop_on_signal()?;
     let role = tokio::select! {
-        role = joining::own_or_join(&config, &arguments.agent) => role?,
+        role = joining::own_or_join(&config, &arguments.agent, false) => role?,
         () = shutdown.cancelled() => return Ok(()),
     };
     match role {
         Role::Owner(gateway) => own(gateway, &arguments.agent, shutdown).await,
-        Role::Joined(link, files) => {
+        Role::Joined(link, owner) => {
             let own = Files::of(&config).map_err(anyhow::Error::from)?;
-            if !files.agree(&own) {
+            if !owner.files.agree(&own) {
                 eprintln!(
                     "warning: the gateway of {} runs with {}, not with {}; theirs hold here too",
                     config.data.display(),
-                    files.shown(),
+                    owner.files.shown(),
                     own.shown()
                 );
             }
-            carry(config, &arguments.agent, (link, files), shutdown).await
+            carry(config, &arguments.agent, (link, owner), shutdown).await
         }
     }
 }
@@ -87,12 +87,11 @@ async fn own(
 async fn carry(
     mut config: Config,
     agent: &AgentName,
-    (link, mut files): (Link, Files),
+    (mut link, mut owner): (Link, Owner),
     shutdown: CancellationToken,
 ) -> Result<(), Failed> {
     let limit = config.edge.max_message_bytes;
     let mut carrier = Carrier::new(tokio::io::stdin(), tokio::io::stdout(), limit);
-    let mut link = link;
     let mut silent = 0;
     loop {
         let ended = tokio::select! {
@@ -108,13 +107,13 @@ async fn carry(
             return Err(Failed::new(1, "the gateway ends the client's stream; its log says why"));
         }
         tracing::info!("the gateway went away");
-        config = files.load(&config.data)?;
+        config = owner.files.load(&config.data)?;
         let role = tokio::select! {
-            role = joining::own_or_join(&config, agent) => role?,
+            role = joining::own_or_join(&config, agent, owner.listens) => role?,
             () = shutdown.cancelled() => return Ok(()),
         };
         match role {
-            Role::Joined(next, theirs) => (link, files) = (next, theirs),
+            Role::Joined(next, its) => (link, owner) = (next, its),
             Role::Owner(gateway) => return take_over(gateway, agent, carrier, shutdown).await,
         }
     }
