@@ -157,8 +157,8 @@ fn a_call_that_comes_while_nobody_owns_is_answered() {
 }
 
 #[test]
-fn an_owner_whose_client_hangs_up_hands_over_without_a_failed_call() {
-    for version in [LEGACY, MODERN] {
+fn an_owner_that_ends_in_good_order_hands_over_without_a_failed_call() {
+    for (version, hangs_up) in [(LEGACY, true), (MODERN, true), (LEGACY, false)] {
         let gateway = allowed().prepare();
         let mut owner = gateway.stdio("owner").begin(LEGACY);
         let joined = gateway.stdio("joined").begin(version);
@@ -166,7 +166,11 @@ fn an_owner_whose_client_hangs_up_hands_over_without_a_failed_call() {
         let slow = json!({ "name": "count_slowly", "arguments": { "line": "slow", "seconds": 1 } });
         joined.send(&id, "tools/call", slow);
         until("the tool to run", || (gateway.ran() == ["slow"]).then_some(()));
-        owner.hang_up();
+        if hangs_up {
+            owner.hang_up();
+        } else {
+            kill(Pid::from_raw(owner.id()), Signal::SIGTERM).unwrap();
+        }
         // It came after the owner began to go away, or before: in either case somebody runs it.
         assert!(said(&joined.call("count", json!({ "line": "next" }))).contains("ran next"));
         assert!(owner.wait());
@@ -194,6 +198,25 @@ fn an_owner_that_goes_away_tells_who_waits_that_the_call_is_pending() {
     gateway.approve(&hold);
     assert!(said(&joined.answer_to(&again)["result"]).contains("ran once"));
     assert_eq!(gateway.ran(), ["once"]);
+}
+
+#[test]
+fn a_subscription_goes_on_with_the_next_gateway() {
+    let gateway = allowed().prepare();
+    let mut owner = gateway.stdio("owner").begin(LEGACY);
+    let joined = gateway.stdio("joined").begin(MODERN);
+    let id = json!(next_id());
+    let wanted = json!({ "notifications": { "toolsListChanged": true } });
+    joined.send(&id, "subscriptions/listen", wanted);
+    let acknowledged = "notifications/subscriptions/acknowledged";
+    assert_eq!(joined.next()["method"], acknowledged);
+    let begun = Instant::now();
+    owner.hang_up();
+    assert!(owner.wait());
+    // Not its end, but its beginning again: the next gateway was asked for the same.
+    assert_eq!(joined.next()["method"], acknowledged);
+    assert!(begun.elapsed() < Duration::from_secs(8), "the owner lingered");
+    assert!(said(&joined.call("count", json!({ "line": "1" }))).contains("ran 1"));
 }
 
 #[test]
