@@ -181,6 +181,7 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
     let data = directory.path().join("data");
     let store = SqliteStore::open(&data, Arc::clone(&clock))?;
     let config = Config {
+        file: None,
         listen: "127.0.0.1:0".to_owned(),
         data,
         policies: directory.path().join("policies"),
@@ -192,8 +193,8 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
         user: "bench".to_owned(),
     };
     let gateway = Gateway::open(config, Arc::clone(&clock), Arc::new(store)).await?;
-    let socket = server::bind_socket(&gateway.config.data)?;
-    tokio::spawn(server::run(Arc::clone(&gateway), socket, None, CancellationToken::new()));
+    let sockets = server::Sockets::bind(&gateway.config.data)?;
+    tokio::spawn(server::run(Arc::clone(&gateway), sockets, None, CancellationToken::new()));
     let until = clock.monotonic() + PATIENCE;
     while gateway.revision().catalog.available("echo").is_none() {
         ensure!(clock.monotonic() < until, "the upstream was not learned");

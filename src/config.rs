@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::manifest::Span;
 use crate::notify;
@@ -122,6 +122,8 @@ impl Default for Edge {
 /// The whole configuration, complete.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The configuration file that was named.
+    pub file: Option<PathBuf>,
     /// Where `serve` listens, `host:port`.
     pub listen: String,
     /// The data directory.
@@ -168,6 +170,7 @@ impl Config {
             None => default_data()?,
         };
         Ok(Self {
+            file: flags.config.clone(),
             listen: file.listen.unwrap_or_else(|| "127.0.0.1:7420".to_owned()),
             data,
             policies: flags.policies.clone().or(file.policies).unwrap_or_else(|| "policies".into()),
@@ -182,6 +185,77 @@ impl Config {
             path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             user: user(),
         })
+    }
+}
+
+/// Which files a gateway was started with, so that a process that takes over starts with the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Where it runs; the other paths may be relative to it.
+    directory: PathBuf,
+    config: Option<PathBuf>,
+    policies: PathBuf,
+    tool_manifests: PathBuf,
+    /// Where programs are looked up.
+    path: String,
+}
+
+impl Files {
+    /// Those of a gateway of this process.
+    ///
+    /// # Errors
+    /// When the working directory is gone.
+    pub fn of(config: &Config) -> std::io::Result<Self> {
+        Ok(Self {
+            directory: std::env::current_dir()?,
+            config: config.file.clone(),
+            policies: config.policies.clone(),
+            tool_manifests: config.tool_manifests.clone(),
+            path: config.path.clone(),
+        })
+    }
+
+    /// The rules and tools, for people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let (policies, manifests) = (&self.policies, &self.tool_manifests);
+        let [policies, manifests] = [policies, manifests].map(|path| self.directory.join(path));
+        format!("policies {} and tool manifests {}", policies.display(), manifests.display())
+    }
+
+    /// Whether both name the same rules and tools.
+    #[must_use]
+    pub fn agree(&self, other: &Self) -> bool {
+        let [own, others] = [self, other].map(|files| {
+            [&files.policies, &files.tool_manifests].map(|path| {
+                let path = files.directory.join(path);
+                path.canonicalize().unwrap_or(path)
+            })
+        });
+        own == others
+    }
+
+    /// Moves this process to where the files are, and reads the configuration of a gateway on `data`.
+    ///
+    /// # Errors
+    /// When the directory is gone or the configuration is wrong.
+    pub fn load(&self, data: &Path) -> anyhow::Result<Config> {
+        // A path that is already right stays short: a socket's path may have 107 bytes.
+        let data = if std::env::current_dir()? == self.directory {
+            data.to_owned()
+        } else {
+            let data = data.canonicalize()?;
+            std::env::set_current_dir(&self.directory)?;
+            data
+        };
+        let config = Config::load(&Flags {
+            data: Some(data),
+            policies: Some(self.policies.clone()),
+            tool_manifests: Some(self.tool_manifests.clone()),
+            config: self.config.clone(),
+        })?;
+        Ok(Config { path: self.path.clone(), ..config })
     }
 }
 

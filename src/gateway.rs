@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::authentication::{Agents, People};
 use crate::backend::{self, Backends};
@@ -69,7 +69,7 @@ pub struct Gateway {
     pub seal: rmcp::model::RequestStateCodec,
     revision: ArcSwap<Revision>,
     changes: watch::Sender<u64>,
-    draining: AtomicBool,
+    leaving: CancellationToken,
     manifests: Manifests,
     learned: Mutex<Learned>,
     learning: tokio::sync::Mutex<()>,
@@ -140,7 +140,7 @@ impl Gateway {
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(revision),
             changes: watch::Sender::new(0),
-            draining: AtomicBool::new(false),
+            leaving: CancellationToken::new(),
             manifests,
             learned: Mutex::new(learned),
             learning: tokio::sync::Mutex::new(()),
@@ -160,15 +160,21 @@ impl Gateway {
         self.revision.load_full()
     }
 
-    /// From now on `/readyz` says that the gateway is going away.
+    /// From now on the gateway is going away: `/readyz` says so, nobody waits for people any more, and
+    /// approved calls are left to the next gateway.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.leaving.cancel();
+    }
+
+    /// Resolves when the gateway begins to go away.
+    pub async fn leaving(&self) {
+        self.leaving.cancelled().await;
     }
 
     /// Whether the gateway is going away.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.leaving.is_cancelled()
     }
 
     /// Changes whenever another revision comes into force.

@@ -104,6 +104,12 @@ impl Board {
         Some(Turn { board: Arc::clone(self), hold, cancel })
     }
 
+    /// Whether any hold runs in this process.
+    #[must_use]
+    pub fn runs_any(&self) -> bool {
+        !lock(&self.running).is_empty()
+    }
+
     /// Stops `hold` if it runs in this process.
     pub fn cancel(&self, hold: HoldId) {
         if let Some(cancel) = lock(&self.running).get(&hold) {

@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// moment only, and a client that starts its gateway anew does so before the old one has ended.
 const HANDOVER: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A connection to the gateway of a data directory.
 pub(super) struct Local {
@@ -131,7 +131,7 @@ pub(super) async fn open(config: Config) -> Result<Arc<Gateway>, Failed> {
 }
 
 /// Why no gateway was opened.
-enum NotOpen {
+pub(super) enum NotOpen {
     /// Another process owns the data directory.
     Owned(PathBuf),
     Failed(Failed),
@@ -142,7 +142,11 @@ impl From<NotOpen> for Failed {
         match why {
             NotOpen::Owned(path) => Self::new(
                 5,
-                format!("another gateway owns {}; stop it, or use another --data", path.display()),
+                format!(
+                    "another gateway owns {}; stop it (one that an MCP client started as `countersign \
+                     stdio` ends with its session), or use another --data",
+                    path.display()
+                ),
             ),
             NotOpen::Failed(failed) => failed,
         }
@@ -155,7 +159,8 @@ impl<E: Into<OpenError>> From<E> for NotOpen {
     }
 }
 
-async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
+/// Opens the gateway of `config` if no process owns its data directory.
+pub(super) async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store =
         SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
@@ -188,8 +193,8 @@ async fn reach(config: Config, socket: &Path) -> Result<Option<Opened>, Failed> 
 }
 
 fn serve_own(gateway: Arc<Gateway>) -> Result<Opened, Failed> {
-    let socket = server::bind_socket(&gateway.config.data)?;
+    let sockets = server::Sockets::bind(&gateway.config.data)?;
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(server::run(gateway, socket, None, shutdown.clone()));
+    let running = tokio::spawn(server::run(gateway, sockets, None, shutdown.clone()));
     Ok(Opened { shutdown, running })
 }

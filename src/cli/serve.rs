@@ -30,9 +30,9 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     }
     warn_of_notices(&gateway);
     let shutdown = stop_on_signal()?;
-    let socket = server::bind_socket(&gateway.config.data)?;
+    let sockets = server::Sockets::bind(&gateway.config.data)?;
     eprintln!("listening on http://{address}");
-    server::run(gateway, socket, Some(listener), shutdown).await;
+    server::run(gateway, sockets, Some(listener), shutdown).await;
     Ok(())
 }
 

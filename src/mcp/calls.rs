@@ -253,7 +253,8 @@ async fn wait(
             let withdrawn = holding::withdraw(gateway, hold.id).await;
             return Ok(withdrawn.unwrap_or(hold));
         }
-        if hold.state.name().is_terminal() || gateway.clock.monotonic() >= until {
+        let ended = hold.state.name().is_terminal() || gateway.clock.monotonic() >= until;
+        if ended || holding::is_left(gateway, &hold) {
             return Ok(hold);
         }
     }

@@ -281,6 +281,7 @@ impl ServerHandler for Front {
                     }
                 }
                 () = subscription.cancelled() => return Ok(()),
+                () = self.gateway.leaving() => return Ok(()),
             }
         }
     }

@@ -6,10 +6,12 @@
 mod answers;
 mod arriving;
 pub mod calls;
+pub mod framing;
 mod handler;
 pub mod http;
 mod sessions;
 pub mod stdio;
+mod streams;
 pub mod wire;
 
 pub use handler::Front;

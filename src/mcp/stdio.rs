@@ -1,29 +1,25 @@
 //! MCP over standard streams: one agent, one client, lines of JSON.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use futures::StreamExt;
 use rmcp::model::{
-    CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData, JsonRpcMessage,
-    ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, ServerResult,
+    CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData,
+    ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerResult,
 };
-use rmcp::service::{
-    NotificationContext, RequestContext, RxJsonRpcMessage, Service, ServiceExt, TxJsonRpcMessage,
-};
-use rmcp::transport::Transport;
+use rmcp::service::{NotificationContext, RequestContext, Service, ServiceExt};
 use rmcp::{Peer, RoleServer, ServerHandler};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
 use super::calls::{self, Caller, Era, Line, Params};
-use super::wire::{Incoming, RpcError, Unread};
+pub use super::streams::{LEAVING, Stop};
+use super::streams::{Lines, Streams};
+use super::wire::RpcError;
 use crate::backend::Progress;
 use crate::gateway::Gateway;
 use crate::json::Object;
@@ -31,45 +27,27 @@ use crate::principal::Principal;
 
 /// How many progress notifications wait for a slow reader before more are dropped.
 const PROGRESS_QUEUE: usize = 16;
-/// How many requests one client may have under way.
-const MAX_IN_FLIGHT: usize = 1024;
 
-/// Serves one client on `input` and `output` until it goes away.
+/// Serves one client on `input` and `output` until it goes away, or `stop` says so and its requests are
+/// answered.
 ///
 /// # Errors
 /// When the client does not begin as the protocol demands, or the streams fail.
 pub async fn serve(
     gateway: Arc<Gateway>,
     principal: Principal,
-    input: impl AsyncRead + Send + Unpin + 'static,
-    output: impl AsyncWrite + Send + Unpin + 'static,
+    (input, output): (
+        impl AsyncRead + Send + Unpin + 'static,
+        impl AsyncWrite + Send + Unpin + 'static,
+    ),
+    stop: Stop,
 ) -> io::Result<()> {
     let lines = Arc::new(Lines::default());
     let limit = gateway.config.edge.max_message_bytes;
-    let transport = Streams {
-        input: FramedRead::new(
-            input,
-            AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), b"\n".to_vec(), limit),
-        ),
-        output: Arc::new(tokio::sync::Mutex::new(Box::new(output))),
-        lines: Arc::clone(&lines),
-        limit,
-        refusing: None,
-        overlong: false,
-    };
+    let transport = Streams::new((input, output), Arc::clone(&lines), limit, stop);
     let client = Client { front: Front::of(gateway, principal), lines };
     let running = client.serve(transport).await.map_err(io::Error::other)?;
     running.waiting().await.map(drop).map_err(io::Error::other)
-}
-
-/// The calls of this client that are under way, so that an explicit cancellation is told from an end of input.
-#[derive(Debug, Default)]
-struct Lines(Mutex<HashMap<String, Line>>);
-
-impl Lines {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Line>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// rmcp's server for one client, but for `tools/call`.
@@ -107,7 +85,7 @@ impl Client {
                 }
             }
         };
-        self.lines.lock().remove(&context.id.to_string());
+        self.lines.end(&context.id.to_string());
         if let Some(carrier) = carrier {
             carrier.finish().await;
         }
@@ -119,7 +97,7 @@ impl Client {
 
     fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
         let mut lines = self.lines.lock();
-        let line = lines.entry(context.id.to_string()).or_default();
+        let line = &mut lines.entry(context.id.to_string()).or_default().line;
         let carrier = context.meta.get_progress_token().map(|token| {
             let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
             line.progress = Some(sink);
@@ -220,142 +198,4 @@ impl Service<RoleServer> for Client {
     fn get_info(&self) -> rmcp::model::ServerConfig {
         ServerHandler::get_info(&self.front)
     }
-}
-
-type Output = Arc<tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>>;
-
-/// Lines of JSON, read strictly.
-struct Streams<R> {
-    input: FramedRead<R, AnyDelimiterCodec>,
-    output: Output,
-    lines: Arc<Lines>,
-    limit: usize,
-    /// The refusal that is being written, one at a time. It is a task of its own, because rmcp drops
-    /// `receive` whenever it has something else to do, and an answer must not be lost with it.
-    refusing: Option<JoinHandle<()>>,
-    /// Whether a line was too long, after which the framing says once that it is at its end.
-    overlong: bool,
-}
-
-impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
-    /// What a line says to rmcp; an error is answered at once, and the connection kept.
-    fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
-        let incoming = Incoming::read(line)?;
-        if has_null_argument(&incoming) {
-            return Err(Unread::wrong_params("`arguments` must be an object", incoming.id));
-        }
-        if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
-            let mut lines = self.lines.lock();
-            let invalid = |why: &str| Err(Unread::invalid(why, Some(id.clone())));
-            if lines.len() >= MAX_IN_FLIGHT {
-                return invalid("Invalid Request: too many requests are under way");
-            }
-            let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-            if lines.contains_key(&key) {
-                return invalid("Invalid Request: a request with this id is under way");
-            }
-            lines.insert(key, Line::default());
-        }
-        if incoming.method.as_deref() == Some("notifications/cancelled") {
-            let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
-            if let Some(id) = id {
-                let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-                if let Some(line) = self.lines.lock().get(&key) {
-                    line.withdraw();
-                }
-            }
-        }
-        let id = incoming.id.clone();
-        serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
-            if let Some(id) = &id {
-                self.lines
-                    .lock()
-                    .remove(&id.as_str().map_or_else(|| id.to_string(), str::to_owned));
-            }
-            Unread::invalid("Invalid Request: not a message of this protocol", id)
-        })
-    }
-
-    fn refuse(&mut self, unread: Box<Unread>) {
-        self.refusing = Some(tokio::spawn(refuse(Arc::clone(&self.output), unread)));
-    }
-}
-
-/// rmcp takes `null` for nothing; over HTTP it is refused, and a call means the same on every way in.
-fn has_null_argument(incoming: &Incoming) -> bool {
-    let params = incoming.message.get("params");
-    incoming.method.as_deref() == Some("tools/call")
-        && params.and_then(|params| params.get("arguments")).is_some_and(Value::is_null)
-}
-
-async fn refuse(output: Output, unread: Box<Unread>) {
-    if let Err(error) = write_line(&output, &unread.answer()).await {
-        tracing::debug!(%error, "the client does not read");
-    }
-}
-
-async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {
-    let mut output = output.lock().await;
-    output.write_all(message).await?;
-    output.write_all(b"\n").await?;
-    output.flush().await
-}
-
-impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R> {
-    type Error = io::Error;
-
-    fn send(
-        &mut self,
-        item: TxJsonRpcMessage<RoleServer>,
-    ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        match &item {
-            JsonRpcMessage::Response(response) => {
-                self.lines.lock().remove(&key_of(&response.id));
-            }
-            JsonRpcMessage::Error(error) => {
-                if let Some(id) = &error.id {
-                    self.lines.lock().remove(&key_of(id));
-                }
-            }
-            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
-        }
-        let output = Arc::clone(&self.output);
-        async move {
-            let message = serde_json::to_vec(&item).map_err(io::Error::other)?;
-            write_line(&output, &message).await
-        }
-    }
-
-    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        loop {
-            if let Some(refusing) = &mut self.refusing {
-                drop(refusing.await);
-                self.refusing = None;
-            }
-            match self.input.next().await {
-                Some(Ok(line)) if line.trim_ascii().is_empty() => {}
-                Some(Ok(line)) => match self.accept(&line) {
-                    Ok(message) => return Some(message),
-                    Err(unread) => self.refuse(unread),
-                },
-                // The rest of a line that is too long is passed over; the connection stays.
-                Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) => {
-                    self.overlong = true;
-                    let told =
-                        format!("Invalid Request: a message has at most {} bytes", self.limit);
-                    self.refuse(Unread::invalid(&told, None));
-                }
-                None if self.overlong => self.overlong = false,
-                Some(Err(AnyDelimiterCodecError::Io(_))) | None => return None,
-            }
-        }
-    }
-
-    async fn close(&mut self) -> Result<(), io::Error> {
-        self.output.lock().await.shutdown().await
-    }
-}
-
-fn key_of(id: &RequestId) -> String {
-    id.to_string()
 }

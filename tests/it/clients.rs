@@ -386,6 +386,11 @@ impl Stdio {
         drop(self.input.lock().unwrap().take());
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> i32 {
+        i32::try_from(self.process.id()).unwrap()
+    }
+
     /// Waits until the process has ended.
     pub(crate) fn wait(&mut self) -> bool {
         crate::harness::until("the stdio process to end", || self.process.try_wait().unwrap())

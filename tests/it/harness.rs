@@ -251,6 +251,11 @@ impl TestGateway {
         self.log.lock().unwrap().clone()
     }
 
+    /// Where processes of this gateway write what [`Self::log`] tells.
+    pub(crate) fn log_of_all(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.log)
+    }
+
     /// Writes a file of the test's directory; `@DIR@` stands for that directory.
     pub(crate) fn put(&self, name: &str, text: &str) {
         let text = text.replace("@DIR@", self.dir().to_str().unwrap());

@@ -21,6 +21,7 @@ mod held_call;
 mod limits;
 mod load_errors;
 mod notifications;
+mod own_or_join;
 mod real_clients;
 mod real_servers;
 mod receiver;

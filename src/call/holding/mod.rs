@@ -60,15 +60,23 @@ pub async fn wait(
         let changed = waiter.changed();
         let hold = gateway.store.hold(id).await?.ok_or(HoldError::NotFound)?;
         let left = deadline.saturating_sub(gateway.clock.monotonic());
-        if hold.state.name().is_terminal() || left.is_zero() || stop.is_cancelled() {
+        let name = hold.state.name();
+        if name.is_terminal() || left.is_zero() || stop.is_cancelled() || is_left(gateway, &hold) {
             return Ok(hold);
         }
         tokio::select! {
             () = changed => {}
             () = gateway.clock.sleep(left.min(LOOK_AGAIN)) => {}
+            () = gateway.leaving(), if !gateway.is_draining() => {}
             () = stop.cancelled() => {}
         }
     }
+}
+
+/// Whether `hold` is left to the next gateway, because this one goes away and does not run it.
+#[must_use]
+pub fn is_left(gateway: &Gateway, hold: &Hold) -> bool {
+    gateway.is_draining() && hold.state.name() != StateName::Executing
 }
 
 /// What the agent is told of a hold: its result, handed out once; or why there is none (yet).

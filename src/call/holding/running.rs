@@ -12,8 +12,12 @@ use crate::hold::{Approval, Ending, Hold};
 use crate::ids::{CallId, HoldId};
 use crate::storage::HoldError;
 
-/// Runs an approved hold in a task of its own, unless it runs already.
+/// Runs an approved hold in a task of its own, unless it runs already. A gateway that goes away begins
+/// nothing: the next one does, when it recovers.
 pub fn start(gateway: &Arc<Gateway>, hold: &Hold) {
+    if gateway.is_draining() {
+        return;
+    }
     let Some(approval) = Approval::of(hold, gateway.clock.now()) else { return };
     let Some(turn) = gateway.board.turn(hold.id) else { return };
     let gateway = Arc::clone(gateway);

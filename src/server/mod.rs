@@ -1,5 +1,7 @@
 //! What listens, what runs in the background, and how it all ends.
 
+pub mod joined;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::{IncomingStream, ListenerExt};
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode, Uri};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -37,8 +39,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 const RESULT_SWEEP: Duration = Duration::from_secs(60);
 /// How often idle sessions are looked for.
 const SESSION_SWEEP: Duration = Duration::from_secs(60);
-/// How long open connections may finish what they began when the gateway stops.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long open connections and approved calls may finish what they began when the gateway stops.
+pub const DRAIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether they have.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a server that gave no definitions is left alone, at first and at the most.
 const LEARN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -71,12 +75,33 @@ pub async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {listen}"))
 }
 
-/// Serves until `shutdown` is cancelled: agents on `tcp`, if given, and people and local agents on
-/// `unix`, the socket in the data directory. Both are bound before, so that whoever says that the gateway
-/// listens says the truth.
+/// The sockets in the data directory.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For people, and local agents that speak HTTP.
+    people: UnixListener,
+    /// For processes that join.
+    joining: UnixListener,
+}
+
+impl Sockets {
+    /// Binds them. Whoever holds the lock of the data directory may put sockets there; what an earlier
+    /// owner left goes.
+    ///
+    /// # Errors
+    /// When a path is too long for a socket, or a socket cannot be made.
+    pub fn bind(data: &Path) -> anyhow::Result<Self> {
+        let people = bind_socket(&socket_path(data))?;
+        Ok(Self { people, joining: bind_socket(&joined::path(data))? })
+    }
+}
+
+/// Serves until `shutdown` is cancelled: agents on `tcp`, if given, and people, local agents and
+/// processes that join on `sockets`. All are bound before, so that whoever says that the gateway listens
+/// says the truth.
 pub async fn run(
     gateway: Arc<Gateway>,
-    unix: UnixListener,
+    sockets: Sockets,
     tcp: Option<TcpListener>,
     shutdown: CancellationToken,
 ) {
@@ -85,9 +110,13 @@ pub async fn run(
     let local = local_routes(&gateway, &endpoint);
     let remote = remote_routes(&gateway, &endpoint);
     let stop = shutdown.clone();
-    let local = axum::serve(unix, local.into_make_service_with_connect_info::<Peer>())
+    let local = axum::serve(sockets.people, local.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(async move { stop.cancelled().await });
     let local = tokio::spawn(local.into_future());
+    let joining = (sockets.joining, tcp.is_some());
+    let joined = joined::serve(Arc::clone(&gateway), joining, shutdown.clone());
+    let joined = tokio::spawn(joined);
+    let joined_ends = joined.abort_handle();
     let remote = tcp.map(|listener| {
         let stop = shutdown.clone();
         // Without it a small answer waits for the acknowledgement of the one before (40 ms).
@@ -98,7 +127,14 @@ pub async fn run(
     });
     shutdown.cancelled().await;
     gateway.drain();
+    for task in background {
+        task.abort();
+    }
     let drained = async {
+        drop(joined.await);
+        while gateway.board.runs_any() {
+            gateway.clock.sleep(LOOK_AGAIN).await;
+        }
         drop(local.await);
         if let Some(remote) = remote {
             drop(remote.await);
@@ -107,9 +143,7 @@ pub async fn run(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("connections were still open after {DRAIN:?}");
     }
-    for task in background {
-        task.abort();
-    }
+    joined_ends.abort();
     gateway.backends.close().await;
     // The process ends without waiting for who still holds the store: what nobody waited for goes first.
     match tokio::time::timeout(DRAIN, gateway.store.settle()).await {
@@ -117,25 +151,21 @@ pub async fn run(
         Ok(Err(error)) => tracing::error!(%error, "the last entries could not be written"),
         Err(_) => tracing::error!("the last entries were not written after {DRAIN:?}"),
     }
-    drop(std::fs::remove_file(socket_path(&gateway.config.data)));
+    for path in [socket_path, joined::path] {
+        drop(std::fs::remove_file(path(&gateway.config.data)));
+    }
 }
 
-/// Binds the local socket. Whoever holds the lock of the data directory may put a socket there; what an
-/// earlier owner left goes.
-///
-/// # Errors
-/// When the path is too long for a socket, or the socket cannot be made.
-pub fn bind_socket(data: &Path) -> anyhow::Result<UnixListener> {
-    let path = socket_path(data);
+fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         bail!("{} is too long for a socket; use a shorter data directory", path.display());
     }
     if path.exists() {
-        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
-    let listener = UnixListener::bind(&path)
-        .with_context(|| format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
@@ -170,35 +200,48 @@ struct Peer {
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let credential = stream.io().peer_cred().ok();
+        Self::of(stream.io())
+    }
+}
+
+impl Peer {
+    fn of(stream: &UnixStream) -> Self {
+        let credential = stream.peer_cred().ok();
         Self {
             user: credential.map(|credential| credential.uid()),
             process: credential.and_then(|credential| credential.pid()),
         }
     }
+
+    /// The name of the user: the sockets let in their owner and root, as their file mode says already. What
+    /// a tool started is no person: an agent must not decide about its own calls by way of a program that
+    /// it may run.
+    fn person(&self) -> Result<String, &'static str> {
+        let own = nix::unistd::getuid().as_raw();
+        let Some(user) = self.user.filter(|user| *user == own || *user == 0) else {
+            return Err("the gateway belongs to another user");
+        };
+        if self.process.is_none_or(crate::backend::command::is_ours) {
+            return Err("a program that the gateway started may not use its socket");
+        }
+        Ok(nix::unistd::User::from_uid(user.into())
+            .ok()
+            .flatten()
+            .map_or_else(|| format!("uid-{user}"), |user| user.name))
+    }
 }
 
-/// The socket lets in its owner and root, as its file mode says already: the person is an operator, and
-/// may speak for an agent that the request names. What a tool started is no person: an agent must not
-/// decide about its own calls by way of a program that it may run.
+/// The person is an operator, and may speak for an agent that the request names.
 async fn let_local_in(
     State(gateway): State<Arc<Gateway>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let own = nix::unistd::getuid().as_raw();
-    let Some(user) = peer.user.filter(|user| *user == own || *user == 0) else {
-        return StatusCode::FORBIDDEN.into_response();
+    let name = match peer.person() {
+        Ok(name) => name,
+        Err(told) => return (StatusCode::FORBIDDEN, format!("{told}\n")).into_response(),
     };
-    if peer.process.is_none_or(crate::backend::command::is_ours) {
-        let told = "a program that the gateway started may not use its socket\n";
-        return (StatusCode::FORBIDDEN, told).into_response();
-    }
-    let name = nix::unistd::User::from_uid(user.into())
-        .ok()
-        .flatten()
-        .map_or_else(|| format!("uid-{user}"), |user| user.name);
     if request.headers().contains_key(AUTHORIZATION) {
         // Who shows a token is who the token says, and never the local user instead.
         let alone = !request.headers().contains_key(AGENT_HEADER);

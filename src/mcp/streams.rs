@@ -1,0 +1,260 @@
+//! The lines of one client's streams: read strictly, told from one another by their ids, and ended well.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rmcp::RoleServer;
+use rmcp::model::JsonRpcMessage;
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::calls::Line;
+use super::framing::{Framed, Frames};
+use super::wire::{Incoming, Unread};
+
+/// How many requests one client may have under way.
+const MAX_IN_FLIGHT: usize = 1024;
+/// The notification by which the gateway tells a process that carries a client's messages to send no more
+/// on this stream: what was sent is still answered.
+pub const LEAVING: &str = "countersign/leaving";
+/// The request whose answer says that its stream of notifications has ended.
+const LISTEN: &str = "subscriptions/listen";
+
+/// How a stream ends before its client goes away.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// When cancelled, nothing more is read; what was read is answered.
+    Client(CancellationToken),
+    /// When cancelled, the carrier at the other end is told ([`LEAVING`]) and closes its side; all that it
+    /// sent is answered.
+    Carrier(CancellationToken),
+}
+
+impl Stop {
+    async fn said(&self) {
+        let (Self::Client(token) | Self::Carrier(token)) = self;
+        token.cancelled().await;
+    }
+
+    fn is_told_to_carrier(&self) -> bool {
+        matches!(self, Self::Carrier(token) if token.is_cancelled())
+    }
+}
+
+/// The calls of this client that are under way, so that an explicit cancellation is told from an end of input.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    open: Mutex<HashMap<String, Open>>,
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    pub(super) line: Line,
+    /// Whether it only ends with the stream.
+    lasts: bool,
+}
+
+impl Lines {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn end(&self, key: &str) -> Option<Open> {
+        let ended = self.lock().remove(key);
+        self.ended.notify_waiters();
+        ended
+    }
+
+    /// Waits until every request has its answer.
+    async fn all_ended(&self) {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.lock().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+type Output = Arc<tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>>;
+
+/// Lines of JSON, read strictly.
+pub(super) struct Streams<R> {
+    input: Frames<R>,
+    output: Output,
+    lines: Arc<Lines>,
+    limit: usize,
+    /// The refusal that is being written, one at a time. It is a task of its own, because rmcp drops
+    /// `receive` whenever it has something else to do, and an answer must not be lost with it.
+    refusing: Option<JoinHandle<()>>,
+    stop: Stop,
+    /// Whether the stream ends because `stop` says so.
+    stopping: bool,
+}
+
+impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
+    /// For messages of at most `limit` bytes; `lines` is shared with what serves them.
+    pub(super) fn new(
+        (input, output): (R, impl AsyncWrite + Send + Unpin + 'static),
+        lines: Arc<Lines>,
+        limit: usize,
+        stop: Stop,
+    ) -> Self {
+        let output: Output = Arc::new(tokio::sync::Mutex::new(Box::new(output)));
+        let input = Frames::new(input, limit);
+        Self { input, output, lines, limit, refusing: None, stop, stopping: false }
+    }
+
+    /// What a line says to rmcp; an error is answered at once, and the connection kept.
+    fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
+        let incoming = Incoming::read(line)?;
+        if has_null_argument(&incoming) {
+            return Err(Unread::wrong_params("`arguments` must be an object", incoming.id));
+        }
+        if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
+            let mut lines = self.lines.lock();
+            let invalid = |why: &str| Err(Unread::invalid(why, Some(id.clone())));
+            if lines.len() >= MAX_IN_FLIGHT {
+                return invalid("Invalid Request: too many requests are under way");
+            }
+            let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+            if lines.contains_key(&key) {
+                return invalid("Invalid Request: a request with this id is under way");
+            }
+            let lasts = incoming.method.as_deref() == Some(LISTEN);
+            lines.insert(key, Open { line: Line::default(), lasts });
+        }
+        if incoming.method.as_deref() == Some("notifications/cancelled") {
+            let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
+            if let Some(id) = id {
+                let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+                if let Some(open) = self.lines.lock().get(&key) {
+                    open.line.withdraw();
+                }
+            }
+        }
+        let id = incoming.id.clone();
+        serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
+            if let Some(id) = &id {
+                self.lines.end(&id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+            }
+            Unread::invalid("Invalid Request: not a message of this protocol", id)
+        })
+    }
+
+    fn refuse(&mut self, unread: &Unread) {
+        self.write_aside(unread.answer());
+    }
+
+    fn write_aside(&mut self, message: Bytes) {
+        let output = Arc::clone(&self.output);
+        self.refusing = Some(tokio::spawn(async move {
+            if let Err(error) = write_line(&output, &message).await {
+                tracing::debug!(%error, "the client does not read");
+            }
+        }));
+    }
+
+    /// Begins to end the stream.
+    fn begin_to_stop(&mut self) {
+        self.stopping = true;
+        if matches!(self.stop, Stop::Carrier(_)) {
+            let note = serde_json::json!({ "jsonrpc": "2.0", "method": LEAVING });
+            self.write_aside(note.to_string().into());
+        }
+    }
+
+    const fn reads(&self) -> bool {
+        !self.stopping || matches!(self.stop, Stop::Carrier(_))
+    }
+}
+
+/// rmcp takes `null` for nothing; over HTTP it is refused, and a call means the same on every way in.
+fn has_null_argument(incoming: &Incoming) -> bool {
+    let params = incoming.message.get("params");
+    incoming.method.as_deref() == Some("tools/call")
+        && params.and_then(|params| params.get("arguments")).is_some_and(Value::is_null)
+}
+
+async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {
+    let mut output = output.lock().await;
+    output.write_all(message).await?;
+    output.write_all(b"\n").await?;
+    output.flush().await
+}
+
+impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R> {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        let id = match &item {
+            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Error(error) => error.id.as_ref(),
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+        };
+        let ended = id.and_then(|id| self.lines.end(&id.to_string()));
+        // Its carrier asks the next gateway for the same: for the client, the stream goes on.
+        let goes_on = ended.is_some_and(|ended| ended.lasts) && self.stop.is_told_to_carrier();
+        let output = Arc::clone(&self.output);
+        async move {
+            if goes_on {
+                return Ok(());
+            }
+            let message = serde_json::to_vec(&item).map_err(io::Error::other)?;
+            write_line(&output, &message).await
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        loop {
+            if let Some(refusing) = &mut self.refusing {
+                drop(refusing.await);
+                self.refusing = None;
+            }
+            let framed = tokio::select! {
+                biased;
+                () = self.stop.said(), if !self.stopping => {
+                    self.begin_to_stop();
+                    continue;
+                }
+                framed = self.input.next(), if self.reads() => framed,
+                () = std::future::ready(()), if !self.reads() => None,
+            };
+            match framed {
+                Some(Framed::Line(line)) => match self.accept(&line) {
+                    Ok(message) => return Some(message),
+                    Err(unread) => self.refuse(&unread),
+                },
+                Some(Framed::TooLong) => {
+                    let told =
+                        format!("Invalid Request: a message has at most {} bytes", self.limit);
+                    self.refuse(&Unread::invalid(&told, None));
+                }
+                None => {
+                    // The end of input would stop what runs.
+                    if self.stopping {
+                        self.lines.all_ended().await;
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), io::Error> {
+        self.output.lock().await.shutdown().await
+    }
+}
