@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::Failed;
 use super::approvals::percent;
-use super::local::Local;
 use super::output::{self, Form, second, table};
+use super::way::{Remote, Way};
 use crate::api::{AgentView, NewAgent, NewToken};
 use crate::config::Flags;
 use crate::ids::AgentName;
@@ -35,7 +35,8 @@ pub(super) enum Command {
     },
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
+/// A length of time, in seconds.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
     if let Some(days) = days.filter(|days| (1..=36_500).contains(days)) {
         return Ok(days * 86_400);
@@ -48,27 +49,27 @@ fn seconds(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "it must be longer than nothing".to_owned())
 }
 
-pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
-    let local = Local::reach(flags).await?;
+pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Result<(), Failed> {
+    let way = Way::reach(flags, remote).await?;
     let done = match command {
         Command::Add { name, groups, owner, expires } => {
             let new = NewAgent { name, groups, owner, expires_in: expires };
-            match local.post::<NewToken>("/api/v1/agents", &new).await {
+            match way.post::<NewToken>("/api/v1/agents", &new).await {
                 Ok(added) => output::print(&added.token),
                 Err(failed) => Err(failed),
             }
         }
-        Command::List(form) => list(&local, form).await,
+        Command::List(form) => list(&way, form).await,
         Command::Revoke { name } => {
-            local.delete(&format!("/api/v1/agents/{}", percent(name.as_str()))).await
+            way.delete(&format!("/api/v1/agents/{}", percent(name.as_str()))).await
         }
     };
-    local.leave().await;
+    way.leave().await;
     done
 }
 
-async fn list(local: &Local, form: Form) -> Result<(), Failed> {
-    let agents: Vec<AgentView> = local.get("/api/v1/agents").await?;
+async fn list(way: &Way, form: Form) -> Result<(), Failed> {
+    let agents: Vec<AgentView> = way.get("/api/v1/agents").await?;
     form.print(&agents, |agents| {
         let rows = agents.iter().map(|agent| {
             let state = match (agent.revoked_at, agent.expires_at) {

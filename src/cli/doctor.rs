@@ -1,15 +1,24 @@
 //! `countersign doctor`: what is wrong, and what to do about it.
 
 use super::Failed;
-use super::local::Local;
 use super::output::{Form, table};
+use super::way::{Remote, Way};
 use crate::api::Check;
 use crate::config::Flags;
 
-pub(super) async fn run(flags: &Flags, form: Form) -> Result<(), Failed> {
-    let local = Local::reach(flags).await?;
-    let checks = local.get::<Vec<Check>>("/api/v1/doctor").await;
-    local.leave().await;
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Failed> {
+    let Arguments { form, remote } = arguments;
+    let way = Way::reach(flags, &remote).await?;
+    let checks = way.get::<Vec<Check>>("/api/v1/doctor").await;
+    way.leave().await;
     let checks = checks?;
     form.print(&checks, |checks| {
         let rows = checks.iter().flat_map(|check| {
