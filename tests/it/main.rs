@@ -20,6 +20,7 @@ mod harness;
 mod held_call;
 mod limits;
 mod load_errors;
+mod people;
 mod real_clients;
 mod real_servers;
 mod secrets;
