@@ -6,7 +6,7 @@ use super::Failed;
 use super::approvals::percent;
 use super::output::{self, Form, second, table};
 use super::way::{Remote, Way};
-use crate::api::{AgentView, NewAgent, NewToken};
+use crate::api::{AgentRotation, AgentView, NewAgent, NewToken};
 use crate::config::Flags;
 use crate::ids::AgentName;
 
@@ -28,6 +28,17 @@ pub(super) enum Command {
     },
     /// List agents
     List(Form),
+    /// Print a new token of an agent; the old one ends
+    Rotate {
+        /// Its name
+        name: AgentName,
+        /// How long the old token lives on, like `1h`; at most 7d
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        overlap: Option<u64>,
+        /// When the new token ends, like `90d`; as before, unless told otherwise
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires: Option<u64>,
+    },
     /// Revoke an agent's token
     Revoke {
         /// Its name
@@ -60,6 +71,14 @@ pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Res
             }
         }
         Command::List(form) => list(&way, form).await,
+        Command::Rotate { name, overlap, expires } => {
+            let rotation = AgentRotation { overlap, expires_in: expires };
+            let path = format!("/api/v1/agents/{}/token", percent(name.as_str()));
+            match way.post::<NewToken>(&path, &rotation).await {
+                Ok(rotated) => output::print(&rotated.token),
+                Err(failed) => Err(failed),
+            }
+        }
         Command::Revoke { name } => {
             way.delete(&format!("/api/v1/agents/{}", percent(name.as_str()))).await
         }

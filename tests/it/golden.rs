@@ -214,6 +214,7 @@ GET    /api/v1/catalog                                 401    401   yes    yes  
 GET    /api/v1/agents                                  401    401   yes    yes      yes      yes
 POST   /api/v1/agents                                  401    401   403    403      yes      yes
 DELETE /api/v1/agents/{name}                           401    401   403    403      yes      yes
+POST   /api/v1/agents/{name}/token                     401    401   403    403      yes      yes
 GET    /api/v1/reviewers                               401    401   yes    yes      yes      yes
 POST   /api/v1/reviewers                               401    401   403    403      yes      yes
 PATCH  /api/v1/reviewers/{name}                        401    401   403    403      yes      yes

@@ -334,3 +334,35 @@ fn keys_are_registered_for_one_person_and_recorded() {
     assert!(!Value::Array(told).to_string().contains("csp_"));
     gateway.cli(&["audit", "verify"]).done();
 }
+
+#[test]
+fn an_agents_old_token_ends_at_once_or_after_the_overlap() {
+    let mut gateway = gateway();
+    let listed = |gateway: &TestGateway, token: &str| {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {} });
+        let request = crate::clients::post(gateway.url(), token).body(body.to_string());
+        RUNTIME.block_on(Reply::of(request)).status
+    };
+    let rotate = |gateway: &TestGateway, arguments: &[&str]| {
+        let token = gateway.cli(&[&["agents", "rotate"], arguments].concat()).done();
+        token.trim().to_owned()
+    };
+    let first = gateway.agent("a");
+    let second = rotate(&gateway, &["a"]);
+    assert_eq!(listed(&gateway, &first), 401);
+    assert_ne!(listed(&gateway, &second), 401);
+    let third = rotate(&gateway, &["a", "--overlap", "1h"]);
+    gateway.restart();
+    assert_ne!(listed(&gateway, &second), 401);
+    assert_ne!(listed(&gateway, &third), 401);
+    let fourth = rotate(&gateway, &["a", "--overlap", "1s"]);
+    assert_eq!(listed(&gateway, &second), 401);
+    until("the overlap to end", || (listed(&gateway, &third) == 401).then_some(()));
+    assert_ne!(listed(&gateway, &fourth), 401);
+    let fifth = rotate(&gateway, &["a", "--overlap", "1h"]);
+    gateway.cli(&["agents", "revoke", "a"]).done();
+    assert_eq!((listed(&gateway, &fourth), listed(&gateway, &fifth)), (401, 401));
+    assert_eq!(gateway.cli(&["agents", "rotate", "a"]).code, 3);
+    assert_eq!(gateway.cli(&["agents", "rotate", "nobody"]).code, 3);
+    assert_eq!(gateway.cli(&["agents", "rotate", "a", "--overlap", "8d"]).code, 2);
+}

@@ -17,7 +17,7 @@ use crate::hold::{Ending, Hold, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName};
 use crate::storage::{
     Agent, EntryQuery, HoldError, HoldQuery, PeopleError, Receipt, Reviewer, ReviewerChange,
-    SshKey, Store, StoreError, StoredEntry, Wait,
+    Rotation, SshKey, Store, StoreError, StoredEntry, Wait,
 };
 
 #[async_trait]
@@ -186,6 +186,17 @@ impl Store for SqliteStore {
     async fn revoke_agent(&self, name: &AgentName, by: String) -> Result<bool, StoreError> {
         let name = name.clone();
         self.durably("revoke_agent", move |tx| tx.revoke_agent(&name, by)).await.map_err(plain)
+    }
+
+    async fn rotate_agent(
+        &self,
+        name: &AgentName,
+        rotation: Rotation,
+        by: String,
+    ) -> Result<Option<Agent>, StoreError> {
+        let name = name.clone();
+        let work = move |tx: &mut super::Tx<'_>| tx.rotate_agent(&name, rotation, by);
+        self.durably("rotate_agent", work).await.map_err(plain)
     }
 
     async fn agents(&self) -> Result<Vec<Agent>, StoreError> {
