@@ -1,6 +1,7 @@
 //! Agents and their tokens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,12 +14,15 @@ use super::{Body, Failure, Operator, Viewer};
 use crate::authentication;
 use crate::gateway::Gateway;
 use crate::ids::AgentName;
-use crate::storage::Agent;
+use crate::storage::{Agent, Rotation};
 
 /// The longest name of a group or person, in characters.
 pub(super) const MAX_NAME: usize = 128;
 /// How many groups an agent may be in.
 pub(super) const MAX_GROUPS: usize = 64;
+
+/// For how long an old token may live on.
+const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// An agent as people see it; its token is shown to nobody.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +49,18 @@ pub struct NewAgent {
     #[serde(default)]
     pub owner: Option<String>,
     /// After how many seconds its token ends; never when absent.
+    #[serde(default)]
+    pub expires_in: Option<u64>,
+}
+
+/// How an agent's token is replaced.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentRotation {
+    /// For how many seconds the old token lives on; not at all when absent.
+    #[serde(default)]
+    pub overlap: Option<u64>,
+    /// After how many seconds the new token ends; when the old one would have, when absent.
     #[serde(default)]
     pub expires_in: Option<u64>,
 }
@@ -103,10 +119,44 @@ pub(super) async fn add(
         created_at: now,
         expires_at,
         revoked_at: None,
+        previous: None,
     };
-    gateway.store.add_agent(agent.clone(), person.name).await?;
-    gateway.agents.put(agent);
+    gateway.store.add_agent(agent, person.name).await?;
+    gateway.agents.reload(gateway.store.as_ref()).await?;
     Ok(Json(NewToken { name: new.name, token, expires_at }))
+}
+
+pub(super) async fn rotate(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(person): Operator,
+    Path(name): Path<String>,
+    Body(wanted): Body<AgentRotation>,
+) -> Result<Json<NewToken>, Failure> {
+    let unknown =
+        || Failure::new(StatusCode::NOT_FOUND, format!("no agent `{name}` that is valid"));
+    let name: AgentName = name.parse().map_err(|_| unknown())?;
+    if wanted.overlap.is_some_and(|overlap| overlap > MAX_OVERLAP.as_secs()) {
+        let told = format!(
+            "the old token may live on for at most {} days",
+            MAX_OVERLAP.as_secs() / 86_400
+        );
+        return Err(Failure::new(StatusCode::BAD_REQUEST, told));
+    }
+    let expires_at = end(&gateway, wanted.expires_in)?;
+    let now = gateway.clock.now();
+    let agents = gateway.store.agents().await?;
+    let ends = agents.iter().find(|agent| agent.name == name).and_then(|agent| agent.expires_at);
+    if expires_at.is_none() && ends.is_some_and(|at| at <= now) {
+        let told = format!("the token of `{name}` has ended; say how long a new one lives");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, told));
+    }
+    let (token, token_digest) = authentication::new_token()?;
+    let overlap_until = end(&gateway, wanted.overlap)?;
+    let rotation = Rotation { token_digest, overlap_until, expires_at };
+    let rotated = gateway.store.rotate_agent(&name, rotation, person.name).await?;
+    let rotated = rotated.ok_or_else(unknown)?;
+    gateway.agents.reload(gateway.store.as_ref()).await?;
+    Ok(Json(NewToken { name, token, expires_at: rotated.expires_at }))
 }
 
 pub(super) async fn revoke(
@@ -119,9 +169,6 @@ pub(super) async fn revoke(
     if !gateway.store.revoke_agent(&name, person.name).await? {
         return Err(unknown());
     }
-    let agents = gateway.store.agents().await?;
-    if let Some(agent) = agents.into_iter().find(|agent| agent.name == name) {
-        gateway.agents.put(agent);
-    }
+    gateway.agents.reload(gateway.store.as_ref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

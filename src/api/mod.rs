@@ -27,7 +27,7 @@ use crate::call::holding::NotAmended;
 use crate::gateway::Gateway;
 use crate::storage::{HoldError, PeopleError, StoreError};
 
-pub use agents::{AgentView, NewAgent, NewToken};
+pub use agents::{AgentRotation, AgentView, NewAgent, NewToken};
 pub use approvals::{
     HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, VerdictGiven,
 };
@@ -57,6 +57,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
         .route("/api/v1/agents/{name}", delete(agents::revoke))
+        .route("/api/v1/agents/{name}/token", post(agents::rotate))
         .route("/api/v1/reviewers", get(reviewers::list).post(reviewers::add))
         .route("/api/v1/reviewers/{name}", patch(reviewers::change).delete(reviewers::revoke))
         .route("/api/v1/reviewers/{name}/token", post(reviewers::renew))

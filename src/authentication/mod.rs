@@ -26,12 +26,14 @@ const TOKEN_PREFIX: &str = "cs_";
 #[derive(Debug, Default)]
 pub struct Agents {
     known: RwLock<Known>,
+    /// Held while they are read, so that what was read first does not replace what was read later.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    by_token: HashMap<Digest, Agent>,
-    by_name: HashMap<AgentName, Digest>,
+    by_token: HashMap<Digest, AgentName>,
+    by_name: HashMap<AgentName, Agent>,
 }
 
 impl Agents {
@@ -41,19 +43,26 @@ impl Agents {
     /// When the store fails.
     pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
         let agents = Self::default();
-        for agent in store.agents().await? {
-            agents.put(agent);
-        }
+        agents.reload(store).await?;
         Ok(agents)
     }
 
-    /// Notes that an agent was added or changed.
-    pub fn put(&self, agent: Agent) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = known.by_name.insert(agent.name.clone(), agent.token_digest) {
-            known.by_token.remove(&old);
+    /// Reads them anew, after each change.
+    ///
+    /// # Errors
+    /// When the store fails; what was known before stays.
+    pub async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let _one_at_a_time = self.reading.lock().await;
+        let mut known = Known::default();
+        for agent in store.agents().await? {
+            let before = agent.previous.as_ref().map(|previous| previous.token_digest);
+            for token in before.into_iter().chain([agent.token_digest]) {
+                known.by_token.insert(token, agent.name.clone());
+            }
+            known.by_name.insert(agent.name.clone(), agent);
         }
-        known.by_token.insert(agent.token_digest, agent);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(())
     }
 
     /// The principal of `token` at `now`; none when it is unknown, expired or revoked.
@@ -62,9 +71,8 @@ impl Agents {
         // Looked up by digest: how long it takes tells nothing about the token.
         let digest = Digest::of(token.as_bytes());
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let agent = known.by_token.get(&digest)?;
-        let valid = agent.revoked_at.is_none() && agent.expires_at.is_none_or(|end| now < end);
-        valid.then(|| principal_of(agent))
+        let agent = known.by_name.get(known.by_token.get(&digest)?)?;
+        agent.accepts(&digest, now).then(|| principal_of(agent))
     }
 
     /// A local agent by name, for a process that the operating system let through to the data directory.
@@ -72,8 +80,7 @@ impl Agents {
     #[must_use]
     pub fn local(&self, name: &AgentName, user: &str) -> Option<Principal> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let registered = known.by_name.get(name).and_then(|digest| known.by_token.get(digest));
-        match registered {
+        match known.by_name.get(name) {
             Some(agent) if agent.revoked_at.is_some() => None,
             Some(agent) => Some(principal_of(agent)),
             None => Some(Principal::authenticated(name.clone(), Vec::new(), Some(user.to_owned()))),

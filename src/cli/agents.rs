@@ -4,9 +4,9 @@ use clap::Subcommand;
 
 use super::Failed;
 use super::approvals::percent;
-use super::local::Local;
 use super::output::{self, Form, second, table};
-use crate::api::{AgentView, NewAgent, NewToken};
+use super::way::{Remote, Way};
+use crate::api::{AgentRotation, AgentView, NewAgent, NewToken};
 use crate::config::Flags;
 use crate::ids::AgentName;
 
@@ -28,6 +28,17 @@ pub(super) enum Command {
     },
     /// List agents
     List(Form),
+    /// Print a new token of an agent; the old one ends
+    Rotate {
+        /// Its name
+        name: AgentName,
+        /// How long the old token lives on, like `1h`; at most 7d
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        overlap: Option<u64>,
+        /// When the new token ends, like `90d`; as before, unless told otherwise
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires: Option<u64>,
+    },
     /// Revoke an agent's token
     Revoke {
         /// Its name
@@ -35,7 +46,8 @@ pub(super) enum Command {
     },
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
+/// A length of time, in seconds.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
     if let Some(days) = days.filter(|days| (1..=36_500).contains(days)) {
         return Ok(days * 86_400);
@@ -48,27 +60,35 @@ fn seconds(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "it must be longer than nothing".to_owned())
 }
 
-pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
-    let local = Local::reach(flags).await?;
+pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Result<(), Failed> {
+    let way = Way::reach(flags, remote).await?;
     let done = match command {
         Command::Add { name, groups, owner, expires } => {
             let new = NewAgent { name, groups, owner, expires_in: expires };
-            match local.post::<NewToken>("/api/v1/agents", &new).await {
+            match way.post::<NewToken>("/api/v1/agents", &new).await {
                 Ok(added) => output::print(&added.token),
                 Err(failed) => Err(failed),
             }
         }
-        Command::List(form) => list(&local, form).await,
+        Command::List(form) => list(&way, form).await,
+        Command::Rotate { name, overlap, expires } => {
+            let rotation = AgentRotation { overlap, expires_in: expires };
+            let path = format!("/api/v1/agents/{}/token", percent(name.as_str()));
+            match way.post::<NewToken>(&path, &rotation).await {
+                Ok(rotated) => output::print(&rotated.token),
+                Err(failed) => Err(failed),
+            }
+        }
         Command::Revoke { name } => {
-            local.delete(&format!("/api/v1/agents/{}", percent(name.as_str()))).await
+            way.delete(&format!("/api/v1/agents/{}", percent(name.as_str()))).await
         }
     };
-    local.leave().await;
+    way.leave().await;
     done
 }
 
-async fn list(local: &Local, form: Form) -> Result<(), Failed> {
-    let agents: Vec<AgentView> = local.get("/api/v1/agents").await?;
+async fn list(way: &Way, form: Form) -> Result<(), Failed> {
+    let agents: Vec<AgentView> = way.get("/api/v1/agents").await?;
     form.print(&agents, |agents| {
         let rows = agents.iter().map(|agent| {
             let state = match (agent.revoked_at, agent.expires_at) {

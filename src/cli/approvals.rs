@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::Failed;
-use super::local::Local;
 use super::output::{self, Form, relative, second, table, visible};
+use super::way::{Remote, Way};
 use crate::api::{HoldView, VerdictGiven};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Flags;
@@ -57,16 +57,16 @@ pub(super) struct Verdict {
     digest: Option<Digest>,
 }
 
-pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
-    let local = Local::reach(flags).await?;
+pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Result<(), Failed> {
+    let way = Way::reach(flags, remote).await?;
     let done = match command {
-        Command::List { state, limit, form } => list(&local, &state, limit, form).await,
-        Command::Show { id, form } => show(&local, &id, form).await,
-        Command::Approve(verdict) => decide(&local, verdict, Decision::Approve).await,
-        Command::Reject(verdict) => decide(&local, verdict, Decision::Reject).await,
-        Command::Watch => watch(&local).await,
+        Command::List { state, limit, form } => list(&way, &state, limit, form).await,
+        Command::Show { id, form } => show(&way, &id, form).await,
+        Command::Approve(verdict) => decide(&way, verdict, Decision::Approve).await,
+        Command::Reject(verdict) => decide(&way, verdict, Decision::Reject).await,
+        Command::Watch => watch(&way).await,
     };
-    local.leave().await;
+    way.leave().await;
     done
 }
 
@@ -80,13 +80,12 @@ fn state(text: &str) -> Result<String, String> {
     })
 }
 
-async fn list(local: &Local, state: &str, limit: u32, form: Form) -> Result<(), Failed> {
+async fn list(way: &Way, state: &str, limit: u32, form: Form) -> Result<(), Failed> {
     let filter = match state {
         "all" => String::new(),
         state => format!("&state={}", percent(state)),
     };
-    let holds: Vec<HoldView> =
-        local.get(&format!("/api/v1/approvals?limit={limit}{filter}")).await?;
+    let holds: Vec<HoldView> = way.get(&format!("/api/v1/approvals?limit={limit}{filter}")).await?;
     form.print(&holds, |holds| {
         table(&["ID", "STATE", "AGENT", "TOOL", "ARGUMENTS", "DECIDE"], holds.iter().map(row))
     })
@@ -119,8 +118,8 @@ fn row(hold: &HoldView) -> Vec<String> {
     ]
 }
 
-async fn show(local: &Local, id: &str, form: Form) -> Result<(), Failed> {
-    let hold: HoldView = local.get(&format!("/api/v1/approvals/{}", percent(id))).await?;
+async fn show(way: &Way, id: &str, form: Form) -> Result<(), Failed> {
+    let hold: HoldView = way.get(&format!("/api/v1/approvals/{}", percent(id))).await?;
     form.print(&hold, described)
 }
 
@@ -180,9 +179,9 @@ fn described(hold: &HoldView) -> String {
     lines.join("\n")
 }
 
-async fn decide(local: &Local, verdict: Verdict, decision: Decision) -> Result<(), Failed> {
+async fn decide(way: &Way, verdict: Verdict, decision: Decision) -> Result<(), Failed> {
     let id = percent(&verdict.id);
-    let hold: HoldView = local.get(&format!("/api/v1/approvals/{id}")).await?;
+    let hold: HoldView = way.get(&format!("/api/v1/approvals/{id}")).await?;
     let digest = match verdict.digest {
         Some(digest) => digest,
         None => {
@@ -201,27 +200,27 @@ async fn decide(local: &Local, verdict: Verdict, decision: Decision) -> Result<(
         idempotency_key: None,
     };
     let path = format!("/api/v1/approvals/{}/verdict", hold.id);
-    let decided: HoldView = local.post(&path, &given).await?;
+    let decided: HoldView = way.post(&path, &given).await?;
     let ended = match decision {
         Decision::Reject => decided,
-        Decision::Approve => followed(local, decided).await?,
+        Decision::Approve => followed(way, decided).await?,
     };
     let outcome = ended.outcome.as_ref().map(|it| format!(": {}", it.status.as_str()));
     output::print(&format!("{} {}{}", ended.id, ended.state.as_str(), outcome.unwrap_or_default()))
 }
 
 /// Follows an approved call for a moment, so that its outcome can be shown.
-async fn followed(local: &Local, mut hold: HoldView) -> Result<HoldView, Failed> {
+async fn followed(way: &Way, mut hold: HoldView) -> Result<HoldView, Failed> {
     let clock = SystemClock::new();
     let until = clock.monotonic() + Duration::from_secs(10);
     while !hold.state.is_terminal() && clock.monotonic() < until {
         clock.sleep(Duration::from_millis(50)).await;
-        hold = local.get(&format!("/api/v1/approvals/{}", hold.id)).await?;
+        hold = way.get(&format!("/api/v1/approvals/{}", hold.id)).await?;
     }
     Ok(hold)
 }
 
-async fn watch(local: &Local) -> Result<(), Failed> {
+async fn watch(way: &Way) -> Result<(), Failed> {
     let clock = SystemClock::new();
     let mut seen = std::collections::HashSet::new();
     if std::io::stdout().is_terminal() {
@@ -231,7 +230,7 @@ async fn watch(local: &Local) -> Result<(), Failed> {
     }
     loop {
         let path = "/api/v1/approvals?state=pending&limit=1000";
-        let holds: Vec<HoldView> = local.get(path).await?;
+        let holds: Vec<HoldView> = way.get(path).await?;
         seen.retain(|id| holds.iter().any(|hold| hold.id == *id));
         for hold in holds.iter().rev() {
             if seen.insert(hold.id) {

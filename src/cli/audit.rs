@@ -1,10 +1,12 @@
-//! `countersign audit`: the record. Read straight from the data directory, whether a gateway runs or not.
+//! `countersign audit`: the record. Read straight from the data directory, whether a gateway runs or not,
+//! or listed over HTTP.
 
 use clap::Subcommand;
 use serde_json::Value;
 
 use super::Failed;
 use super::output::{self, Form, second, table};
+use super::way::{Remote, Way};
 use crate::api::EntryView;
 use crate::config::{Config, Flags};
 use crate::evidence::verify::Summary;
@@ -28,30 +30,49 @@ pub(super) enum Command {
     Verify(Form),
 }
 
-pub(super) fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
-    let config = Config::load(flags)?;
-    let log = open_log_read_only(&config.data).map_err(unreadable)?;
+pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Result<(), Failed> {
+    let afar = remote.url.is_some() || remote.token_file.is_some();
     match command {
         Command::List { limit, after, form } => {
-            let query = EntryQuery { newest: after.is_none(), after, call: None, limit };
-            let entries = log.entries(&query).map_err(unreadable)?;
-            let views: Vec<EntryView> = entries
-                .iter()
-                .map(EntryView::of)
-                .collect::<Result<_, _>>()
-                .map_err(anyhow::Error::from)?;
+            let views = if afar {
+                listed_afar(flags, remote, limit, after).await?
+            } else {
+                let log = open_log_read_only(&Config::load(flags)?.data).map_err(unreadable)?;
+                let query = EntryQuery { newest: after.is_none(), after, call: None, limit };
+                let entries = log.entries(&query).map_err(unreadable)?;
+                let views: Result<Vec<_>, _> = entries.iter().map(EntryView::of).collect();
+                views.map_err(anyhow::Error::from)?
+            };
             form.print(&views, |views| {
                 table(&["INDEX", "TIME", "KIND", "WHAT"], views.iter().map(row))
             })
         }
-        Command::Verify(form) => match log.verify().map_err(unreadable)? {
-            Ok(summary) => form.print(&summary, said),
-            Err(fault) => {
-                output::print(&format!("NOT as written: {fault}"))?;
-                Err(Failed::new(1, String::new()))
+        Command::Verify(_) if afar => Err(Failed::new(
+            2,
+            "the record is verified where it is: on the gateway's machine, with `--data`",
+        )),
+        Command::Verify(form) => {
+            let log = open_log_read_only(&Config::load(flags)?.data).map_err(unreadable)?;
+            match log.verify().map_err(unreadable)? {
+                Ok(summary) => form.print(&summary, said),
+                Err(fault) => {
+                    output::print(&format!("NOT as written: {fault}"))?;
+                    Err(Failed::new(1, String::new()))
+                }
             }
-        },
+        }
     }
+}
+
+async fn listed_afar(
+    flags: &Flags,
+    remote: &Remote,
+    limit: u32,
+    after: Option<u64>,
+) -> Result<Vec<EntryView>, Failed> {
+    let way = Way::reach(flags, remote).await?;
+    let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+    way.get(&format!("/api/v1/audit?limit={limit}{after}")).await
 }
 
 fn unreadable(error: StoreError) -> Failed {
@@ -70,7 +91,21 @@ fn row(view: &EntryView) -> Vec<String> {
     let text = |key: &str| view.entry.get(key).map(shown);
     let status = view.entry.pointer("/outcome/status").map(shown);
     let person = view.entry.pointer("/verdict/person/name").map(shown);
-    let keys = ["agent", "tool", "decision", "refusal", "hold", "state", "by", "rules", "told"];
+    let keys = [
+        "agent",
+        "reviewer",
+        "person",
+        "role",
+        "fingerprint",
+        "tool",
+        "decision",
+        "refusal",
+        "hold",
+        "state",
+        "by",
+        "rules",
+        "told",
+    ];
     let what = keys.iter().map(|key| (*key, text(key)));
     let what = what.chain([("by", person), ("outcome", status)]);
     let what: Vec<String> =

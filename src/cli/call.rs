@@ -16,7 +16,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{RoleClient, service::serve_client_with_lifecycle};
 use serde_json::Value;
 
-use super::local::Local;
+use super::way::{Remote, Way};
 use super::{Failed, output};
 use crate::config::{Config, Flags};
 use crate::ids::AgentName;
@@ -72,13 +72,13 @@ impl ClientHandler for Client {
 
 pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<ExitCode, Failed> {
     let given = read_arguments(&arguments.arguments)?;
-    let local = match &arguments.url {
-        None => Some(Local::reach(flags).await?),
+    let way = match &arguments.url {
+        None => Some(Way::reach(flags, &Remote::default()).await?),
         Some(_) => None,
     };
     let done = call(flags, &arguments, given).await;
-    if let Some(local) = local {
-        local.leave().await;
+    if let Some(way) = way {
+        way.leave().await;
     }
     done
 }

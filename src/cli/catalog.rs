@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use super::Failed;
-use super::local::Local;
 use super::output::{Form, table};
+use super::way::{Remote, Way};
 use crate::api::ToolView;
 use crate::config::Flags;
 
@@ -14,11 +14,11 @@ pub(super) enum Command {
     List(Form),
 }
 
-pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
+pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Result<(), Failed> {
     let Command::List(form) = command;
-    let local = Local::reach(flags).await?;
-    let tools = local.get::<Vec<ToolView>>("/api/v1/catalog").await;
-    local.leave().await;
+    let way = Way::reach(flags, remote).await?;
+    let tools = way.get::<Vec<ToolView>>("/api/v1/catalog").await;
+    way.leave().await;
     form.print(&tools?, |tools| {
         let rows = tools.iter().map(|tool| {
             let text = |value: &Option<String>| value.clone().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! `countersign doctor`: what is wrong, and what to do about it.
 
 use super::Failed;
-use super::local::Local;
 use super::output::{Form, table};
+use super::way::{Remote, Way};
 use crate::api::Check;
 use crate::config::Flags;
 
@@ -13,13 +13,15 @@ pub(super) struct Arguments {
     notify: bool,
     #[command(flatten)]
     form: Form,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Failed> {
-    let Arguments { notify, form } = arguments;
-    let local = Local::reach(flags).await?;
-    let checks = look(&local, notify).await;
-    local.leave().await;
+    let Arguments { notify, form, remote } = arguments;
+    let way = Way::reach(flags, &remote).await?;
+    let checks = look(&way, notify).await;
+    way.leave().await;
     let checks = checks?;
     form.print(&checks, |checks| {
         let rows = checks.iter().flat_map(|check| {
@@ -39,14 +41,14 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     Err(Failed::new(1, String::new()))
 }
 
-async fn look(local: &Local, notify: bool) -> Result<Vec<Check>, Failed> {
+async fn look(way: &Way, notify: bool) -> Result<Vec<Check>, Failed> {
     // The test first: what it finds is what the channel's own check then says.
     let tested = if notify {
-        local.post::<Vec<Check>>("/api/v1/notifications/test", &()).await?
+        way.post::<Vec<Check>>("/api/v1/notifications/test", &()).await?
     } else {
         Vec::new()
     };
-    let mut checks: Vec<Check> = local.get("/api/v1/doctor").await?;
+    let mut checks: Vec<Check> = way.get("/api/v1/doctor").await?;
     checks.extend(tested);
     Ok(checks)
 }

@@ -1,121 +1,38 @@
-//! The way from a command to the gateway: through the socket in the data directory; if no gateway runs,
-//! one is opened for as long as the command takes.
+//! The gateway of a data directory: the one that runs, or one opened for as long as a command takes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Failed;
-use crate::api;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Flags};
+use crate::config::Config;
 use crate::gateway::{Gateway, OpenError};
 use crate::server;
 use crate::storage::StoreError;
 use crate::storage::sqlite::SqliteStore;
 
-/// How long one request to the gateway may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an owner of the data directory may take to begin or to go away. Other commands own it for a
 /// moment only, and a client that starts its gateway anew does so before the old one has ended.
 const HANDOVER: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A connection to the gateway of a data directory.
-pub(super) struct Local {
-    http: reqwest::Client,
-    opened: Option<Opened>,
-}
-
 /// A gateway that this command opened itself.
-struct Opened {
+pub(super) struct Opened {
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
 
-impl Local {
-    /// Reaches the gateway that runs, or opens one.
-    pub(super) async fn reach(flags: &Flags) -> Result<Self, Failed> {
-        let config = Config::load(flags)?;
-        let socket = server::socket_path(&config.data);
-        let opened = reach(config, &socket).await?;
-        let http = reqwest::Client::builder()
-            .unix_socket(socket)
-            .timeout(TIMEOUT)
-            .no_proxy()
-            .build()
-            .map_err(anyhow::Error::from)?;
-        Ok(Self { http, opened })
+impl Opened {
+    /// Ends the gateway after it has finished what it began.
+    pub(super) async fn close(self) {
+        self.shutdown.cancel();
+        drop(self.running.await);
     }
-
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
-        self.send(self.http.get(url(path))).await
-    }
-
-    pub(super) async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &(impl Serialize + Sync),
-    ) -> Result<T, Failed> {
-        self.send(self.http.post(url(path)).json(body)).await
-    }
-
-    pub(super) async fn delete(&self, path: &str) -> Result<(), Failed> {
-        let response = self.http.delete(url(path)).send().await.map_err(unreachable)?;
-        refused(response).await.map(drop)
-    }
-
-    /// Ends the gateway that this command opened, if it did, after it has finished what it began.
-    pub(super) async fn leave(self) {
-        if let Some(opened) = self.opened {
-            opened.shutdown.cancel();
-            drop(opened.running.await);
-        }
-    }
-
-    async fn send<T: DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T, Failed> {
-        let response = request.send().await.map_err(unreachable)?;
-        let text = refused(response).await?.text().await.map_err(unreachable)?;
-        serde_json::from_str(&text).map_err(|error| anyhow::Error::from(error).into())
-    }
-}
-
-fn url(path: &str) -> String {
-    format!("http://localhost{path}")
-}
-
-fn unreachable(error: reqwest::Error) -> Failed {
-    Failed::new(
-        1,
-        format!("the gateway does not answer: {:#}", anyhow::anyhow!(error.without_url())),
-    )
-}
-
-/// The exit code that a refusal of the API has.
-async fn refused(response: reqwest::Response) -> Result<reqwest::Response, Failed> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let text = response.text().await.unwrap_or_default();
-    let told = serde_json::from_str::<api::FailureBody>(&text).map_or(text, |body| body.error);
-    let code = match status.as_u16() {
-        400 => 2,
-        401 | 403 => 4,
-        404 => 3,
-        409 => 5,
-        _ => 1,
-    };
-    Err(Failed::new(code, told))
 }
 
 /// Opens the gateway of `config`, ready to run.
@@ -177,7 +94,7 @@ pub(super) async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
 
 /// Waits for the gateway that runs, or opens one. Between its first and its last moment a gateway owns the
 /// directory and does not answer yet, or no more.
-async fn reach(config: Config, socket: &Path) -> Result<Option<Opened>, Failed> {
+pub(super) async fn reach(config: Config, socket: &Path) -> Result<Option<Opened>, Failed> {
     let clock = SystemClock::new();
     let until = clock.monotonic() + HANDOVER;
     loop {

@@ -12,9 +12,12 @@ mod doctor;
 mod local;
 mod output;
 mod policy;
+mod reviewers;
 mod schema;
 mod serve;
+mod sign;
 mod stdio;
+mod way;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Flags};
 use crate::gateway::OpenError;
 use crate::source::Problems;
+use way::FromAfar;
 
 /// An MCP gateway that decides, holds for a person and records every tool call of an LLM agent
 #[derive(Debug, Parser)]
@@ -45,20 +49,18 @@ enum Command {
     /// Call a tool as an agent, through the gateway
     Call(call::Arguments),
     /// Look at held calls and decide on them
-    #[command(subcommand)]
-    Approvals(approvals::Command),
+    Approvals(FromAfar<approvals::Command>),
     /// Look at the tools
-    #[command(subcommand)]
-    Catalog(catalog::Command),
+    Catalog(FromAfar<catalog::Command>),
     /// Check the rules
     #[command(subcommand)]
     Policy(policy::Command),
     /// Add, list and revoke agents
-    #[command(subcommand)]
-    Agents(agents::Command),
+    Agents(FromAfar<agents::Command>),
+    /// Add, list and revoke people, their roles, tokens and keys
+    Reviewers(FromAfar<reviewers::Command>),
     /// Look at the record and verify it
-    #[command(subcommand)]
-    Audit(audit::Command),
+    Audit(FromAfar<audit::Command>),
     /// Look for what is wrong and say what to do about it
     Doctor(doctor::Arguments),
     /// Print the JSON Schema of a kind of file, for editors
@@ -130,11 +132,12 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Serve(arguments) => serve::run(&flags, arguments).await?,
         Command::Stdio(arguments) => stdio::run(&flags, arguments).await?,
         Command::Call(arguments) => return call::run(&flags, arguments).await,
-        Command::Approvals(command) => approvals::run(&flags, command).await?,
-        Command::Catalog(command) => catalog::run(&flags, command).await?,
+        Command::Approvals(it) => approvals::run(&flags, &it.remote, it.command).await?,
+        Command::Catalog(it) => catalog::run(&flags, &it.remote, it.command).await?,
         Command::Policy(command) => policy::run(&flags, &command)?,
-        Command::Agents(command) => agents::run(&flags, command).await?,
-        Command::Audit(command) => audit::run(&flags, command)?,
+        Command::Agents(it) => agents::run(&flags, &it.remote, it.command).await?,
+        Command::Reviewers(it) => reviewers::run(&flags, &it.remote, it.command).await?,
+        Command::Audit(it) => audit::run(&flags, &it.remote, it.command).await?,
         Command::Doctor(arguments) => doctor::run(&flags, arguments).await?,
         Command::Schema(arguments) => schema::run(&arguments)?,
     }
@@ -153,6 +156,7 @@ fn start_log(command: &Command) {
         | Command::Catalog(_)
         | Command::Policy(_)
         | Command::Agents(_)
+        | Command::Reviewers(_)
         | Command::Audit(_)
         | Command::Doctor(_)
         | Command::Schema(_) => "rmcp=warn,rmcp::service=error",

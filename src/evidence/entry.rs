@@ -158,6 +158,16 @@ pub enum Event {
         /// Who revoked it.
         by: String,
     },
+    /// An agent has a new token.
+    AgentRotated {
+        /// Its name.
+        agent: AgentName,
+        /// Until when the old one is good too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        overlap_until: Option<Timestamp>,
+        /// Who asked for it.
+        by: String,
+    },
     /// A person was added to the register.
     ReviewerAdded {
         /// Who was added, and as what.

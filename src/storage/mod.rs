@@ -147,6 +147,14 @@ pub trait Store: Send + Sync + 'static {
     /// Revokes an agent's token; false when there is no such agent.
     async fn revoke_agent(&self, name: &AgentName, by: String) -> Result<bool, StoreError>;
 
+    /// Gives an agent a new token; none, and nothing changed, when there is no such agent or it was revoked.
+    async fn rotate_agent(
+        &self,
+        name: &AgentName,
+        rotation: Rotation,
+        by: String,
+    ) -> Result<Option<Agent>, StoreError>;
+
     /// All agents, by name.
     async fn agents(&self) -> Result<Vec<Agent>, StoreError>;
 
@@ -295,6 +303,40 @@ pub struct Agent {
     pub expires_at: Option<Timestamp>,
     /// When its token was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// The token before this one, where it lives on for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousToken>,
+}
+
+impl Agent {
+    /// Whether the token whose digest is `token` is good at `now`.
+    #[must_use]
+    pub fn accepts(&self, token: &Digest, now: Timestamp) -> bool {
+        let stands = self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end);
+        let previous = self.previous.as_ref();
+        let before = previous.is_some_and(|it| it.token_digest == *token && now < it.until);
+        stands && (self.token_digest == *token || before)
+    }
+}
+
+/// A token that was replaced and lives on until its users have the new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousToken {
+    /// Its SHA-256.
+    pub token_digest: Digest,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// A new token for an agent.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// The new token's SHA-256.
+    pub token_digest: Digest,
+    /// Until when the old one is good too; it ends at once when absent.
+    pub overlap_until: Option<Timestamp>,
+    /// When the new one ends; when the old one would have, when absent.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Why the store did not do what was asked. Nothing was changed.

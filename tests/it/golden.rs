@@ -1,9 +1,11 @@
 //! What scripts rely on: fields, exit codes, data on stdout and chatter on stderr.
 
+use regex::Regex;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::clients::Client;
-use crate::harness::{HOLD_ALL, TestGateway, text};
+use crate::clients::{Client, Reply, http};
+use crate::harness::{HOLD_ALL, RUNTIME, TestGateway, text};
 
 const POLICY: &str = r"
 rules:
@@ -176,4 +178,91 @@ fn commands_work_without_a_running_gateway() {
     gateway.approve(&id);
     gateway.hold_when(&id, "finished");
     assert_eq!(gateway.ran(), ["x"]);
+}
+
+/// Every method and path of the JSON API, as the source mounts them.
+pub(crate) fn routes() -> Vec<(Method, String)> {
+    let source = include_str!("../../src/api/mod.rs");
+    let route = Regex::new(r#"\.route\(\s*"([^"]+)",\s*([^\n]+)\)"#).unwrap();
+    let method = Regex::new(r"\b(get|post|put|patch|delete)\(").unwrap();
+    let mut all = Vec::new();
+    for found in route.captures_iter(source) {
+        for method in method.captures_iter(&found[2]) {
+            let method = method[1].to_uppercase().parse().unwrap();
+            all.push((method, found[1].to_owned()));
+        }
+    }
+    let more = Regex::new(r"\)\.(get|post|put|patch|delete)\(").unwrap();
+    let mounted = source.matches(".route(").count() + more.find_iter(source).count();
+    assert_eq!(all.len(), mounted, "a route is not read: {all:?}");
+    all
+}
+
+/// The path of a route with names that nothing has.
+pub(crate) fn concrete(path: &str) -> String {
+    let id = "0".repeat(32);
+    path.replace("{id}", &id).replace("{name}", "nobody").replace("{fingerprint}", "SHA256:none")
+}
+
+/// Who may use which route. A change of this table is a change of who may do what.
+const ROLES: &str = "\
+route                                                 nobody agent viewer reviewer operator local
+GET    /api/v1/approvals                               401    401   yes    yes      yes      yes
+GET    /api/v1/approvals/{id}                          401    401   yes    yes      yes      yes
+POST   /api/v1/approvals/{id}/verdict                  401    401   403    yes      yes      yes
+GET    /api/v1/catalog                                 401    401   yes    yes      yes      yes
+GET    /api/v1/agents                                  401    401   yes    yes      yes      yes
+POST   /api/v1/agents                                  401    401   403    403      yes      yes
+DELETE /api/v1/agents/{name}                           401    401   403    403      yes      yes
+POST   /api/v1/agents/{name}/token                     401    401   403    403      yes      yes
+GET    /api/v1/reviewers                               401    401   yes    yes      yes      yes
+POST   /api/v1/reviewers                               401    401   403    403      yes      yes
+PATCH  /api/v1/reviewers/{name}                        401    401   403    403      yes      yes
+DELETE /api/v1/reviewers/{name}                        401    401   403    403      yes      yes
+POST   /api/v1/reviewers/{name}/token                  401    401   403    403      yes      yes
+POST   /api/v1/reviewers/{name}/keys                   401    401   403    403      yes      yes
+DELETE /api/v1/reviewers/{name}/keys/{fingerprint}     401    401   403    403      yes      yes
+GET    /api/v1/audit                                   401    401   yes    yes      yes      yes
+GET    /api/v1/doctor                                  401    401   yes    yes      yes      yes
+";
+
+#[test]
+fn roles_and_routes() {
+    let gateway = gateway();
+    let person = |role: &str| {
+        let token = gateway.cli(&["reviewers", "add", role, "--role", role]).done();
+        Some(token.trim().to_owned())
+    };
+    let socket = gateway.data().join("countersign.sock");
+    let local = reqwest::Client::builder().unix_socket(socket).no_proxy().build().unwrap();
+    let who = [
+        ("nobody", None),
+        ("agent", Some(gateway.agent("a"))),
+        ("viewer", person("viewer")),
+        ("reviewer", person("reviewer")),
+        ("operator", person("operator")),
+        ("local", None),
+    ];
+    let mut table = format!("{:<54}", "route");
+    table.push_str(&who.each_ref().map(|(name, _)| *name).join(" "));
+    for (method, path) in routes() {
+        table.push_str(&format!("\n{:<6} {path:<47}", method.as_str()));
+        for (name, token) in &who {
+            let (client, url) = match *name {
+                "local" => (&local, "http://localhost"),
+                _ => (http(), gateway.url()),
+            };
+            let mut request = client.request(method.clone(), format!("{url}{}", concrete(&path)));
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            let answer = match RUNTIME.block_on(Reply::of(request.json(&json!({})))).status {
+                refused @ (401 | 403) => refused.to_string(),
+                _ => "yes".to_owned(),
+            };
+            table.push_str(&format!(" {answer:<width$}", width = name.len()));
+        }
+    }
+    let table: Vec<&str> = table.lines().map(str::trim_end).collect();
+    assert_eq!(table.join("\n"), ROLES.trim_end(), "\n{}", table.join("\n"));
 }

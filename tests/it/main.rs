@@ -22,6 +22,7 @@ mod limits;
 mod load_errors;
 mod notifications;
 mod own_or_join;
+mod people;
 mod real_clients;
 mod real_servers;
 mod receiver;

@@ -41,6 +41,7 @@ impl Register {
             | Event::HoldChanged { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
+            | Event::AgentRotated { .. }
             | Event::AgentRevoked { .. }
             | Event::ReviewerRevoked { .. } => {}
         }

@@ -148,6 +148,7 @@ impl Story {
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
             | Event::AgentRevoked { .. }
+            | Event::AgentRotated { .. }
             | Event::ReviewerAdded { .. }
             | Event::ReviewerChanged { .. }
             | Event::ReviewerRevoked { .. }

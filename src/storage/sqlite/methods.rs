@@ -17,7 +17,7 @@ use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verd
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use crate::storage::{
     Agent, ChannelState, EntryQuery, HoldEntries, HoldError, HoldQuery, PeopleError, Receipt,
-    Reviewer, ReviewerChange, SshKey, Store, StoreError, StoredEntry, Wait,
+    Reviewer, ReviewerChange, Rotation, SshKey, Store, StoreError, StoredEntry, Wait,
 };
 
 #[async_trait]
@@ -230,6 +230,17 @@ impl Store for SqliteStore {
     async fn revoke_agent(&self, name: &AgentName, by: String) -> Result<bool, StoreError> {
         let name = name.clone();
         self.durably("revoke_agent", move |tx| tx.revoke_agent(&name, by)).await.map_err(plain)
+    }
+
+    async fn rotate_agent(
+        &self,
+        name: &AgentName,
+        rotation: Rotation,
+        by: String,
+    ) -> Result<Option<Agent>, StoreError> {
+        let name = name.clone();
+        let work = move |tx: &mut super::Tx<'_>| tx.rotate_agent(&name, rotation, by);
+        self.durably("rotate_agent", work).await.map_err(plain)
     }
 
     async fn agents(&self) -> Result<Vec<Agent>, StoreError> {

@@ -13,7 +13,7 @@ use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Outcome, OutcomeStatus};
 use crate::hold::{Hold, StateName};
 use crate::ids::{AgentName, CallId, HoldId};
-use crate::storage::Agent;
+use crate::storage::{Agent, PreviousToken, Rotation};
 
 /// Why recovery ends a call or moves a hold.
 const STOPPED: &str = "the gateway stopped before the outcome was recorded";
@@ -171,6 +171,27 @@ impl<'a> Tx<'a> {
             self.append(Event::AgentRevoked { agent: name.clone(), by }, None)?;
         }
         Ok(true)
+    }
+
+    /// Gives an agent a new token.
+    pub(super) fn rotate_agent(
+        &mut self,
+        name: &AgentName,
+        rotation: Rotation,
+        by: String,
+    ) -> Result<Option<Agent>, Trouble> {
+        let found = agents::find(self.connection, name)?;
+        let Some(mut agent) = found.filter(|agent| agent.revoked_at.is_none()) else {
+            return Ok(None);
+        };
+        let Rotation { token_digest, overlap_until, expires_at } = rotation;
+        let old = agent.token_digest;
+        agent.previous = overlap_until.map(|until| PreviousToken { token_digest: old, until });
+        agent.token_digest = token_digest;
+        agent.expires_at = expires_at.or(agent.expires_at);
+        agents::put(self.connection, &agent)?;
+        self.append(Event::AgentRotated { agent: name.clone(), overlap_until, by }, None)?;
+        Ok(Some(agent))
     }
 }
 

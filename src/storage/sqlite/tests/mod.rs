@@ -20,7 +20,7 @@ use crate::hold::{Decision, Hold, State, Terms, Verdict};
 use crate::ids::HoldId;
 use crate::json::Object;
 use crate::principal::Person;
-use crate::storage::{Agent, EntryQuery, Store as _, Wait};
+use crate::storage::{Agent, EntryQuery, PreviousToken, Rotation, Store as _, Wait};
 
 /// A data directory, a clock that stands still, and the store that is open on them.
 struct Fixture {
@@ -297,6 +297,7 @@ async fn agents_come_change_token_and_go() {
         created_at: start(),
         expires_at: None,
         revoked_at: None,
+        previous: None,
     };
     let add = |agent| fixture.store.add_agent(agent, "ada".to_owned());
     add(agent("b", b"1")).await.unwrap();
@@ -310,7 +311,19 @@ async fn agents_come_change_token_and_go() {
     };
     assert_eq!((revoke("a").await, revoke("a").await, revoke("z").await), (true, true, false));
     assert_eq!(fixture.store.agents().await.unwrap()[0].revoked_at, Some(start()));
-    let kinds = ["agent_added", "agent_added", "agent_added", "agent_revoked"];
+    let rotation =
+        Rotation { token_digest: Digest::of(b"4"), overlap_until: Some(start()), expires_at: None };
+    let rotate = |name: &str| {
+        let name = name.parse().unwrap();
+        let (store, rotation) = (&fixture.store, rotation.clone());
+        async move { store.rotate_agent(&name, rotation, "ada".to_owned()).await.unwrap() }
+    };
+    assert_eq!((rotate("a").await, rotate("z").await), (None, None));
+    let previous = PreviousToken { token_digest: Digest::of(b"1"), until: start() };
+    let rotated = Agent { previous: Some(previous), ..agent("b", b"4") };
+    assert_eq!(rotate("b").await, Some(rotated.clone()));
+    assert_eq!(fixture.store.agents().await.unwrap()[1], rotated);
+    let kinds = ["agent_added", "agent_added", "agent_added", "agent_revoked", "agent_rotated"];
     assert_eq!(fixture.kinds().await, kinds);
 }
 
