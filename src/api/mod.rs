@@ -5,6 +5,8 @@ mod approvals;
 mod audit;
 mod catalog;
 mod health;
+#[cfg(feature = "testing")]
+mod testing;
 
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ pub use health::{Check, probes};
 
 /// The routes for people; each demands a [`Person`], whom the edge put into the request.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
         .route("/api/v1/approvals/{id}/verdict", post(approvals::decide))
@@ -38,8 +40,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/agents", get(agents::list).post(agents::add))
         .route("/api/v1/agents/{name}", delete(agents::revoke))
         .route("/api/v1/audit", get(audit::list))
-        .route("/api/v1/doctor", get(health::doctor))
-        .with_state(gateway)
+        .route("/api/v1/doctor", get(health::doctor));
+    #[cfg(feature = "testing")]
+    let routes = routes.merge(testing::routes());
+    routes.with_state(gateway)
 }
 
 /// The person who asks: an operator, for whom the operating system opened the socket. A request without one

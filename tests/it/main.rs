@@ -26,3 +26,4 @@ mod secrets;
 mod seed_policy;
 mod smoke;
 mod tampering;
+mod time;
