@@ -62,6 +62,8 @@ pub struct Holds {
     pub remember_rejection: Span,
     /// How often an agent should ask for the status of a task.
     pub poll_interval: Span,
+    /// How long people may still decide after the gateway came back, when their time ended while it was away.
+    pub expiry_grace: Span,
 }
 
 impl Default for Holds {
@@ -72,6 +74,7 @@ impl Default for Holds {
             pending_max: 100,
             remember_rejection: Span(Duration::from_secs(600)),
             poll_interval: Span(Duration::from_secs(2)),
+            expiry_grace: Span(Duration::from_secs(600)),
         }
     }
 }

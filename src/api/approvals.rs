@@ -14,7 +14,7 @@ use crate::call::holding;
 use crate::digest::Digest;
 use crate::evidence::Outcome;
 use crate::gateway::Gateway;
-use crate::hold::{Decision, Hold, State as HoldState, StateName, Verdict};
+use crate::hold::{Decision, Extension, Hold, State as HoldState, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId};
 use crate::json::Object;
 use crate::policy::Edit;
@@ -49,6 +49,8 @@ pub struct HoldView {
     pub verdicts: Vec<Verdict>,
     pub created_at: Timestamp,
     pub decide_by: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Extension>,
     pub execute_by: Option<Timestamp>,
     pub call: CallId,
     pub outcome: Option<Outcome>,
@@ -82,6 +84,7 @@ impl From<Hold> for HoldView {
             verdicts: hold.state.verdicts().to_vec(),
             created_at: hold.created_at,
             decide_by: hold.decide_by,
+            extended: hold.extended,
             execute_by: None,
             call: hold.call,
             outcome: None,

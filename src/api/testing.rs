@@ -15,12 +15,16 @@ use crate::gateway::Gateway;
 
 /// One movement of the clock.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum Movement {
     /// So many milliseconds pass, on every clock.
-    AdvanceMs(u64),
+    #[serde(rename = "advance_ms")]
+    Advance(u64),
     /// The wall clock alone is set, by so many milliseconds.
-    JumpMs(i64),
+    #[serde(rename = "jump_ms")]
+    Jump(i64),
+    /// The machine is suspended for so many milliseconds.
+    #[serde(rename = "suspend_ms")]
+    Suspend(u64),
 }
 
 /// What the gateway's clock shows now.
@@ -44,8 +48,9 @@ async fn move_clock(
         return Err(Failure::new(StatusCode::NOT_FOUND, told));
     };
     match movement {
-        Movement::AdvanceMs(by) => shift.advance(Duration::from_millis(by)),
-        Movement::JumpMs(by) => shift.jump(SignedDuration::from_millis(by)),
+        Movement::Advance(by) => shift.advance(Duration::from_millis(by)),
+        Movement::Suspend(by) => shift.suspend(Duration::from_millis(by)),
+        Movement::Jump(by) => shift.jump(SignedDuration::from_millis(by)),
     }
     Ok(Json(Shown { now: gateway.clock.now() }))
 }

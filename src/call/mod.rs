@@ -4,6 +4,7 @@
 pub mod board;
 pub mod holding;
 pub mod refusal;
+pub mod time;
 mod told;
 mod trail;
 

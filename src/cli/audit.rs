@@ -70,7 +70,10 @@ fn row(view: &EntryView) -> Vec<String> {
     let text = |key: &str| view.entry.get(key).map(shown);
     let status = view.entry.pointer("/outcome/status").map(shown);
     let person = view.entry.pointer("/verdict/person/name").map(shown);
-    let keys = ["agent", "tool", "decision", "refusal", "hold", "state", "by", "rules", "told"];
+    let keys = [
+        "agent", "tool", "decision", "refusal", "hold", "state", "by", "rules", "told", "wall",
+        "why",
+    ];
     let what = keys.iter().map(|key| (*key, text(key)));
     let what = what.chain([("by", person), ("outcome", status)]);
     let what: Vec<String> =

@@ -14,18 +14,28 @@ pub struct Shift(watch::Sender<Added>);
 struct Added {
     wall: SignedDuration,
     passed: Duration,
+    suspended: Duration,
 }
 
 impl Shift {
     /// Nothing has been added but `wall_ms` milliseconds to the wall clock.
     pub(super) fn new(wall_ms: i64) -> Self {
         let wall = SignedDuration::from_millis(wall_ms);
-        Self(watch::Sender::new(Added { wall, passed: Duration::ZERO }))
+        Self(watch::Sender::new(Added { wall, passed: Duration::ZERO, suspended: Duration::ZERO }))
     }
 
     /// Lets `by` pass, on every clock, and wakes whoever waited for a moment that has now passed.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|added| {
+            added.wall = added.wall.saturating_add(signed(by));
+            added.passed = added.passed.saturating_add(by);
+        });
+    }
+
+    /// Suspends the machine for `by`, and wakes it.
+    pub fn suspend(&self, by: Duration) {
+        self.0.send_modify(|added| {
+            added.suspended = added.suspended.saturating_add(by);
             added.wall = added.wall.saturating_add(signed(by));
             added.passed = added.passed.saturating_add(by);
         });
@@ -44,6 +54,11 @@ impl Shift {
     /// How much time has been added.
     pub(super) fn passed(&self) -> Duration {
         self.0.borrow().passed
+    }
+
+    /// For how long the machine has been suspended.
+    pub(super) fn suspended(&self) -> Duration {
+        self.0.borrow().suspended
     }
 
     /// Resolves when `duration` has passed, really or because a test said so.

@@ -46,6 +46,15 @@ impl Source {
         boot
     }
 
+    /// For how long the machine has been suspended since it started.
+    pub(super) fn suspended(&self) -> Duration {
+        let awake = read(ClockId::CLOCK_MONOTONIC);
+        let suspended = read(BOOT).saturating_sub(awake);
+        #[cfg(feature = "testing")]
+        let suspended = suspended + self.shift.as_ref().map_or(Duration::ZERO, Shift::suspended);
+        suspended
+    }
+
     /// Resolves when `duration` has passed.
     pub(super) fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         #[cfg(feature = "testing")]

@@ -1,18 +1,21 @@
-//! The clock of a gateway: the operating system's.
+//! The clock of a gateway: begins with the operating system's wall clock and then goes on steadily.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Clock;
 use super::source::Source;
+use super::steady::Steady;
 
-/// The clock of the operating system.
+/// The clock of the operating system, which shows steady time whatever the wall clock is set to.
 #[derive(Debug)]
 pub struct SystemClock {
     source: Source,
     start: Duration,
+    steady: Mutex<Steady>,
 }
 
 impl SystemClock {
@@ -31,7 +34,12 @@ impl SystemClock {
 
     fn on(source: Source) -> Self {
         let start = source.boot();
-        Self { source, start }
+        let steady = Mutex::new(Steady::beginning(source.wall(), start));
+        Self { source, start, steady }
+    }
+
+    fn steady(&self) -> MutexGuard<'_, Steady> {
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,7 +51,9 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.source.wall()
+        // Read under the lock: whoever is second shows no earlier time.
+        let steady = self.steady();
+        steady.now(self.source.boot())
     }
 
     fn monotonic(&self) -> Duration {
@@ -52,6 +62,27 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         self.source.sleep(duration)
+    }
+
+    fn ahead(&self) -> SignedDuration {
+        let now = self.now();
+        self.source.wall().duration_since(now)
+    }
+
+    fn follow(&self) -> Option<SignedDuration> {
+        let mut steady = self.steady();
+        let boot = self.source.boot();
+        steady.follow(self.source.wall(), boot)
+    }
+
+    fn not_before(&self, mark: Timestamp) {
+        let mut steady = self.steady();
+        let boot = self.source.boot();
+        steady.not_before(mark, boot);
+    }
+
+    fn suspended(&self) -> Duration {
+        self.source.suspended()
     }
 
     #[cfg(feature = "testing")]

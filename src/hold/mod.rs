@@ -3,6 +3,7 @@
 //! Pure: a transition takes the hold and what happened and gives the hold as it is then, or says who
 //! was first. The store applies it inside one transaction with the entry that records it.
 
+mod extension;
 mod state;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +14,7 @@ use crate::ids::{AgentName, CallId, HoldId};
 use crate::json::Object;
 use crate::principal::Person;
 
+pub use extension::Extension;
 pub use state::{Decision, Ending, Lost, State, StateName, Verdict};
 
 /// A call that waits for people, with everything a reviewer needs and everything that will run.
@@ -61,6 +63,9 @@ pub struct Hold {
     pub created_at: Timestamp,
     /// Until when people may decide.
     pub decide_by: Timestamp,
+    /// That people got more time than they had at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Extension>,
     /// How long after approval it may begin to run.
     pub execute_within: SignedDuration,
 }

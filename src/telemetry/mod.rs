@@ -83,6 +83,7 @@ pub struct Metrics {
     hold_decision: Histogram,
     rate_limited: Family<LimitLabels, Counter>,
     append_failures: Counter,
+    clock_jumps: Counter,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -108,6 +109,7 @@ impl Metrics {
             hold_decision: Histogram::new(HUMAN),
             rate_limited: Family::default(),
             append_failures: Counter::default(),
+            clock_jumps: Counter::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
@@ -141,6 +143,11 @@ impl Metrics {
             "audit_append_failures",
             "Entries that could not be recorded",
             self.append_failures.clone(),
+        );
+        to.register(
+            "clock_jumps",
+            "How often the wall clock was found set",
+            self.clock_jumps.clone(),
         );
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -200,6 +207,11 @@ impl Metrics {
     /// Counts an entry that could not be recorded.
     pub fn append_failed(&self) {
         self.append_failures.inc();
+    }
+
+    /// Counts that the wall clock was found set.
+    pub fn clock_jumped(&self) {
+        self.clock_jumps.inc();
     }
 
     /// Shows the revision in force.

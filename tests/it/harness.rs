@@ -325,9 +325,13 @@ impl TestGateway {
     }
 
     /// Sets the wall clock of the gateway's machine, forward or back, and no other clock.
-    #[expect(dead_code, reason = "tests of clocks that are set use it")]
     pub(crate) fn jump(&self, ms: i64) {
         self.move_clock("jump_ms", ms);
+    }
+
+    /// Suspends the gateway's machine and wakes it again.
+    pub(crate) fn suspend(&self, by: Duration) {
+        self.move_clock("suspend_ms", i64::try_from(by.as_millis()).unwrap());
     }
 
     fn move_clock(&self, how: &str, ms: i64) {

@@ -83,9 +83,13 @@ impl Story {
             }
             Event::Verdict { hold, verdict, state } => self.verdict(*hold, verdict, *state),
             Event::HoldChanged { hold, state, .. } => self.changed(*hold, *state),
+            Event::HoldsExtended { holds, .. } => self.extended(holds),
             Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
-            | Event::AgentRevoked { .. } => Ok(()),
+            | Event::AgentRevoked { .. }
+            | Event::ClockSkew { .. }
+            | Event::Absence { .. }
+            | Event::TailRepaired { .. } => Ok(()),
         }
     }
 
@@ -197,6 +201,14 @@ impl Story {
             self.holds.insert(hold, phase);
         }
         Ok(())
+    }
+
+    fn extended(&self, holds: &[HoldId]) -> Result<(), Twist> {
+        let pending = |id: &HoldId| matches!(self.holds.get(id), Some(Phase::Pending { .. }));
+        match holds.iter().find(|id| !pending(id)) {
+            None => Ok(()),
+            Some(hold) => Err(Twist::OutOfTurn { hold: *hold, to: StateName::Pending }),
+        }
     }
 
     fn interrupt(&mut self, call: CallId) {

@@ -204,6 +204,7 @@ fn approve(proposal: &Proposal) -> Approval {
         revision: crate::digest::Digest::of(b"revision"),
         created_at: at,
         decide_by: at + proposal.decide_within,
+        extended: None,
         execute_within: proposal.execute_within,
     };
     Approval::of(&hold.decide(verdict).unwrap(), at).unwrap()

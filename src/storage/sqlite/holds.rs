@@ -45,7 +45,7 @@ pub(super) fn update(connection: &Connection, was: StateName, hold: &Hold) -> Re
     connection
         .prepare_cached(
             "UPDATE holds SET state = ?2, execute_by = ?3, due_at = ?4, live = ?5,
-                rejected_at = ?6, body = ?7
+                rejected_at = ?6, body = ?7, decide_by = ?8
              WHERE id = ?1",
         )?
         .execute(params![
@@ -56,6 +56,7 @@ pub(super) fn update(connection: &Connection, was: StateName, hold: &Hold) -> Re
             found.live,
             found.rejected_at,
             written(hold)?,
+            nanos(hold.decide_by),
         ])?;
     if was == StateName::Pending && hold.state.name() != was {
         count_rules(connection, hold, -1)?;
@@ -292,7 +293,7 @@ fn count_rules(connection: &Connection, hold: &Hold, change: i64) -> Result<(), 
 }
 
 /// A time as the database holds it: nanoseconds since 1970, clamped to the years 1677 to 2262.
-fn nanos(time: Timestamp) -> i64 {
+pub(super) fn nanos(time: Timestamp) -> i64 {
     let nanos = time.as_nanosecond();
     i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
 }
