@@ -67,6 +67,8 @@ pub struct Holds {
     pub poll_interval: Span,
     /// How long the result of a held call is kept for its agent to collect.
     pub keep_result: Span,
+    /// How long people may still decide after the gateway came back, when their time ended while it was away.
+    pub expiry_grace: Span,
 }
 
 impl Default for Holds {
@@ -79,6 +81,7 @@ impl Default for Holds {
             remember_rejection: Span(Duration::from_secs(600)),
             poll_interval: Span(Duration::from_secs(2)),
             keep_result: Span(Duration::from_secs(24 * 3600)),
+            expiry_grace: Span(Duration::from_secs(600)),
         }
     }
 }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::authentication::{Agents, People};
 use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
-use crate::call::holding;
 use crate::call::standing::Grants;
+use crate::call::{holding, time};
 use crate::catalog::{Catalog, Definition, Environment, Manifests};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -190,6 +190,8 @@ impl Gateway {
     /// When the store fails.
     pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
         self.metrics.holds_pending(&self.store.pending_by_rule().await?);
+        // Some at once, so that whoever opened the gateway to decide is not told that it is too late.
+        time::give_time(self).await?;
         let revision = self.revision();
         let idempotent =
             move |tool: &str| revision.catalog.tool(tool).is_some_and(|tool| tool.idempotent());

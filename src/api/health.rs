@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Viewer;
 use crate::backend::mcp::Health;
+use crate::clock::NEAR;
 use crate::gateway::Gateway;
 use crate::hold::StateName;
 use crate::storage::HoldQuery;
@@ -73,6 +74,7 @@ pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Js
     checks.extend(tools(&gateway));
     checks.extend(servers(&gateway));
     checks.extend(super::notifications::checks(&gateway).await);
+    checks.push(clock(&gateway));
     checks.push(holds(&gateway).await);
     Json(checks)
 }
@@ -138,6 +140,20 @@ fn servers(gateway: &Gateway) -> Vec<Check> {
             }
         })
         .collect()
+}
+
+fn clock(gateway: &Gateway) -> Check {
+    let ahead = gateway.clock.ahead();
+    if ahead.unsigned_abs() < NEAR {
+        return Check::good("clock", "the machine's clock agrees with the gateway's");
+    }
+    let side = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let (by, now) = (ahead.unsigned_abs().as_secs(), gateway.clock.now());
+    Check::bad(
+        "clock",
+        format!("the machine's clock is {by} s {side} the gateway's, which shows {now:.0}"),
+        "set the machine's clock right; if it is, restart the gateway",
+    )
 }
 
 async fn holds(gateway: &Gateway) -> Check {

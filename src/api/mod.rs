@@ -10,6 +10,8 @@ mod notifications;
 mod people;
 mod reviewers;
 mod standing;
+#[cfg(feature = "testing")]
+mod testing;
 
 use std::sync::Arc;
 
@@ -46,7 +48,7 @@ pub(crate) const CHALLENGE: &str = "Bearer realm=\"countersign\"";
 
 /// The routes for people. Each demands one: a [`Viewer`], a [`Reviewer`] or an [`Operator`].
 pub fn routes(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
         .route("/api/v1/approvals/{id}/verdict", post(approvals::decide))
@@ -65,8 +67,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/keys/{fingerprint}", delete(reviewers::remove_key))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
-        .route("/api/v1/notifications/test", post(notifications::test))
-        .with_state(gateway)
+        .route("/api/v1/notifications/test", post(notifications::test));
+    #[cfg(feature = "testing")]
+    let routes = routes.merge(testing::routes());
+    routes.with_state(gateway)
 }
 
 /// A request that was not done: the status, and why in words.

@@ -5,6 +5,7 @@ pub mod board;
 pub mod holding;
 pub mod refusal;
 pub mod standing;
+pub mod time;
 mod told;
 mod trail;
 

@@ -143,6 +143,10 @@ fn described(hold: &HoldView) -> String {
         format!("decide by   {} ({})", second(hold.decide_by), relative(hold.decide_by, now)),
         format!("digest      {}", hold.digest),
     ];
+    if let Some(extended) = &hold.extended {
+        let before = second(extended.before);
+        lines.push(visible(&format!("extended    was {before}: {}", extended.why)));
+    }
     if let Some(reason) = &hold.agent_reason {
         lines.push(format!("agent says  {} (unverified)", visible(reason)));
     }

@@ -105,6 +105,8 @@ fn row(view: &EntryView) -> Vec<String> {
         "by",
         "rules",
         "told",
+        "wall",
+        "why",
     ];
     let what = keys.iter().map(|key| (*key, text(key)));
     let what = what.chain([("by", person), ("outcome", status)]);

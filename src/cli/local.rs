@@ -78,7 +78,7 @@ impl<E: Into<OpenError>> From<E> for NotOpen {
 
 /// Opens the gateway of `config` if no process owns its data directory.
 pub(super) async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock: Arc<dyn Clock> = Arc::new(gateway_clock());
     let store =
         SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
             StoreError::Owned(path) => NotOpen::Owned(path),
@@ -90,6 +90,20 @@ pub(super) async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
     let gateway = Gateway::open(config.clone(), clock, Arc::new(store)).await?;
     gateway.recover().await?;
     Ok(gateway)
+}
+
+/// The clock of a gateway. In test builds `COUNTERSIGN_CLOCK` makes it one that can be moved: `manual`, or
+/// `manual:MS` for one whose wall clock is so many milliseconds off from the beginning.
+fn gateway_clock() -> SystemClock {
+    #[cfg(feature = "testing")]
+    if let Some(rest) = crate::config::variable("COUNTERSIGN_CLOCK")
+        .as_deref()
+        .and_then(|it| it.strip_prefix("manual"))
+    {
+        let off = rest.strip_prefix(':').and_then(|ms| ms.parse().ok()).unwrap_or(0);
+        return SystemClock::movable(off);
+    }
+    SystemClock::new()
 }
 
 /// Waits for the gateway that runs, or opens one. Between its first and its last moment a gateway owns the

@@ -214,6 +214,36 @@ pub enum Event {
         /// Who removed it.
         by: String,
     },
+    /// The machine's wall clock was set; the gateway's time was not.
+    ClockSkew {
+        /// What the wall clock said.
+        wall: Timestamp,
+        /// What the gateway's clock said then.
+        gateway: Timestamp,
+    },
+    /// People could decide nothing for a while in which the time of held calls ended.
+    Absence {
+        /// The last moment before it.
+        from: Timestamp,
+        /// The first moment after it.
+        to: Timestamp,
+        /// Why.
+        why: String,
+    },
+    /// Held calls whose time to decide ended in an absence may be decided a while longer.
+    HoldsExtended {
+        /// The holds.
+        holds: Vec<HoldId>,
+        /// Until when people may decide now.
+        decide_by: Timestamp,
+        /// Why.
+        why: String,
+    },
+    /// The write-ahead log ended in a commit that was not whole; the record ends before it.
+    TailRepaired {
+        /// How many bytes were dropped.
+        bytes: u64,
+    },
 }
 
 /// What the register says of a person.

@@ -4,6 +4,7 @@
 //! was first. The store applies it inside one transaction with the entry that records it.
 
 mod deciding;
+mod extension;
 mod standing;
 mod state;
 mod terms;
@@ -19,6 +20,7 @@ use crate::json::Object;
 use crate::principal::Person;
 
 pub use deciding::{Account, Edited};
+pub use extension::Extension;
 pub use standing::Standing;
 pub use state::{State, StateName};
 pub use terms::{Demand, People, Terms, Who};
@@ -71,6 +73,9 @@ pub struct Hold {
     pub created_at: Timestamp,
     /// Until when people may decide.
     pub decide_by: Timestamp,
+    /// That people got more time than they had at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Extension>,
     /// How long after approval it may begin to run.
     pub execute_within: SignedDuration,
     /// What rules ask of its approval.

@@ -100,6 +100,7 @@ fn hold(name: StateName) -> Hold {
         revision: Digest::of(b"revision"),
         created_at: at(0),
         decide_by: at(100),
+        extended: None,
         execute_within: SignedDuration::from_secs(50),
         terms: Terms::default(),
         amendments: Vec::new(),

@@ -10,7 +10,7 @@ use crate::catalog::manifest::SecretSource;
 use crate::clock::ManualClock;
 use crate::digest::Digest;
 use crate::evidence::{Asked, Event};
-use crate::hold::{Hold, State};
+use crate::hold::{Hold, State, Terms};
 use crate::ids::{CallId, HoldId};
 use crate::json::Object;
 use crate::storage::sqlite::SqliteStore;
@@ -74,7 +74,7 @@ fn hold(number: u8, now: Timestamp) -> Hold {
     let digest = Digest::of(&[number]);
     Hold {
         id: HoldId::from_random([number; 16]),
-        state: State::Pending,
+        state: State::Pending { verdicts: Vec::new() },
         agent: "bot".parse().unwrap(),
         groups: Vec::new(),
         owner: None,
@@ -95,6 +95,10 @@ fn hold(number: u8, now: Timestamp) -> Hold {
         created_at: now,
         decide_by: now.saturating_add(SignedDuration::from_hours(72)).unwrap(),
         execute_within: SignedDuration::from_secs(50),
+        extended: None,
+        terms: Terms::default(),
+        amendments: Vec::new(),
+        anew_of: None,
     }
 }
 
@@ -116,7 +120,14 @@ fn opening(hold: &Hold) -> Event {
         edits: Vec::new(),
     };
     let requested_arguments = Object::new();
-    Event::Hold { hold: hold.id, asked, requested_arguments, decide_by: hold.decide_by }
+    Event::Hold {
+        hold: hold.id,
+        asked,
+        requested_arguments,
+        decide_by: hold.decide_by,
+        terms: Terms::default(),
+        anew_of: None,
+    }
 }
 
 #[tokio::test]

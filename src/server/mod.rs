@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::backend::mcp::Link;
 use crate::call::holding;
+use crate::call::time::Watch;
 use crate::gateway::Gateway;
 use crate::mcp::http::{Endpoint, handle};
 use crate::principal::Person;
@@ -367,8 +368,14 @@ fn start_background(
 }
 
 async fn sweep_holds(gateway: Arc<Gateway>) {
+    let mut watch = Watch::new(&gateway);
     loop {
-        if let Err(error) = holding::sweep(&gateway).await {
+        let looked = watch.look(&gateway).await;
+        let swept = match looked {
+            Ok(()) => holding::sweep(&gateway).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
             tracing::error!(%error, "holds could not be swept");
         }
         gateway.clock.sleep(SWEEP).await;

@@ -8,6 +8,7 @@ mod people;
 pub mod sqlite;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -24,6 +25,9 @@ pub use people::{
 };
 
 pub use channels::{ChannelState, Delivery, HoldEntries, Told};
+
+/// For how long the gateway, or its machine, must have been away to be called absent.
+pub const ABSENT: Duration = Duration::from_secs(60);
 
 /// Everything the gateway must not forget.
 #[async_trait]
@@ -132,6 +136,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// At most `limit` holds whose clock has run out at `now`: pending past `decide_by`, approved past `execute_by`.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Hold>, StoreError>;
+
+    /// Notes that people could decide nothing between `from` and `to`, if the time to decide a pending
+    /// hold ended then; says whether it did. The time before this start is noted when the store is opened.
+    async fn note_absence(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        why: &'static str,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives people `grace` from now ([`Hold::extend`]) for at most `limit` pending holds whose time ended
+    /// in a noted absence; says for how many. Nothing is extended by no grace.
+    async fn extend_holds(&self, grace: Duration, limit: u32) -> Result<u32, StoreError>;
 
     /// What a stopped gateway left behind: calls and holds between intent and outcome. Marks the calls
     /// unknown, applies [`Hold::interrupt`] to the holds (`idempotent` says for which tools), and

@@ -109,6 +109,7 @@ pub struct Metrics {
     rate_limited: Family<LimitLabels, Counter>,
     append_failures: Counter,
     notifications: NotificationCounts,
+    clock_jumps: Counter,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -135,6 +136,7 @@ impl Metrics {
             rate_limited: Family::default(),
             append_failures: Counter::default(),
             notifications: NotificationCounts::default(),
+            clock_jumps: Counter::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
@@ -173,6 +175,11 @@ impl Metrics {
             "notifications",
             "Notices by what became of them",
             self.notifications.0.clone(),
+        );
+        to.register(
+            "clock_jumps",
+            "How often the wall clock was found set",
+            self.clock_jumps.clone(),
         );
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -238,6 +245,11 @@ impl Metrics {
     /// Counts an entry that could not be recorded.
     pub fn append_failed(&self) {
         self.append_failures.inc();
+    }
+
+    /// Counts that the wall clock was found set.
+    pub fn clock_jumped(&self) {
+        self.clock_jumps.inc();
     }
 
     /// Shows the revision in force.

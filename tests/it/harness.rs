@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio as Pipe};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -88,6 +89,7 @@ pub(crate) struct Builder {
     env: Vec<(String, String)>,
     path_dirs: Vec<PathBuf>,
     unverified: bool,
+    manual_clock: bool,
 }
 
 impl Builder {
@@ -144,6 +146,12 @@ impl Builder {
         self
     }
 
+    /// The gateway's clock can be moved; see [`TestGateway::advance`] and [`TestGateway::jump`].
+    pub(crate) fn manual_clock(mut self) -> Self {
+        self.manual_clock = true;
+        self
+    }
+
     /// The directories, and no process yet.
     pub(crate) fn prepare(self) -> TestGateway {
         let dir = tempfile::Builder::new().prefix("cs-").tempdir().unwrap();
@@ -159,6 +167,7 @@ impl Builder {
             url: String::new(),
             log: Arc::default(),
             verified,
+            clock: self.manual_clock.then(AtomicI64::default),
         };
         for (name, text) in &self.policies {
             gateway.put_policy(name, text);
@@ -224,6 +233,8 @@ pub(crate) struct TestGateway {
     url: String,
     log: Arc<Mutex<String>>,
     verified: bool,
+    /// By how many milliseconds the wall clock has been moved, which a restart does not undo.
+    clock: Option<AtomicI64>,
 }
 
 impl TestGateway {
@@ -305,7 +316,36 @@ impl TestGateway {
             .stdin(Pipe::null())
             .stdout(Pipe::piped())
             .stderr(Pipe::piped());
+        if let Some(moved) = &self.clock {
+            let moved = moved.load(Ordering::SeqCst);
+            command.env("COUNTERSIGN_CLOCK", format!("manual:{moved}"));
+        }
         command
+    }
+
+    /// Lets time pass for the gateway. While none runs, only the wall clock goes on.
+    pub(crate) fn advance(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap();
+        self.move_clock("advance_ms", by);
+    }
+
+    /// Sets the wall clock of the gateway's machine, forward or back, and no other clock.
+    pub(crate) fn jump(&self, ms: i64) {
+        self.move_clock("jump_ms", ms);
+    }
+
+    /// Suspends the gateway's machine and wakes it again.
+    pub(crate) fn suspend(&self, by: Duration) {
+        self.move_clock("suspend_ms", i64::try_from(by.as_millis()).unwrap());
+    }
+
+    fn move_clock(&self, how: &str, ms: i64) {
+        let moved = self.clock.as_ref().expect("a manual clock");
+        moved.fetch_add(ms, Ordering::SeqCst);
+        if self.process.is_some() {
+            let reply = self.api_post("/testing/clock", &serde_json::json!({ how: ms }));
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
     }
 
     /// Starts the process and waits until it listens.

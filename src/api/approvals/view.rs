@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::evidence::Outcome;
-use crate::hold::{Amendment, Demand, Hold, State, StateName, Verdict, Who};
+use crate::hold::{Amendment, Demand, Extension, Hold, State, StateName, Verdict, Who};
 use crate::ids::{AgentName, CallId, HoldId};
 use crate::json::Object;
 use crate::policy::Edit;
@@ -53,6 +53,8 @@ pub struct HoldView {
     pub amendments: Vec<Amendment>,
     pub created_at: Timestamp,
     pub decide_by: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Extension>,
     pub execute_by: Option<Timestamp>,
     /// How long after approval it may begin to run, in seconds.
     #[serde(default)]
@@ -109,6 +111,7 @@ impl From<Hold> for HoldView {
             amendments: hold.amendments,
             created_at: hold.created_at,
             decide_by: hold.decide_by,
+            extended: hold.extended,
             execute_by: None,
             execute_within: hold.execute_within.as_secs(),
             call: execution.unwrap_or(hold.call),

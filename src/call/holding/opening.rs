@@ -95,6 +95,7 @@ fn proposed(
         revision,
         created_at: now,
         decide_by: now.saturating_add(proposal.decide_within).unwrap_or(Timestamp::MAX),
+        extended: None,
         execute_within: proposal.execute_within,
         terms: proposal.terms,
         amendments: Vec::new(),

@@ -40,6 +40,10 @@ impl Register {
             | Event::StandingRevoked { .. }
             | Event::HoldChanged { .. }
             | Event::RevisionLoaded { .. }
+            | Event::ClockSkew { .. }
+            | Event::Absence { .. }
+            | Event::HoldsExtended { .. }
+            | Event::TailRepaired { .. }
             | Event::AgentAdded { .. }
             | Event::AgentRotated { .. }
             | Event::AgentRevoked { .. }

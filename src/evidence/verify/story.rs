@@ -134,6 +134,7 @@ impl Story {
                 self.resolved((*hold, *call), *resolution, verdict, *state)
             }
             Event::HoldChanged { hold, state, .. } => self.changed(*hold, *state),
+            Event::HoldsExtended { holds, decide_by, .. } => self.extended(holds, *decide_by),
             Event::StandingGranted { standing, .. } => {
                 let Standing { id, agent, tool, until, .. } = standing;
                 let granted = Granted { agent: agent.clone(), tool: tool.clone(), until: *until };
@@ -153,7 +154,10 @@ impl Story {
             | Event::ReviewerChanged { .. }
             | Event::ReviewerRevoked { .. }
             | Event::KeyRegistered { .. }
-            | Event::KeyRemoved { .. } => Ok(()),
+            | Event::KeyRemoved { .. }
+            | Event::ClockSkew { .. }
+            | Event::Absence { .. }
+            | Event::TailRepaired { .. } => Ok(()),
         }
     }
 
@@ -323,6 +327,16 @@ impl Story {
             self.holds.insert(hold, phase);
         }
         Ok(())
+    }
+
+    fn extended(&mut self, holds: &[HoldId], until: Timestamp) -> Result<(), Twist> {
+        holds.iter().try_for_each(|hold| match self.holds.get_mut(hold) {
+            Some(Phase::Pending { bound, .. }) => {
+                bound.decide_by = until;
+                Ok(())
+            }
+            Some(_) | None => Err(Twist::OutOfTurn { hold: *hold, to: StateName::Pending }),
+        })
     }
 
     fn interrupt(&mut self, call: CallId) {

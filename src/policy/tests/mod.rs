@@ -205,6 +205,7 @@ fn approve(proposal: &Proposal) -> Approval {
         revision: crate::digest::Digest::of(b"revision"),
         created_at: at,
         decide_by: at + proposal.decide_within,
+        extended: None,
         execute_within: proposal.execute_within,
         terms: proposal.terms.clone(),
         amendments: Vec::new(),

@@ -12,6 +12,12 @@ pub(super) use none::Faults;
 #[cfg(feature = "testing")]
 pub(super) use on_demand::Faults;
 
+/// The point `migrate`: before each statement of a migration, before its commit and after it.
+pub(super) fn migrating() {
+    #[cfg(feature = "testing")]
+    crate::storage::failpoint::hit("migrate");
+}
+
 #[cfg(not(feature = "testing"))]
 mod none {
     use super::{Connection, EngineFault, Job, PathBuf};

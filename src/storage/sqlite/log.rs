@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::schema;
 use super::trouble::Trouble;
 use crate::digest::Digest;
+use crate::evidence::Entry;
 use crate::evidence::chain::{self, Draft};
 use crate::evidence::verify::{Fault, Head, Row, Summary, Verifier};
 use crate::ids::CallId;
@@ -94,6 +95,20 @@ pub(super) fn entries(
         found.reverse();
     }
     Ok(found)
+}
+
+/// The newest entries that were appended under one name.
+pub(super) fn found_under(
+    connection: &Connection,
+    name: &str,
+    limit: u32,
+) -> Result<Vec<Entry>, Trouble> {
+    let mut statement = connection.prepare_cached(
+        "SELECT idx, CAST(body AS BLOB), chain FROM entries WHERE call = ?1
+         ORDER BY idx DESC LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![name, limit], raw_row)?;
+    rows.map(|row| stored(row?).map(|stored| stored.entry)).collect()
 }
 
 /// A limit of a query: zero, which asks for nothing in particular, is the store's own bound.

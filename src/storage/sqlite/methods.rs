@@ -1,6 +1,7 @@
 //! The store's methods: each one job for the writer, or one read.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use serde_json::value::RawValue;
 use super::SqliteStore;
 use super::job::{Carried, Job, Step};
 use super::trouble::{Trouble, plain};
-use super::{agents, channels, holds, log, pending, reviewers, standing, stopped};
+use super::{absence, agents, channels, holds, log, pending, reviewers, standing, stopped};
 use crate::digest::Digest;
 use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Intent, Outcome, Refused};
@@ -210,6 +211,32 @@ impl Store for SqliteStore {
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Hold>, StoreError> {
         self.readers.read(move |connection| holds::due(connection, now, limit)).await
+    }
+
+    async fn note_absence(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        why: &'static str,
+    ) -> Result<bool, StoreError> {
+        self.durably("note_absence", move |tx| {
+            let noted = absence::ended_in(tx.connection, from, to)?;
+            if noted {
+                let draft = Draft::new(absence::event(from, to, why))?;
+                tx.append_draft(&draft, Some(absence::FOUND_UNDER))?;
+            }
+            Ok(noted)
+        })
+        .await
+        .map_err(plain)
+    }
+
+    async fn extend_holds(&self, grace: Duration, limit: u32) -> Result<u32, StoreError> {
+        if grace.is_zero() {
+            return Ok(0);
+        }
+        let extend = move |tx: &mut super::Tx<'_>| absence::extend(tx, grace, limit);
+        self.durably("extend_holds", extend).await.map_err(plain)
     }
 
     async fn recover(

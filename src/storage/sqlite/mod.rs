@@ -3,6 +3,7 @@
 //! A crash leaves what the last commit left. `running` names the calls between intent and outcome,
 //! and [`Store::recover`] ends them when the gateway starts again.
 
+mod absence;
 mod agents;
 mod channels;
 mod faults;
@@ -11,6 +12,7 @@ mod holds;
 mod job;
 mod log;
 mod methods;
+mod opening;
 mod owner;
 mod pending;
 mod readers;
@@ -21,6 +23,7 @@ mod standing;
 mod tests;
 mod trouble;
 mod tx;
+mod wal;
 mod writer;
 
 use std::fs::File;
@@ -63,12 +66,15 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError::Owned`] when another process owns `dir`; [`StoreError::Corrupt`] when the log does
-    /// not end where its head says; [`StoreError::Engine`] when the database cannot be opened or is of
+    /// not end where its head says, or the database is cut off or gone; [`StoreError::Engine`] when the database cannot be opened or is of
     /// a newer version.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let owned = owner::own(dir)?;
-        let connection = schema::open_writer(dir)?;
-        let tip = log::tip(&connection)?;
+        let torn = wal::examine(dir)?;
+        let mut connection = schema::open_writer(dir)?;
+        let mut tip = log::tip(&connection)?;
+        opening::go_on(&mut connection, &mut tip, clock.as_ref(), torn)?;
+        owner::mark_used(&owned)?;
         let health = Arc::<Health>::default();
         let hurry = Arc::<Notify>::default();
         let shared = (Arc::clone(&health), Arc::clone(&hurry));

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::fallible_iterator::FallibleIterator as _;
+use rusqlite::{Batch, Connection, OpenFlags};
 
+use super::faults;
 use super::trouble::Trouble;
 
 /// The database's name in the data directory.
@@ -102,6 +104,8 @@ pub(super) fn open_writer(dir: &Path) -> Result<Connection, Trouble> {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     prepare(&connection)?;
+    // Before anything is written: a file of a newer form stays as it is.
+    let present = known_version(&connection)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -110,7 +114,7 @@ pub(super) fn open_writer(dir: &Path) -> Result<Connection, Trouble> {
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    migrate(&mut connection)?;
+    migrate(&mut connection, present)?;
     Ok(connection)
 }
 
@@ -136,19 +140,30 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), Trouble> {
-    let present = version(connection)?;
-    if present > MIGRATIONS.len() {
-        return Err(Trouble::engine(wrong_version(present)));
-    }
+/// Each step, and that it was made, stand or fall together: a start that ends in between changes nothing.
+fn migrate(connection: &mut Connection, present: usize) -> Result<(), Trouble> {
     for (index, step) in MIGRATIONS.iter().enumerate().skip(present) {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(step)?;
+        let mut statements = Batch::new(&transaction, step);
+        while let Some(mut statement) = statements.next()? {
+            faults::migrating();
+            statement.execute([])?;
+        }
         let reached = u32::try_from(index + 1).unwrap_or(u32::MAX);
         transaction.pragma_update(None, "user_version", reached)?;
+        faults::migrating();
         transaction.commit()?;
+        faults::migrating();
     }
     Ok(())
+}
+
+fn known_version(connection: &Connection) -> Result<usize, Trouble> {
+    let version = version(connection)?;
+    if version > MIGRATIONS.len() {
+        return Err(Trouble::engine(wrong_version(version)));
+    }
+    Ok(version)
 }
 
 fn version(connection: &Connection) -> Result<usize, Trouble> {
@@ -158,5 +173,10 @@ fn version(connection: &Connection) -> Result<usize, Trouble> {
 
 fn wrong_version(found: usize) -> String {
     let known = MIGRATIONS.len();
-    format!("the database is of version {found}, this program knows version {known}")
+    let mend = if found > known {
+        "use the newer program again, or restore a backup from before the upgrade"
+    } else {
+        "start the gateway once, which brings it to this form"
+    };
+    format!("the database is of form {found}, this program knows form {known}: {mend}")
 }

@@ -145,6 +145,7 @@ fn hold(number: u8, agent: &str) -> Hold {
         revision: Digest::of(b"revision"),
         created_at,
         decide_by: created_at.saturating_add(SignedDuration::from_secs(100)).unwrap(),
+        extended: None,
         execute_within: SignedDuration::from_secs(50),
         terms: Terms::default(),
         amendments: Vec::new(),
