@@ -53,9 +53,16 @@ pub struct HoldView {
     pub call: CallId,
     pub outcome: Option<Outcome>,
     pub why: Option<String>,
+    /// How many pending holds have the same agent, tool and digest, this one among them.
+    #[serde(default = "one")]
+    pub identical: u32,
     /// What came out, where the hold is finished and one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RawValue>>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 impl From<Hold> for HoldView {
@@ -86,6 +93,7 @@ impl From<Hold> for HoldView {
             call: hold.call,
             outcome: None,
             why: None,
+            identical: one(),
             result: None,
         };
         match hold.state {
@@ -164,6 +172,9 @@ pub struct VerdictGiven {
     /// Why; shown to the agent.
     #[serde(default)]
     pub reason: Option<String>,
+    /// With an approval: the arguments to run instead of those that are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Object>,
 }
 
 pub(super) async fn decide(
@@ -172,6 +183,9 @@ pub(super) async fn decide(
     Path(id): Path<String>,
     Body(given): Body<VerdictGiven>,
 ) -> Result<Json<HoldView>, Failure> {
+    if given.edit.is_some() {
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "editing is not possible yet"));
+    }
     let hold = find(&gateway, &id).await?;
     if given.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
         let told = format!("a reason has at most {MAX_REASON} characters");

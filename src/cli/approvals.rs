@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::Failed;
+use super::inbox;
 use super::local::Local;
 use super::output::{self, Form, relative, second, table, visible};
 use crate::api::{HoldView, VerdictGiven};
@@ -41,7 +42,7 @@ pub(super) enum Command {
     Approve(Verdict),
     /// Turn the call away
     Reject(Verdict),
-    /// Print held calls as they come, until interrupted
+    /// Decide on held calls as they come, on a terminal; print them one by one where there is none
     Watch,
 }
 
@@ -191,7 +192,7 @@ async fn decide(local: &Local, verdict: Verdict, decision: Decision) -> Result<(
             hold.digest
         }
     };
-    let given = VerdictGiven { decision, digest, reason: verdict.reason };
+    let given = VerdictGiven { decision, digest, reason: verdict.reason, edit: None };
     let path = format!("/api/v1/approvals/{}/verdict", hold.id);
     let decided: HoldView = local.post(&path, &given).await?;
     let ended = match decision {
@@ -214,6 +215,9 @@ async fn followed(local: &Local, mut hold: HoldView) -> Result<HoldView, Failed>
 }
 
 async fn watch(local: &Local) -> Result<(), Failed> {
+    if inbox::can_show() {
+        return inbox::run(local).await;
+    }
     let clock = SystemClock::new();
     let mut seen = std::collections::HashSet::new();
     if std::io::stdout().is_terminal() {

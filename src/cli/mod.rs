@@ -9,6 +9,7 @@ mod audit;
 mod call;
 mod catalog;
 mod doctor;
+mod inbox;
 mod local;
 mod output;
 mod policy;
