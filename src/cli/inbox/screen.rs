@@ -8,7 +8,8 @@ use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode, size,
 };
 use ratatui::{Frame, Terminal};
 
@@ -32,8 +33,11 @@ impl Screen {
     pub(super) fn come_back(&mut self) -> Result<(), Failed> {
         self.entered = true;
         enable_raw_mode().map_err(broken)?;
-        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide).map_err(broken)?;
-        self.terminal.clear().map_err(broken)
+        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, Clear(ClearType::All), Hide)
+            .map_err(broken)?;
+        // Nothing of what was drawn before is there.
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout())).map_err(broken)?;
+        Ok(())
     }
 
     /// Gives the terminal back.
