@@ -50,7 +50,7 @@ fn a_hold_appears_is_read_and_is_approved() {
     inbox.keys("\r");
     let shown = inbox.sees("digest");
     let places: Vec<usize> =
-        ["agent ", "tool ", "\"line\": \"one\"", "rules ", "decide within", "digest "]
+        ["agent ", "tool ", "\"line\": \"one\"", "rules ", "decide      within", "digest "]
             .iter()
             .map(|part| shown.rfind(part).unwrap_or_else(|| panic!("no `{part}` in\n{shown}")))
             .collect();
@@ -247,7 +247,7 @@ fn a14_hostile_arguments_are_escaped_and_read_to_the_end() {
     inbox.keys("y");
     inbox.keys("G");
     let end = inbox.sees("approve exactly this call?");
-    assert!(end.contains("rm -rf /"), "{end}");
+    assert!(end.contains("-rf /\""), "{end}");
     assert!(gateway.ran().is_empty());
     gateway.pending();
     inbox.keys("\u{1b}");

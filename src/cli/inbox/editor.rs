@@ -1,8 +1,8 @@
 //! The person's editor, run on a private file.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use tokio::process::Command;
@@ -21,6 +21,7 @@ const MAX_EDITED: u64 = 4 << 20;
 pub(super) async fn edit(text: &str, stop: &CancellationToken) -> Result<String, String> {
     let dir = tempfile::Builder::new()
         .prefix("countersign-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(|error| format!("no directory for the file to edit: {error}"))?;
     let file = dir.path().join("arguments.json");

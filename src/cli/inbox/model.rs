@@ -264,8 +264,10 @@ impl Model {
 
     /// The gateway said something.
     pub(super) fn see(&mut self, news: News) -> Option<Effect> {
-        if !matches!(news, News::Silent(_)) {
-            self.silent = None;
+        let speaks = !matches!(news, News::Silent(_) | News::Refused { .. });
+        if speaks && self.silent.take().is_some() {
+            // What could not be asked then can be asked now.
+            self.note = None;
         }
         match news {
             News::Silent(told) => {
@@ -378,4 +380,4 @@ fn became(hold: &HoldView) -> String {
 
 #[cfg(test)]
 #[path = "model_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -74,7 +74,7 @@ fn title(model: &Model, now: Timestamp) -> String {
             let hold = &detail.hold;
             let edited = if detail.edit.is_some() { " (your edit)" } else { "" };
             let clock = left(hold.decide_by, now);
-            visible(&format!("{} → {}{edited} · {clock}", hold.agent, hold.tool))
+            visible(&format!("{} → {}{edited} · decide {clock}", hold.agent, hold.tool))
         }
         Screen::List | Screen::Opening(..) => {
             let more = if model.list.complete || !model.list.heard { "" } else { " or more" };
@@ -228,15 +228,15 @@ fn detail_keys(detail: &Detail) -> String {
 fn left(until: Timestamp, now: Timestamp) -> String {
     let seconds = until.duration_since(now).as_secs();
     if seconds <= 0 {
-        return "time to decide is over".to_owned();
+        return "no longer".to_owned();
     }
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours >= 48 {
-        format!("decide within {} d {} h", hours / 24, hours % 24)
+        format!("within {} d {} h", hours / 24, hours % 24)
     } else if hours > 0 {
-        format!("decide within {hours}:{minutes:02}:{seconds:02}")
+        format!("within {hours}:{minutes:02}:{seconds:02}")
     } else {
-        format!("decide within {minutes}:{seconds:02}")
+        format!("within {minutes}:{seconds:02}")
     }
 }
 
