@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::Failed;
+use super::inbox;
 use super::output::{self, Form, relative, second, table, visible};
 use super::way::{Remote, Way};
 use crate::api::{HoldView, VerdictGiven};
@@ -41,7 +42,7 @@ pub(super) enum Command {
     Approve(Verdict),
     /// Turn the call away
     Reject(Verdict),
-    /// Print held calls as they come, until interrupted
+    /// Decide on held calls as they come, on a terminal; print them one by one where there is none
     Watch,
 }
 
@@ -225,6 +226,9 @@ async fn followed(way: &Way, mut hold: HoldView) -> Result<HoldView, Failed> {
 }
 
 async fn watch(way: &Way) -> Result<(), Failed> {
+    if inbox::can_show() {
+        return inbox::run(way).await;
+    }
     let clock = SystemClock::new();
     let mut seen = std::collections::HashSet::new();
     if std::io::stdout().is_terminal() {

@@ -9,6 +9,7 @@ mod audit;
 mod call;
 mod catalog;
 mod doctor;
+mod inbox;
 mod local;
 mod output;
 mod policy;
@@ -161,7 +162,13 @@ fn start_log(command: &Command) {
         | Command::Doctor(_)
         | Command::Schema(_) => "rmcp=warn,rmcp::service=error",
     };
-    let filter = config::variable("COUNTERSIGN_LOG").unwrap_or_else(|| "warn".to_owned());
+    // A full screen would be written over; elsewhere than on a terminal, the log goes on.
+    let drawn_over = matches!(command, Command::Approvals(it) if matches!(it.command, approvals::Command::Watch))
+        && inbox::can_show()
+        && std::io::stderr().is_terminal();
+    let level =
+        if drawn_over { Some("off".to_owned()) } else { config::variable("COUNTERSIGN_LOG") };
+    let filter = level.unwrap_or_else(|| "warn".to_owned());
     let filter = EnvFilter::try_new(format!("{filter},{library}"))
         .unwrap_or_else(|_| EnvFilter::new("warn"));
     let colour = std::io::stderr().is_terminal()

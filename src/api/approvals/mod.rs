@@ -104,6 +104,20 @@ pub struct VerdictGiven {
 }
 
 impl VerdictGiven {
+    /// A verdict that nothing comes with.
+    #[must_use]
+    pub const fn new(decision: Decision, digest: Digest) -> Self {
+        Self {
+            decision,
+            digest,
+            reason: None,
+            edit: None,
+            rendered: None,
+            signature: None,
+            idempotency_key: None,
+        }
+    }
+
     fn of(self, person: Person, gateway: &Gateway) -> Result<(Verdict, Option<Object>), Failure> {
         let long = |what: &str, most: usize| {
             Failure::new(StatusCode::BAD_REQUEST, format!("a {what} has at most {most} characters"))
