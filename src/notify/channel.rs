@@ -18,6 +18,8 @@ pub struct Channel {
     pub(super) client: reqwest::Client,
     pub(super) parts: Parts,
     pub(super) state: tokio::sync::Mutex<ChannelState>,
+    /// Ends a wait for the next attempt: a test message has just arrived.
+    pub(super) works: tokio::sync::Notify,
 }
 
 /// How a channel stands.
@@ -80,6 +82,7 @@ impl Channel {
         self.parts.counts.count(self.name(), "delivered");
         let last = Some(Delivery { at: self.parts.clock.now(), failed: None });
         self.change(|state| (state.given_up, state.last) = (0, last)).await;
+        self.works.notify_waiters();
         Ok(())
     }
 

@@ -49,7 +49,10 @@ impl Channel {
                 self.give_up(&current, &trouble.told).await;
                 return Ok(());
             }
-            self.parts.clock.sleep(wait).await;
+            tokio::select! {
+                () = self.parts.clock.sleep(wait) => {}
+                () = self.works.notified() => {}
+            }
             message = self.still(current).await?;
         }
         self.parts.counts.count(self.name(), "skipped");
@@ -69,9 +72,7 @@ impl Channel {
         }
         let last = Some(Delivery { at: self.parts.clock.now(), failed: None });
         self.change(|state| {
-            state.told.extend(told);
-            let beyond = state.told.len().saturating_sub(MAX_TOLD);
-            state.told.drain(..beyond);
+            state.remember(told, MAX_TOLD);
             (state.last, state.summing) = (last, None);
             state.cursor = index.unwrap_or(state.cursor);
         })
@@ -93,7 +94,8 @@ impl Channel {
         let at = self.parts.clock.now();
         let known = self.state.lock().await.last.clone();
         let news = known.is_none_or(|last| last.failed.as_ref() != Some(&told));
-        if memory.failures == 0 || news {
+        let kept = self.state.lock().await.summing == summing;
+        if memory.failures == 0 || news || !kept {
             self.change(|state| {
                 state.last = Some(Delivery { at, failed: Some(told) });
                 state.summing = summing;
@@ -111,10 +113,11 @@ impl Channel {
         self.parts.counts.count(self.name(), "given_up");
         let (told, index) = told_by(message);
         self.change(|state| {
-            // What a summary told stands further on in the log too.
-            state.told.extend(told);
-            let beyond = state.told.len().saturating_sub(MAX_TOLD);
-            state.told.drain(..beyond);
+            // What a summary tells stands further on in the log too. Of one nobody was told, so that an
+            // identical one is news.
+            if index.is_none() {
+                state.remember(told, MAX_TOLD);
+            }
             state.given_up = state.given_up.saturating_add(1);
             state.summing = None;
             state.cursor = index.unwrap_or(state.cursor);

@@ -10,6 +10,7 @@ use super::news::{Message, News};
 use super::settings::Kind;
 use crate::hold::{Hold, StateName};
 use crate::ids::HoldId;
+use crate::json::Object;
 use crate::storage::StoreError;
 
 /// How often the log is looked at for news.
@@ -115,8 +116,11 @@ impl Channel {
             if news.kind != Kind::Held {
                 continue;
             }
-            let Some(hold) = self.untold(news).await? else { continue };
+            let Some(mut hold) = self.untold(news).await? else { continue };
             last = news;
+            if sets.len() >= super::generic::LISTED {
+                hold.arguments = Object::new();
+            }
             match sets.iter_mut().find(|(known, _)| known.digest == hold.digest) {
                 Some((_, count)) => *count = count.saturating_add(1),
                 None => sets.push((hold, 1)),
@@ -130,7 +134,7 @@ impl Channel {
     }
 
     async fn of_one(&self, news: &News) -> Result<Option<Message>, StoreError> {
-        let Some(hold) = self.parts.store.hold(news.hold).await? else { return Ok(None) };
+        let Some(hold) = self.hold(news.hold).await? else { return Ok(None) };
         let waits = news.kind == Kind::Unknown && hold.state.name() == StateName::Unknown;
         if !waits && (news.kind == Kind::Unknown || self.is_old(news.at)) {
             self.parts.counts.count(self.name(), "skipped");
@@ -160,8 +164,21 @@ impl Channel {
     }
 
     pub(super) async fn pending(&self, id: HoldId) -> Result<Option<Hold>, StoreError> {
-        let hold = self.parts.store.hold(id).await?;
+        let hold = self.hold(id).await?;
         Ok(hold.filter(|hold| hold.state.name() == StateName::Pending))
+    }
+
+    /// A hold without what is not told of it, which may be large.
+    async fn hold(&self, id: HoldId) -> Result<Option<Hold>, StoreError> {
+        let mut hold = self.parts.store.hold(id).await?;
+        if let Some(hold) = &mut hold {
+            hold.requested_arguments = Object::new();
+            hold.edits = Vec::new();
+            if !self.settings.arguments {
+                hold.arguments = Object::new();
+            }
+        }
+        Ok(hold)
     }
 
     /// The message as it is after a wait; none if nothing in it waits for people any more.

@@ -12,7 +12,7 @@ const MAX_TEXT: usize = 1_000;
 /// The largest arguments that are sent, in bytes of JSON.
 const MAX_ARGUMENTS: usize = 64 << 10;
 /// How many sets of identical holds a summary lists.
-const LISTED: usize = 20;
+pub(super) const LISTED: usize = 20;
 
 /// The message in this form.
 pub(super) fn body(message: &Message, base_url: &str, arguments: bool) -> Value {
@@ -80,6 +80,7 @@ fn shown(hold: &Hold, state: StateName, arguments: bool) -> Value {
         "agent_reason": hold.agent_reason.as_deref().map(|reason| cut(reason, MAX_TEXT)),
         "digest": hold.digest,
         "call": hold.call,
+        "workflow": hold.workflow.as_deref().map(|workflow| cut(workflow, MAX_TEXT)),
         "created_at": hold.created_at,
         "decide_by": hold.decide_by,
     });

@@ -103,6 +103,7 @@ impl Notifier {
                 client: sending::client().map_err(|error| wrong(error.to_string()))?,
                 parts: parts.clone(),
                 state: tokio::sync::Mutex::new(state),
+                works: tokio::sync::Notify::new(),
             }));
         }
         Ok(Self { channels })

@@ -26,6 +26,15 @@ pub struct ChannelState {
     pub given_up: u64,
 }
 
+impl ChannelState {
+    /// Adds holds that were told, and forgets the oldest beyond `most`.
+    pub fn remember(&mut self, told: Vec<Told>, most: usize) {
+        self.told.extend(told);
+        let beyond = self.told.len().saturating_sub(most);
+        self.told.drain(..beyond);
+    }
+}
+
 /// A hold that was told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {

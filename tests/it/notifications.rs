@@ -341,9 +341,15 @@ fn doctor_sends_a_test_message_to_each_channel() {
     assert_eq!(got.json()["event"], "test");
     assert!(got.is_signed_with(SECRET.as_bytes()));
     receiver.stop();
+    hold(&gateway, "a", "x");
     let tested = gateway.cli(&["doctor", "--notify"]);
     assert_eq!(tested.code, 1, "{tested:?}");
     assert!(tested.stdout.contains("the receiver cannot be reached"), "{tested:?}");
+    // A receiver that works again is told at once what waited.
+    receiver.resume();
+    gateway.cli(&["doctor", "--notify"]).done();
+    let told = receiver.when_taken(3);
+    assert!(told.iter().any(|got| got.json()["event"] == "held"), "{told:?}");
     // An agent's token is nobody here.
     let token = gateway.agent("a");
     let url = format!("{}/api/v1/notifications/test", gateway.url());

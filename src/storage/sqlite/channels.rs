@@ -9,6 +9,9 @@ use crate::storage::{ChannelState, HoldEntries};
 /// How many entries one look goes over, at most.
 const LOOKED_AT: u64 = 2_000;
 
+/// How many bytes of entries one look gives, and one entry more.
+const MAX_BYTES: usize = 8 << 20;
+
 /// What is kept of a channel.
 pub(super) fn find(connection: &Connection, name: &str) -> Result<Option<ChannelState>, Trouble> {
     let body = connection
@@ -57,8 +60,17 @@ pub(super) fn hold_entries(
          WHERE idx > ?1 AND idx <= ?2 AND instr(body, '\"hold\":\"') > 0 ORDER BY idx LIMIT ?3",
     )?;
     let rows = statement.query_map(params![as_sql(after), end, limit], raw_row)?;
-    let entries = rows.map(|row| stored(row?)).collect::<Result<Vec<_>, Trouble>>()?;
-    let full = u32::try_from(entries.len()).is_ok_and(|count| count >= limit);
+    let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+    let mut full = false;
+    for row in rows {
+        let row = row?;
+        bytes = bytes.saturating_add(row.body.len());
+        entries.push(stored(row)?);
+        full = bytes >= MAX_BYTES || u32::try_from(entries.len()).is_ok_and(|it| it >= limit);
+        if full {
+            break;
+        }
+    }
     let reached = match entries.last() {
         Some(last) if full => last.index,
         _ => u64::try_from(end).unwrap_or(after),
