@@ -23,8 +23,7 @@ pub(super) async fn checks(gateway: &Gateway) -> Vec<Check> {
         checks.push(of(channel.standing().await));
     }
     let revision = gateway.revision();
-    // Until reviewers are registered there are none.
-    let reviewers = 0;
+    let reviewers = gateway.people.deciding(gateway.clock.now());
     if let Some(why) = notify::unseen(&revision.policy, gateway.notifier.told_of_holds(), reviewers)
     {
         checks.push(Check::bad("notices", why, notify::MEND));

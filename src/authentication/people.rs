@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::digest::Digest;
 use crate::ids::PersonName;
-use crate::principal::{Capacity, Person};
+use crate::principal::{Capacity, Person, Role};
 use crate::storage::{Reviewer, Store, StoreError, capacity};
 
 /// What a person's token starts with: no agent's does, so one is never taken for the other.
@@ -71,7 +71,15 @@ impl People {
         known.register.iter().find(|reviewer| reviewer.name == *name).cloned()
     }
 
-    /// What `person` may do at `now` ([`standing`]); none when nothing any more.
+    /// How many registered people may decide at `now`.
+    #[must_use]
+    pub fn deciding(&self, now: Timestamp) -> usize {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let decides = |it: &&Reviewer| it.stands(now) && it.role >= Role::Reviewer;
+        known.register.iter().filter(decides).count()
+    }
+
+    /// What `person` may do at `now` ([`capacity`]); none when nothing any more.
     #[must_use]
     pub fn capacity(&self, person: &Person, now: Timestamp) -> Option<Capacity> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

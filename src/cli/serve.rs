@@ -43,8 +43,7 @@ pub(super) fn warn_of_notices(gateway: &Gateway) {
             eprintln!("warning: channel `{}`: nothing can be sent: {why}", channel.name());
         }
     }
-    // Until reviewers are registered there are none.
-    let reviewers = 0;
+    let reviewers = gateway.people.deciding(gateway.clock.now());
     let channels = gateway.notifier.told_of_holds();
     if let Some(why) = notify::unseen(&gateway.revision().policy, channels, reviewers) {
         eprintln!("warning: {why}; {}", notify::MEND);

@@ -70,7 +70,8 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn at(seconds: f64) -> Timestamp {
-        later(Timestamp::UNIX_EPOCH, DAY * 20_000 + Duration::from_secs_f64(seconds))
+        let since = SignedDuration::from_secs_f64(seconds);
+        later(Timestamp::UNIX_EPOCH, DAY * 20_000).saturating_add(since).unwrap()
     }
 
     fn boot(seconds: f64) -> Duration {

@@ -253,8 +253,8 @@ fn b7_after_a_day_off_people_get_time() {
     assert_eq!(gateway.ran(), ["call 0"]);
     // A restart at once owes nobody anything.
     gateway.restart();
-    assert_eq!(gateway.hold(&holds[1])["extended"], gateway.hold(&holds[2])["extended"]);
     assert_eq!(entries(&gateway, "absence").len(), 1);
+    assert_eq!(entries(&gateway, "holds_extended").len(), extended.len());
     gateway.advance(21 * MINUTE);
     gateway.holds_when("expired", HOLDS - 1);
 }
@@ -276,16 +276,6 @@ fn b7_people_get_their_time_although_the_gateway_dies() {
     assert_eq!(gateway.hold(&id)["state"], "pending");
     gateway.approve(&id);
     assert_eq!(gateway.ran(), ["call 0"]);
-}
-
-#[test]
-fn b7_no_grace_is_what_one_asked_for() {
-    let mut gateway = held().config("holds: { expiry_grace: 0s }\n").start();
-    let id = hold_calls(&gateway.modern_with_tasks("a"), 1).remove(0);
-    gateway.stop();
-    gateway.advance(DAY);
-    gateway.launch();
-    gateway.hold_when(&id, "expired");
 }
 
 #[test]

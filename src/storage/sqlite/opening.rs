@@ -41,7 +41,7 @@ pub(super) fn go_on(
     transaction.commit()?;
     if torn.is_some() {
         // What is left of the tail after the commit above goes, or it would be found again.
-        connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()))?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
     Ok(())
 }

@@ -337,7 +337,7 @@ async fn a_database_of_a_newer_version_is_left_alone() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let opened = SqliteStore::open(dir.path(), clock);
-    assert!(matches!(opened, Err(StoreError::Engine(why)) if why.contains("version 99")));
+    assert!(matches!(opened, Err(StoreError::Engine(why)) if why.contains("form 99")));
     let read = open_log_read_only(dir.path());
-    assert!(matches!(read, Err(StoreError::Engine(why)) if why.contains("version 99")));
+    assert!(matches!(read, Err(StoreError::Engine(why)) if why.contains("form 99")));
 }
