@@ -20,12 +20,13 @@ pub(super) fn sign(key: &Path, message: &[u8]) -> Result<String, Failed> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();
-    let mut child = started.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failed::new(
-            1,
-            "`ssh-keygen` is not on PATH; it is part of OpenSSH (Debian: `apt install openssh-client`)",
-        ),
-        _ => Failed::new(1, format!("`ssh-keygen` cannot be started: {error}")),
+    let mut child = started.map_err(|error| {
+        let told = if error.kind() == ErrorKind::NotFound {
+            "`ssh-keygen` is not on PATH; it is part of OpenSSH (Debian: `apt install openssh-client`)".to_owned()
+        } else {
+            format!("`ssh-keygen` cannot be started: {error}")
+        };
+        Failed::new(1, told)
     })?;
     // A message that was not taken whole makes it fail, and that is told.
     if let Some(mut input) = child.stdin.take() {
