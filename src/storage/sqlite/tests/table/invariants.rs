@@ -85,7 +85,25 @@ async fn story(name: &str, store: &SqliteStore) -> HashMap<HoldId, Recorded> {
                 assert!(open.contains(&known.state), "{name}: it had ended");
                 known.state = state;
             }
-            _ => {}
+            Event::Intent(_)
+            | Event::Outcome { .. }
+            | Event::Refusal(_)
+            | Event::VerdictRefused { .. }
+            | Event::StandingGranted { .. }
+            | Event::StandingRevoked { .. }
+            | Event::RevisionLoaded { .. }
+            | Event::AgentAdded { .. }
+            | Event::AgentRevoked { .. }
+            | Event::AgentRotated { .. }
+            | Event::ReviewerAdded { .. }
+            | Event::ReviewerChanged { .. }
+            | Event::ReviewerRevoked { .. }
+            | Event::KeyRegistered { .. }
+            | Event::KeyRemoved { .. }
+            | Event::ClockSkew { .. }
+            | Event::Absence { .. }
+            | Event::HoldsExtended { .. }
+            | Event::TailRepaired { .. } => {}
         }
     }
     holds

@@ -167,12 +167,16 @@ fn tables(dir: &Path) -> Tables {
         let mut statement = connection.prepare(sql).unwrap();
         let columns = statement.column_count();
         let rows = statement.query_map([], |row| {
-            let cells = (0..columns).map(|column| match row.get_unwrap(column) {
-                rusqlite::types::Value::Blob(bytes) => {
-                    String::from_utf8(bytes).unwrap_or_else(|error| hex::encode(error.into_bytes()))
+            let cells = (0..columns).map(|column| {
+                let cell: rusqlite::types::Value = row.get_unwrap(column);
+                if let rusqlite::types::Value::Text(text) = cell {
+                    return text;
                 }
-                rusqlite::types::Value::Text(text) => text,
-                other => format!("{other:?}"),
+                if let rusqlite::types::Value::Blob(bytes) = cell {
+                    let hex = |error: std::string::FromUtf8Error| hex::encode(error.into_bytes());
+                    return String::from_utf8(bytes).unwrap_or_else(hex);
+                }
+                format!("{cell:?}")
             });
             Ok(cells.collect::<Vec<_>>().join(" | "))
         });
