@@ -13,6 +13,7 @@ mod bad_backends;
 mod bad_input;
 mod clients;
 mod crash;
+mod crash_points;
 mod disk;
 mod era_matrix;
 mod golden;

@@ -3,6 +3,7 @@
 mod faulty;
 mod held;
 mod people;
+mod table;
 mod tampered;
 
 use std::time::Duration;
