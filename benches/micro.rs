@@ -181,6 +181,7 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
     let data = directory.path().join("data");
     let store = SqliteStore::open(&data, Arc::clone(&clock))?;
     let config = Config {
+        listens: false,
         file: None,
         listen: "127.0.0.1:0".to_owned(),
         data,

@@ -129,6 +129,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where `serve` listens, `host:port`.
     pub listen: String,
+    /// Whether this gateway listens there.
+    pub listens: bool,
     /// The data directory.
     pub data: PathBuf,
     /// The directory of policy files.
@@ -174,6 +176,7 @@ impl Config {
         };
         Ok(Self {
             file: flags.config.clone(),
+            listens: false,
             listen: file.listen.unwrap_or_else(|| "127.0.0.1:7420".to_owned()),
             data,
             policies: flags.policies.clone().or(file.policies).unwrap_or_else(|| "policies".into()),

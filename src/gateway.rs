@@ -126,7 +126,9 @@ impl Gateway {
             counts: metrics.notifications(),
         };
         let settings = &config.notifications;
-        let notifier = Notifier::open(settings, &config.listen, config::variable, &parts).await?;
+        let notifier =
+            Notifier::open(settings, (&config.listen, config.listens), config::variable, &parts)
+                .await?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
             people: People::load(store.as_ref()).await?,

@@ -10,6 +10,9 @@ use super::manifest::{BackendSpec, Manifest, SecretSource};
 use super::offered::Definition;
 use crate::source::{self, Places, Problem, Problems, SourceFile};
 
+/// What the names of the gateway's own tools begin with.
+const RESERVED: &str = "countersign_";
+
 /// All manifests, read and checked one by one.
 #[derive(Debug, Default)]
 pub struct Manifests {
@@ -136,6 +139,12 @@ impl Manifests {
                 if !fits {
                     let message = format!("`{}` is not a tool name", tool.name);
                     let hint = "use 1 to 128 characters of `A-Z a-z 0-9 _ . -`";
+                    problems.push(Problem::new(&file.source, place, message).hint(hint));
+                }
+                if tool.name.starts_with(RESERVED) {
+                    let message = format!("`{}` is a name of the gateway's own tools", tool.name);
+                    let hint = format!("use a name that does not begin with `{RESERVED}`");
+                    let place = file.places.value(&format!("/tools/{index}/name"));
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
                 }
                 if let Some(first) = seen.insert(&tool.name, here) {

@@ -24,6 +24,7 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     // Port 0 is none that a link could lead to.
     config.listen = address.to_string();
+    config.listens = true;
     let gateway = local::open(config).await?;
     for warning in gateway.revision().policy.warnings() {
         eprintln!("warning: {}: {}", warning.location(), warning.message());

@@ -10,8 +10,8 @@ use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, Members, RpcError, members};
 use crate::call::refusal::{Kind, Refusal};
 use crate::call::{Answer, Answered};
 use crate::gateway::Gateway;
-use crate::hold::{Hold, StateName};
-use crate::ids::AgentName;
+use crate::hold::{Amendment, Hold, StateName};
+use crate::ids::{AgentName, HoldId};
 use crate::json::Object;
 
 /// How long a sealed `requestState` can be used.
@@ -19,18 +19,18 @@ const STATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A task for a client that declared the extension; the hold is durable, so the task is.
 pub(super) fn created_task(gateway: &Gateway, hold: &Hold) -> Result<Members, RpcError> {
-    let result = CreateTaskResult::new(task_of(gateway, hold));
+    let result = CreateTaskResult::new(task_of(gateway, hold.id, hold));
     let value = serde_json::to_value(result)
         .map_err(|error| RpcError::new(INTERNAL_ERROR, error.to_string()))?;
     let mut members = members(&value);
     set(&mut members, "resultType", &json!("task"));
-    set(&mut members, "_meta", &json!({ "countersign/hold": hold_in_meta(hold) }));
+    set(&mut members, "_meta", &json!({ "countersign/hold": hold_in_meta(gateway, hold) }));
     Ok(members)
 }
 
-/// The task that stands for a hold.
+/// The task `id` that stands for a hold, or for the one in whose place the hold was opened.
 #[must_use]
-pub(super) fn task_of(gateway: &Gateway, hold: &Hold) -> Task {
+pub(super) fn task_of(gateway: &Gateway, id: HoldId, hold: &Hold) -> Task {
     let status = match hold.state.name() {
         StateName::Pending | StateName::Approved | StateName::Executing => TaskStatus::Working,
         StateName::Withdrawn => TaskStatus::Cancelled,
@@ -45,7 +45,8 @@ pub(super) fn task_of(gateway: &Gateway, hold: &Hold) -> Task {
     let state = hold.state.name();
     let message = if state == StateName::Pending {
         format!(
-            "waiting for a person to approve (rules: {}), until {:.0}",
+            "waiting for people to approve: {} (rules: {}), until {:.0}",
+            hold.terms.told(),
             hold.rules.join(", "),
             hold.decide_by
         )
@@ -54,24 +55,47 @@ pub(super) fn task_of(gateway: &Gateway, hold: &Hold) -> Task {
     };
     let poll = u64::try_from(gateway.config.holds.poll_interval.0.as_millis()).unwrap_or(2000);
     let created = hold.created_at.to_string();
-    Task::new(hold.id.to_string(), status, created, gateway.clock.now().to_string())
+    Task::new(id.to_string(), status, created, gateway.clock.now().to_string())
         .with_status_message(message)
         .with_poll_interval_ms(poll)
 }
 
-/// Asks a client of 2026-07-28 to come back with the sealed state.
-pub(super) fn input_required(gateway: &Gateway, agent: &AgentName, hold: &Hold) -> Members {
+/// Asks a client of 2026-07-28 to come back with the sealed state; `page` asks it to open the hold's page for
+/// its person besides. Whatever it answers to that decides nothing.
+pub(super) fn input_required(
+    gateway: &Gateway,
+    agent: &AgentName,
+    hold: &Hold,
+    page: bool,
+) -> Members {
     let options = SealOptions::new().associated_data(agent.as_str().as_bytes()).ttl(STATE_LIFE);
     let state = gateway.seal.seal_with(hold.id.to_string().as_bytes(), &options);
-    members(&json!({
+    let mut members = members(&json!({
         "resultType": "input_required",
         "requestState": state,
-        "_meta": { "countersign/hold": hold_in_meta(hold) },
-    }))
+        "_meta": { "countersign/hold": hold_in_meta(gateway, hold) },
+    }));
+    if let Some(url) = gateway.notifier.link(hold.id).filter(|_| page) {
+        let message = format!(
+            "This call of `{}` waits for people to approve it: {}. Its page says how.",
+            hold.tool,
+            hold.terms.told()
+        );
+        let params = json!({ "mode": "url", "message": message, "url": url });
+        let request = json!({ "method": "elicitation/create", "params": params });
+        set(&mut members, "inputRequests", &json!({ "hold": request }));
+    }
+    members
 }
 
-pub(super) fn hold_in_meta(hold: &Hold) -> Value {
-    json!({ "id": hold.id, "state": hold.state.name(), "decide_by": hold.decide_by })
+/// What `_meta` says of a hold; the page's address where one is served.
+pub(super) fn hold_in_meta(gateway: &Gateway, hold: &Hold) -> Value {
+    let mut meta =
+        json!({ "id": hold.id, "state": hold.state.name(), "decide_by": hold.decide_by });
+    if let (Value::Object(meta), Some(url)) = (&mut meta, gateway.notifier.link(hold.id)) {
+        meta.insert("url".to_owned(), url.into());
+    }
+    meta
 }
 
 /// The result object of a call that ended.
@@ -129,14 +153,15 @@ fn result(era: Era, answered: Answered) -> Members {
         "rules": answered.rules,
         "revision": answered.revision,
         "edits": answered.edits,
+        "amendments": answered.amendments,
     });
     meta.insert("countersign/decision".into(), decision);
     if let Some(hold) = answered.hold {
         meta.insert("countersign/hold".into(), json!({ "id": hold, "state": "finished" }));
     }
-    let told = told_of_edits(&answered.edits);
+    let told = [told_of_edits(&answered.edits), told_of_amendments(&answered.amendments)];
     let mut members = answered.result.into_members(meta);
-    if let Some(told) = told {
+    for told in told.into_iter().flatten() {
         append_text(&mut members, &told);
     }
     for_era(era, members)
@@ -158,6 +183,25 @@ fn told_of_edits(edits: &[crate::policy::Edit]) -> Option<String> {
         })
         .collect();
     Some(format!("Note: policy changed this call's arguments: {}.", edits.join("; ")))
+}
+
+/// The same of what reviewers changed.
+fn told_of_amendments(amendments: &[Amendment]) -> Option<String> {
+    let value = |value: &Option<Value>| value.as_ref().map_or("nothing".into(), Value::to_string);
+    let changes: Vec<String> = amendments
+        .iter()
+        .flat_map(|amendment| amendment.changes.iter().map(move |change| (amendment, change)))
+        .map(|(amendment, change)| {
+            let (from, to) = (value(&change.from), value(&change.to));
+            format!("{} changed `{}` from {from} to {to}", amendment.person.name, change.pointer)
+        })
+        .collect();
+    (!changes.is_empty()).then(|| {
+        format!(
+            "Note: reviewers changed this call's arguments before it ran: {}.",
+            changes.join("; ")
+        )
+    })
 }
 
 fn append_text(members: &mut Members, text: &str) {

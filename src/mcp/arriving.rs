@@ -95,8 +95,9 @@ impl Arriving<'_> {
             .and_then(Value::as_str)
             .map(|name| name.chars().take(128).collect());
         let tasks = capabilities.get("extensions").is_some_and(|all| all.get(TASKS).is_some());
+        let opens_pages = capabilities.get("elicitation").is_some_and(|it| it.get("url").is_some());
         let principal = self.principal.clone();
-        Ok(Caller { principal, era: Era::Modern, client, tasks, session: None })
+        Ok(Caller { principal, era: Era::Modern, client, tasks, opens_pages, session: None })
     }
 
     fn legacy(&self, said: Option<&str>) -> Result<Caller, Rejected> {
@@ -119,6 +120,7 @@ impl Arriving<'_> {
             era: Era::Legacy,
             client: session.client.clone(),
             tasks: false,
+            opens_pages: false,
             session: Some(session.id.clone()),
         })
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::answers;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
+use super::{answers, waiting};
 use crate::backend::{Progress, ProgressSink};
 use crate::call::refusal::{Kind, Refusal};
 use crate::call::{self, Answer, Request, holding};
@@ -46,6 +46,8 @@ pub struct Caller {
     pub client: Option<String>,
     /// Whether the request declares the tasks extension.
     pub tasks: bool,
+    /// Whether its client can open a page for its person (elicitation by URL).
+    pub opens_pages: bool,
     /// The session, where the era has one.
     pub session: Option<String>,
 }
@@ -114,6 +116,12 @@ impl Params {
         &self.meta
     }
 
+    /// The arguments, as they came.
+    #[must_use]
+    pub const fn arguments(&self) -> &Object {
+        &self.arguments
+    }
+
     fn note(&self, key: &str) -> Option<String> {
         let text = self.meta.get(key)?.as_str()?;
         Some(text.chars().take(MAX_NOTE).collect())
@@ -136,7 +144,12 @@ pub async fn answer(
         let refusal = Refusal::new(Kind::Unavailable, told).after(Duration::from_secs(1));
         return Ok(answers::refused(caller.era, &refusal, Object::new()));
     };
+    if params.name == waiting::NAME {
+        return waiting::answer(gateway, caller, &params, line).await;
+    }
     let hold = joined_hold(gateway, caller, &params)?;
+    // A client that comes back with a state was shown the page before.
+    let first = params.request_state.is_none();
     let request = Request {
         call: CallId::new(),
         principal: caller.principal.clone(),
@@ -151,7 +164,7 @@ pub async fn answer(
         progress: line.progress.clone(),
     };
     let answer = match call::run(Arc::clone(gateway), request).await {
-        Answer::Held(hold) => match held(gateway, caller, *hold, line).await? {
+        Answer::Held(hold) => match held(gateway, caller, *hold, line, first).await? {
             Held::Ended(hold) => holding::tell(gateway, *hold).await,
             Held::Said(members) => return Ok(members),
         },
@@ -188,18 +201,24 @@ fn joined_hold(
     Ok(params.note("countersign/hold").and_then(|text| text.parse().ok()))
 }
 
-enum Held {
+/// What came of waiting for a hold.
+pub(super) enum Held {
+    /// It has ended.
     Ended(Box<Hold>),
+    /// It has not, and this tells the client so.
     Said(Members),
 }
 
-/// How a held call answers (design §7), by what the client can do.
-async fn held(
+/// How a held call answers (design §7), by what the client can do; `first` when it is the first answer on
+/// this hold.
+pub(super) async fn held(
     gateway: &Arc<Gateway>,
     caller: &Caller,
     hold: Hold,
     line: &Line,
+    first: bool,
 ) -> Result<Held, RpcError> {
+    let hold = current(gateway, hold).await?;
     if hold.state.name().is_terminal() {
         return Ok(Held::Ended(Box::new(hold)));
     }
@@ -215,11 +234,13 @@ async fn held(
     }
     match caller.era {
         Era::Modern => {
-            Ok(Held::Said(answers::input_required(gateway, caller.principal.agent(), &hold)))
+            let page = first && caller.opens_pages;
+            let agent = caller.principal.agent();
+            Ok(Held::Said(answers::input_required(gateway, agent, &hold, page)))
         }
         Era::Legacy => {
             let mut meta = Object::new();
-            meta.insert("countersign/hold".into(), answers::hold_in_meta(&hold));
+            meta.insert("countersign/hold".into(), answers::hold_in_meta(gateway, &hold));
             let refusal = Refusal::of_hold(&hold);
             Ok(Held::Said(answers::refused(caller.era, &refusal, meta)))
         }
@@ -233,9 +254,6 @@ async fn wait(
     window: Duration,
     line: &Line,
 ) -> Result<Hold, RpcError> {
-    let failed = |error: crate::storage::HoldError| {
-        RpcError::new(super::wire::INTERNAL_ERROR, format!("the hold cannot be read: {error}"))
-    };
     let until = gateway.clock.monotonic() + window;
     let mut count = 0_u32;
     let mut hold = hold;
@@ -244,9 +262,10 @@ async fn wait(
         count += 1;
         let left = until.saturating_sub(gateway.clock.monotonic());
         let patience = if line.progress.is_some() { left.min(PROGRESS_EVERY) } else { left };
-        hold = holding::wait(gateway, hold.id, patience, &line.cancel).await.map_err(failed)?;
+        hold = holding::wait(gateway, hold.id, patience, &line.cancel).await.map_err(unread)?;
+        hold = current(gateway, hold).await?;
         if line.cancel.is_cancelled() {
-            if !line.withdrawn.load(Ordering::SeqCst) {
+            if !line.withdrawn.load(Ordering::SeqCst) || hold.terms.keep {
                 return Ok(hold);
             }
             // Too late is fine: then the hold says what became of it.
@@ -258,6 +277,15 @@ async fn wait(
             return Ok(hold);
         }
     }
+}
+
+/// The hold in place of this one now, if its call was held anew.
+async fn current(gateway: &Gateway, hold: Hold) -> Result<Hold, RpcError> {
+    holding::current(gateway, hold).await.map_err(unread)
+}
+
+fn unread(error: impl std::fmt::Display) -> RpcError {
+    RpcError::new(super::wire::INTERNAL_ERROR, format!("the hold cannot be read: {error}"))
 }
 
 fn say_waiting(line: &Line, hold: &Hold, count: u32) {

@@ -14,13 +14,15 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
-use super::answers;
 use super::calls::Era;
-use crate::call::holding;
+use super::{answers, waiting};
+use crate::call::refusal::Refusal;
+use crate::call::{Answer, holding};
 use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{ActionType, Tool};
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
+use crate::ids::HoldId;
 use crate::json::Object;
 use crate::principal::Principal;
 use crate::storage::HoldError;
@@ -62,17 +64,19 @@ impl Front {
             .ok_or_else(|| ErrorData::invalid_request("the request carries no credential", None))
     }
 
-    /// The hold that stands behind a task, if it is this caller's; a foreign one looks like none.
+    /// The hold that stands behind a task now, if it is this caller's, and the task's own identifier; a
+    /// foreign one looks like none.
     async fn task(
         &self,
         id: &str,
         context: &RequestContext<RoleServer>,
-    ) -> Result<Hold, ErrorData> {
+    ) -> Result<(HoldId, Hold), ErrorData> {
         let principal = self.principal(context)?;
         let unknown = || ErrorData::invalid_params("Unknown task", None);
         let id = id.parse().map_err(|_| unknown())?;
         let hold = self.gateway.store.hold(id).await.map_err(internal)?;
-        hold.filter(|hold| hold.agent == *principal.agent()).ok_or_else(unknown)
+        let hold = hold.filter(|hold| hold.agent == *principal.agent()).ok_or_else(unknown)?;
+        Ok((id, holding::current(&self.gateway, hold).await.map_err(internal)?))
     }
 
     fn page(
@@ -93,6 +97,9 @@ impl Front {
         let more = tools.len() > PAGE;
         tools.truncate(PAGE);
         let last = tools.last().map(|tool| hex::encode(tool.name.as_bytes()));
+        if !more {
+            tools.push(waiting::tool());
+        }
         (tools, last.filter(|_| more))
     }
 }
@@ -198,21 +205,24 @@ impl ServerHandler for Front {
         params: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        let hold = self.task(&params.task_id, &context).await?;
+        let (id, hold) = self.task(&params.task_id, &context).await?;
         self.gateway.board.attend(hold.id, self.gateway.clock.monotonic());
-        let task = answers::task_of(&self.gateway, &hold);
+        let task = answers::task_of(&self.gateway, id, &hold);
         let payload = match hold.state.name() {
-            StateName::Pending | StateName::Approved | StateName::Executing => TaskPayload::Working,
             StateName::Withdrawn => TaskPayload::Cancelled,
-            StateName::Finished
+            name if name.is_terminal() => {
+                TaskPayload::Completed { result: self.task_result(&hold).await? }
+            }
+            StateName::Pending
+            | StateName::Approved
+            | StateName::Executing
+            | StateName::Finished
             | StateName::Unknown
             | StateName::Rejected
             | StateName::Expired
             | StateName::Lapsed
             | StateName::Superseded
-            | StateName::Halted => {
-                TaskPayload::Completed { result: self.task_result(&hold).await? }
-            }
+            | StateName::Halted => TaskPayload::Working,
         };
         Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
     }
@@ -231,7 +241,7 @@ impl ServerHandler for Front {
         params: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let hold = self.task(&params.task_id, &context).await?;
+        let (_, hold) = self.task(&params.task_id, &context).await?;
         match holding::withdraw(&self.gateway, hold.id).await {
             // Too late to withdraw is acknowledged all the same; `tasks/get` says what became of it.
             Ok(_) | Err(HoldError::Lost { .. }) => Ok(()),
@@ -293,29 +303,19 @@ impl ServerHandler for Front {
 
 impl Front {
     async fn task_result(&self, hold: &Hold) -> Result<Object, ErrorData> {
-        let answer = match hold.state.name() {
-            StateName::Finished => {
-                let kept = self.gateway.store.hold_result(hold.id).await.map_err(internal)?;
-                // The agent has it now: the same call is a new call from here on.
-                match self.gateway.store.collect_hold(hold.id).await {
-                    Ok(_) | Err(HoldError::Lost { .. }) => {}
-                    Err(error) => return Err(internal(error)),
-                }
-                match kept {
-                    Some(text) => holding::told(hold, text),
-                    None => return Err(internal("a finished hold without a result")),
-                }
+        let answer = if hold.state.name() == StateName::Finished {
+            let kept = self.gateway.store.hold_result(hold.id).await.map_err(internal)?;
+            // The agent has it now: the same call is a new call from here on.
+            match self.gateway.store.collect_hold(hold.id).await {
+                Ok(_) | Err(HoldError::Lost { .. }) => {}
+                Err(error) => return Err(internal(error)),
             }
-            StateName::Pending
-            | StateName::Approved
-            | StateName::Executing
-            | StateName::Unknown
-            | StateName::Rejected
-            | StateName::Expired
-            | StateName::Withdrawn
-            | StateName::Lapsed
-            | StateName::Superseded
-            | StateName::Halted => holding::tell(&self.gateway, hold.clone()).await,
+            match kept {
+                Some(text) => holding::told(hold, text),
+                None => Answer::Refused(Refusal::of_hold(hold)),
+            }
+        } else {
+            holding::tell(&self.gateway, hold.clone()).await
         };
         let members = answers::finished(&self.gateway, Era::Modern, answer)
             .map_err(|error| ErrorData::internal_error(error.message, None))?;

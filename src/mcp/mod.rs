@@ -12,6 +12,7 @@ pub mod http;
 mod sessions;
 pub mod stdio;
 mod streams;
+mod waiting;
 pub mod wire;
 
 pub use handler::Front;

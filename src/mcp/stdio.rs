@@ -69,6 +69,9 @@ impl Client {
             era: if modern { Era::Modern } else { Era::Legacy },
             client: context.client_info().map(|it| it.name.chars().take(128).collect()),
             tasks: context.client_capabilities().is_some_and(|it| it.supports_tasks()),
+            opens_pages: context
+                .client_capabilities()
+                .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
             session: None,
         };
         let params = read(params, &context)?;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::backend::secrets::Secrets;
 use crate::clock::Clock;
+use crate::ids::HoldId;
 use crate::storage::{ChannelState, EntryQuery, Store, StoreError};
 use crate::telemetry::NotificationCounts;
 
@@ -61,17 +62,20 @@ pub enum NotifyError {
 /// All channels.
 pub struct Notifier {
     channels: Vec<Arc<Channel>>,
+    /// What links begin with, where a page is served.
+    served_at: Option<String>,
 }
 
 impl Notifier {
     /// Opens the channels of `settings`, each where it has come to, a new one at the log's present end.
-    /// Nothing is sent until they are run. `listen` is where links lead unless the settings say otherwise.
+    /// Nothing is sent until they are run. `listen` is where links lead unless the settings say otherwise, and
+    /// `listens` whether this gateway serves there.
     ///
     /// # Errors
     /// When the store fails, or a channel's HTTP client cannot be made.
     pub async fn open(
         settings: &Settings,
-        listen: &str,
+        (listen, listens): (&str, bool),
         environment: fn(&str) -> Option<String>,
         parts: &Parts,
     ) -> Result<Self, NotifyError> {
@@ -106,12 +110,19 @@ impl Notifier {
                 works: tokio::sync::Notify::new(),
             }));
         }
-        Ok(Self { channels })
+        let served_at = (listens || settings.base_url.is_some()).then_some(base_url);
+        Ok(Self { channels, served_at })
     }
 
     /// The channels, in the order of the file.
     pub fn channels(&self) -> impl Iterator<Item = &Arc<Channel>> {
         self.channels.iter()
+    }
+
+    /// Where the page of a hold is, if this gateway or one that the settings name serves it.
+    #[must_use]
+    pub fn link(&self, hold: HoldId) -> Option<String> {
+        self.served_at.as_ref().map(|base_url| news::link(base_url, hold))
     }
 
     /// How many of them are told of held calls.

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Peer;
+use super::admission::Peer;
 use crate::config::Files;
 use crate::gateway::Gateway;
 use crate::ids::AgentName;

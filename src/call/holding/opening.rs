@@ -36,7 +36,7 @@ pub(in crate::call) async fn join(
             let told = format!("Hold {id} is for other arguments; nothing ran.");
             return Err(Refusal::new(Kind::InvalidArguments, told));
         }
-        return Ok(Some(hold));
+        return Ok(Some(super::current(gateway, hold).await?));
     }
     if !gateway.held_agents.may_have(agent, gateway.store.as_ref()).await? {
         return Ok(None);

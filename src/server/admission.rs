@@ -1,0 +1,173 @@
+//! Who is let in: by the names a request came under, by its credential, by the user at the other end of a socket.
+
+use std::sync::Arc;
+
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::serve::IncomingStream;
+use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode, Uri};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::api;
+use crate::gateway::Gateway;
+use crate::principal::Person;
+
+/// The header by which a local client says for which agent it speaks.
+pub const AGENT_HEADER: &str = "countersign-agent";
+
+/// Who is at the other end of the local socket.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    user: Option<u32>,
+    process: Option<i32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self::of(stream.io())
+    }
+}
+
+impl Peer {
+    pub(super) fn of(stream: &UnixStream) -> Self {
+        let credential = stream.peer_cred().ok();
+        Self {
+            user: credential.map(|credential| credential.uid()),
+            process: credential.and_then(|credential| credential.pid()),
+        }
+    }
+
+    /// The name of the user: the sockets let in their owner and root, as their file mode says already. What
+    /// a tool started is no person: an agent must not decide about its own calls by way of a program that
+    /// it may run.
+    pub(super) fn person(&self) -> Result<String, &'static str> {
+        let own = nix::unistd::getuid().as_raw();
+        let Some(user) = self.user.filter(|user| *user == own || *user == 0) else {
+            return Err("the gateway belongs to another user");
+        };
+        if self.process.is_none_or(crate::backend::command::is_ours) {
+            return Err("a program that the gateway started may not use its socket");
+        }
+        Ok(nix::unistd::User::from_uid(user.into())
+            .ok()
+            .flatten()
+            .map_or_else(|| format!("uid-{user}"), |user| user.name))
+    }
+}
+
+/// The person is an operator, and may speak for an agent that the request names.
+pub(super) async fn let_local_in(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let name = match peer.person() {
+        Ok(name) => name,
+        Err(told) => return (StatusCode::FORBIDDEN, format!("{told}\n")).into_response(),
+    };
+    if request.headers().contains_key(AUTHORIZATION) {
+        // Who shows a token is who the token says, and never the local user instead.
+        let alone = !request.headers().contains_key(AGENT_HEADER);
+        let Some(person) = person_of(&gateway, request.headers()).filter(|_| alone) else {
+            return refused("the token is not a person's, or not valid any more\n");
+        };
+        request.extensions_mut().insert(person);
+    } else if let Some(agent) =
+        request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok())
+    {
+        let principal = agent.parse().ok().and_then(|agent| gateway.agents.local(&agent, &name));
+        let Some(principal) = principal else {
+            return (StatusCode::UNAUTHORIZED, "the agent's name is not usable, or it was revoked")
+                .into_response();
+        };
+        request.extensions_mut().insert(principal);
+    } else {
+        request.extensions_mut().insert(Person::local(name));
+    }
+    next.run(request).await
+}
+
+/// Agents over HTTP need a token, always.
+pub(super) async fn let_agent_in(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let token = bearer(request.headers());
+    let principal = token.and_then(|token| gateway.agents.of_token(token, gateway.clock.now()));
+    let Some(principal) = principal else {
+        return refused("a valid gateway token is needed: countersign agents add NAME\n");
+    };
+    request.extensions_mut().insert(principal);
+    next.run(request).await
+}
+
+/// People over HTTP need a token, always. Without a valid one nobody stands behind the request, and each
+/// route says alike that it needs a person.
+pub(super) async fn let_person_in(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(person) = person_of(&gateway, request.headers()) {
+        request.extensions_mut().insert(person);
+    }
+    next.run(request).await
+}
+
+fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<Person> {
+    bearer(headers).and_then(|token| gateway.people.of_token(token, gateway.clock.now()))
+}
+
+fn refused(told: &'static str) -> Response {
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, api::CHALLENGE)], told).into_response()
+}
+
+/// The token of the one `Authorization` header (RFC 6750, section 2.1); none when there are two.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let value = given.next().filter(|_| given.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through
+/// a visitor's browser (DNS rebinding).
+pub(super) async fn check_names(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+    let allowed = |authority: &str| is_ours(authority, &gateway.config.edge.allowed_hosts);
+    if !host.is_some_and(allowed) {
+        return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's")
+            .into_response();
+    }
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        let authority = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.parse::<Uri>().ok())
+            .and_then(|uri| uri.authority().map(ToString::to_string));
+        if !authority.as_deref().is_some_and(allowed) {
+            return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
+                .into_response();
+        }
+    }
+    next.run(request).await
+}
+
+fn is_ours(authority: &str, allowed: &[String]) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
+    let host = authority.host().trim_matches(['[', ']']);
+    let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    loopback
+        || host.eq_ignore_ascii_case("localhost")
+        || allowed.iter().any(|name| name.eq_ignore_ascii_case(host))
+}
