@@ -68,8 +68,7 @@ fn a1_a_thousand_holds_survive_kill_9_and_each_runs_once() {
     let reviewer = people::person(&gateway, &["ada"]);
     let clients: Vec<Modern> =
         (0..AGENTS).map(|n| gateway.modern_with_tasks(&format!("agent-{n}"))).collect();
-    let asked: Vec<(usize, String)> =
-        (0..ALL).map(|n| (n % AGENTS, format!("call {n}"))).collect();
+    let asked: Vec<(usize, String)> = (0..ALL).map(|n| (n % AGENTS, format!("call {n}"))).collect();
     each(&asked, |(agent, line)| {
         let task = clients[*agent].call("count", json!({ "line": line }));
         assert_eq!(task["resultType"], "task", "{task}");

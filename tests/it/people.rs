@@ -23,7 +23,13 @@ pub(crate) fn person(gateway: &TestGateway, arguments: &[&str]) -> String {
 }
 
 /// A request of a person, over HTTP.
-pub(crate) fn ask(gateway: &TestGateway, method: Method, path: &str, tokens: &[&str], body: &Value) -> Reply {
+pub(crate) fn ask(
+    gateway: &TestGateway,
+    method: Method,
+    path: &str,
+    tokens: &[&str],
+    body: &Value,
+) -> Reply {
     let mut request = http().request(method, format!("{}{path}", gateway.url())).json(body);
     for token in tokens {
         request = request.bearer_auth(token);

@@ -115,7 +115,8 @@ fn gives_up_and_asks_again_over_stdio(version: &str, keep: bool) {
     client.send(&id, "tools/call", params());
     let hold = gateway.pending();
     gateway.advance(PATIENCE);
-    let note = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled(&id) });
+    let note =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled(&id) });
     client.send_line(note.to_string().as_bytes());
     if !keep {
         gateway.hold_when(&hold, "withdrawn");
