@@ -48,7 +48,8 @@ fn a18_a_client_that_hangs_up_and_asks_again_joins_over_http() {
         };
         let mut hold = None;
         for _ in 0..3 {
-            let waiting = RUNTIME.spawn(request().timeout(Duration::from_millis(1500)).send());
+            let request = request().timeout(Duration::from_millis(1500));
+            let waiting = RUNTIME.spawn(async move { request.send().await });
             let found = gateway.pending();
             assert_eq!(*hold.get_or_insert_with(|| found.clone()), found, "{version}");
             gateway.advance(PATIENCE);
