@@ -108,6 +108,11 @@ fn a_constraint_that_edits_otherwise_runs_nothing() {
 
 /// Whether a call with `arguments`, given as written, joins the approved and finished hold of `first`.
 fn joins(first: &str, arguments: &str) -> bool {
+    joins_with(first, arguments, |_| String::new())
+}
+
+/// The same; `meta` makes the `_meta` that the second call brings, of the hold's identifier.
+fn joins_with(first: &str, arguments: &str, meta: impl Fn(&str) -> String) -> bool {
     let gateway = TestGateway::builder()
         .counting()
         .manifest("numbers.yaml", &manifest("Append a number."))
@@ -115,20 +120,21 @@ fn joins(first: &str, arguments: &str) -> bool {
         .config("holds: { window: 50ms }\n")
         .start();
     let client = gateway.legacy("a");
-    let call = |arguments: &str| -> Value {
+    let call = |arguments: &str, meta: &str| -> Value {
         let message = format!(
-            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"number","arguments":{arguments}}}}}"#,
+            r#"{{"jsonrpc":"2.0","id":{},"method":"tools/call","params":{{"name":"number","arguments":{arguments}{meta}}}}}"#,
             crate::clients::next_id()
         );
         client.send(message).response()["result"].clone()
     };
-    call(first);
+    call(first, "");
     let id = gateway.pending();
     gateway.approve(&id);
     gateway.hold_when(&id, "finished");
-    let answer = call(arguments);
+    let answer = call(arguments, &meta(&id));
     let joined = answer["isError"] != true;
-    assert_eq!(gateway.holds("all").len(), if joined { 1 } else { 2 }, "{answer}");
+    let named = meta(&id).contains(&id);
+    assert_eq!(gateway.holds("all").len(), if joined || named { 1 } else { 2 }, "{answer}");
     assert_eq!(gateway.ran().len(), 1, "something else ran on the approval");
     joined
 }
@@ -161,4 +167,35 @@ fn a4_swapped_arguments() {
 #[test]
 fn a4_an_extra_key() {
     assert!(!joins(r#"{"n":1}"#, r#"{"n":1,"note":""}"#));
+}
+
+#[test]
+fn a4_what_is_beside_the_arguments_makes_no_other_call() {
+    let first = r#"{"n":1,"note":"caf\u00e9"}"#;
+    for meta in [
+        r#","_meta":{}"#,
+        r#","_meta":{"progressToken":7,"countersign/reason":"because"}"#,
+        r#","_meta":{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#,
+        r#","_meta":{"countersign/hold":"no hold at all","vendor/x":{"n":2}}"#,
+    ] {
+        assert!(joins_with(first, first, |_| meta.to_owned()), "{meta} opened another hold");
+    }
+}
+
+/// The approved hold's own name opens it to no other arguments, and to the same ones however they are written.
+#[test]
+fn a4_naming_the_approved_hold_carries_no_other_arguments() {
+    let first = r#"{"n":1,"note":"caf\u00e9"}"#;
+    let named = |id: &str| format!(r#","_meta":{{"countersign/hold":"{id}"}}"#);
+    for same in [first, r#"{"note":"café","n":1.0}"#, r#"{"n":10e-1,"note":"caf\u00E9"}"#] {
+        assert!(joins_with(first, same, named), "{same} is another call");
+    }
+    for other in [
+        r#"{"n":2,"note":"café"}"#,
+        r#"{"n":1}"#,
+        r#"{"n":1,"note":"cafe\u0301"}"#,
+        r#"{"n":1.0000000000000002,"note":"café"}"#,
+    ] {
+        assert!(!joins_with(first, other, named), "{other} rode on the approval");
+    }
 }

@@ -20,7 +20,10 @@ pub(crate) const MODERN: &str = "2026-07-28";
 /// The name that all these clients give themselves.
 pub(crate) const CLIENT: &str = "tests";
 
-const TASKS: &str = "io.modelcontextprotocol/tasks";
+/// The tasks extension.
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
+/// Where a request of the newest version says what its client can do.
+pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 static NEXT_ID: AtomicI64 = AtomicI64::new(1);
 
@@ -227,7 +230,10 @@ fn with_meta(mut params: Value, tasks: bool) -> Value {
     let meta = &mut params["_meta"];
     meta["io.modelcontextprotocol/protocolVersion"] = MODERN.into();
     meta["io.modelcontextprotocol/clientInfo"] = json!({ "name": CLIENT, "version": "1" });
-    meta["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+    // What a test says of its client stands.
+    if meta[CAPABILITIES].is_null() {
+        meta[CAPABILITIES] = capabilities;
+    }
     params
 }
 
@@ -243,8 +249,13 @@ pub(crate) struct Legacy {
 impl Legacy {
     /// Opens a session.
     pub(crate) fn open(url: &str, token: &str, version: &str) -> Self {
+        Self::open_with(url, token, version, &json!({}))
+    }
+
+    /// Opens a session of a client that can do what `capabilities` say.
+    pub(crate) fn open_with(url: &str, token: &str, version: &str, capabilities: &Value) -> Self {
         let message = json!({ "jsonrpc": "2.0", "id": next_id(), "method": "initialize",
-                              "params": hello(version) });
+                              "params": hello(version, capabilities) });
         let reply = RUNTIME.block_on(Reply::of(post(url, token).body(message.to_string())));
         let response = reply.response();
         assert_eq!(response["result"]["protocolVersion"], version, "{reply:?}");
@@ -296,8 +307,8 @@ impl Client for Legacy {
     }
 }
 
-fn hello(version: &str) -> Value {
-    json!({ "protocolVersion": version, "capabilities": {},
+fn hello(version: &str, capabilities: &Value) -> Value {
+    json!({ "protocolVersion": version, "capabilities": capabilities,
             "clientInfo": { "name": CLIENT, "version": "1" } })
 }
 
@@ -335,12 +346,18 @@ impl Stdio {
     }
 
     /// Begins as a client of `version` does.
-    pub(crate) fn begin(mut self, version: &str) -> Self {
+    pub(crate) fn begin(self, version: &str) -> Self {
+        self.begin_with(version, &json!({}))
+    }
+
+    /// The same for a client that can do what `capabilities` say. One of the newest version says it
+    /// with each request.
+    pub(crate) fn begin_with(mut self, version: &str, capabilities: &Value) -> Self {
         self.modern = version == MODERN;
         if self.modern {
             self.result("server/discover", json!({}));
         } else {
-            let greeted = self.result("initialize", hello(version));
+            let greeted = self.result("initialize", hello(version, capabilities));
             assert_eq!(greeted["protocolVersion"], version);
             let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
             self.send_line(ready.to_string().as_bytes());

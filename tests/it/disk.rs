@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::clients::{Client, Modern, Reply, http, refused};
-use crate::harness::{ALLOW_ALL, RUNTIME, TestGateway, until};
+use crate::harness::{ALLOW_ALL, HOLD_ALL, RUNTIME, TestGateway, text, until};
 
 fn gateway() -> TestGateway {
     TestGateway::builder().counting().policy("all.yaml", ALLOW_ALL).start()
@@ -24,7 +24,7 @@ fn ready(gateway: &TestGateway) -> u16 {
 fn recorded(gateway: &TestGateway) -> Vec<String> {
     let entries = gateway.entries();
     let intents = entries.iter().filter(|it| it["entry"]["kind"] == "intent");
-    intents.map(|it| crate::harness::text(&it["entry"]["arguments"]["line"])).collect()
+    intents.map(|it| text(&it["entry"]["arguments"]["line"])).collect()
 }
 
 #[test]
@@ -70,7 +70,14 @@ fn b2_fsync_fails() {
     assert_eq!(ready(&gateway), 503);
     assert!(gateway.metric("countersign_audit_append_failures_total").unwrap() >= 1.0);
 
+    // A sync that succeeds later says nothing of what the failed one lost: only a new start reads it anew.
     fs::remove_file(gateway.data().join("fsync-fails")).unwrap();
+    for _ in 0..3 {
+        refused(&count(&client, "still"));
+    }
+    assert_eq!(ready(&gateway), 503);
+    assert_eq!(gateway.ran(), ["before"]);
+    assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
     gateway.restart();
     let client = client.again(gateway.url());
     count(&client, "after");
@@ -78,11 +85,79 @@ fn b2_fsync_fails() {
     assert_eq!(recorded(&gateway), ["before", "after"]);
 }
 
+/// The same for what is held: holds, verdicts and the spending of approvals need room too.
+#[test]
+fn b1_disk_full_while_calls_are_held() {
+    const HELD: usize = 40;
+    let gateway = TestGateway::builder().counting().policy("held.yaml", HOLD_ALL).start();
+    let client = gateway.modern_with_tasks("a");
+    for n in 0..HELD {
+        assert_eq!(count(&client, &n.to_string())["resultType"], "task");
+    }
+    let approve = |hold: &Value| {
+        let verdict = json!({ "decision": "approve", "digest": hold["digest"] });
+        let path = format!("/api/v1/approvals/{}/verdict", text(&hold["id"]));
+        gateway.api_post(&path, &verdict)
+    };
+    let holds = gateway.holds_when("pending", HELD);
+    fs::write(gateway.data().join("disk-full"), "").unwrap();
+    let told = until("no hold to be stored", || {
+        let result = count(&client, &"x".repeat(2000));
+        (result["isError"] == true).then_some(result)
+    });
+    assert!(refused(&told).contains("cannot record"), "{told}");
+    assert!(told["_meta"]["countersign/retry_after"].is_u64(), "{told}");
+    let refused_at = holds.iter().position(|hold| approve(hold).status != 200);
+    let refused_at = refused_at.expect("a verdict that does not fit on the disk");
+    let unheard = approve(&holds[refused_at]);
+    assert!(unheard.status >= 500 && unheard.status != 500, "{unheard:?}");
+    assert_eq!(gateway.hold(&text(&holds[refused_at]["id"]))["state"], "pending");
+    assert!(gateway.ran().len() <= refused_at, "something ran without a verdict");
+
+    fs::remove_file(gateway.data().join("disk-full")).unwrap();
+    for hold in &holds[refused_at..] {
+        until("the verdict to be taken", || (approve(hold).status == 200).then_some(()));
+    }
+    for hold in &holds {
+        gateway.hold_when(&text(&hold["id"]), "finished");
+    }
+    let mut ran = gateway.ran();
+    ran.sort();
+    let mut asked: Vec<String> = (0..HELD).map(|n| n.to_string()).collect();
+    asked.sort();
+    assert_eq!(ran, asked);
+    until("the gateway to be ready", || (ready(&gateway) == 200).then_some(()));
+    assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+/// A verdict that could not be synced is none: after a new start the hold is as it was on the disk.
+#[test]
+fn b2_fsync_fails_under_a_verdict() {
+    let mut gateway = TestGateway::builder().counting().policy("held.yaml", HOLD_ALL).start();
+    let client = gateway.modern_with_tasks("a");
+    count(&client, "one");
+    let id = gateway.pending();
+    fs::write(gateway.data().join("fsync-fails"), "").unwrap();
+    assert_ne!(gateway.cli(&["approvals", "approve", &id]).code, 0);
+    fs::remove_file(gateway.data().join("fsync-fails")).unwrap();
+    assert_ne!(
+        gateway.cli(&["approvals", "approve", &id]).code,
+        0,
+        "retried as if it had succeeded"
+    );
+    assert!(gateway.ran().is_empty());
+    gateway.restart();
+    assert_eq!(gateway.hold(&id)["state"], "pending");
+    gateway.approve(&id);
+    gateway.hold_when(&id, "finished");
+    assert_eq!(gateway.ran(), ["one"]);
+}
+
 #[test]
 fn a_hold_that_cannot_be_stored_is_not_promised() {
     let gateway = TestGateway::builder()
         .counting()
-        .policy("held.yaml", crate::harness::HOLD_ALL)
+        .policy("held.yaml", HOLD_ALL)
         .config("holds: { window: 100ms }\n")
         .start();
     let client = gateway.modern_with_tasks("a");

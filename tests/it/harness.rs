@@ -492,9 +492,18 @@ impl TestGateway {
 
     /// All entries of the record, oldest first.
     pub(crate) fn entries(&self) -> Vec<Value> {
-        let list = ["audit", "list", "--after", "0", "--limit", "10000", "--output", "json"];
-        let Value::Array(entries) = self.cli(&list).json() else { panic!("no list") };
-        entries
+        let mut entries = Vec::new();
+        loop {
+            let after = entries.last().map_or(0, |last: &Value| last["index"].as_u64().unwrap());
+            let after = after.to_string();
+            let list = ["audit", "list", "--after", &after, "--limit", "1000", "--output", "json"];
+            let Value::Array(page) = self.cli(&list).json() else { panic!("no list") };
+            let last = page.len() < 1000;
+            entries.extend(page);
+            if last {
+                return entries;
+            }
+        }
     }
 
     /// The lines that the counting tools wrote, in order: what really ran.

@@ -15,14 +15,21 @@ fn gateway() -> TestGateway {
 }
 
 /// The token of a new person.
-fn person(gateway: &TestGateway, arguments: &[&str]) -> String {
+pub(crate) fn person(gateway: &TestGateway, arguments: &[&str]) -> String {
     let token = gateway.cli(&[&["reviewers", "add"], arguments].concat()).done();
     let token = token.trim().to_owned();
     assert!(token.starts_with("csp_") && token.len() == 4 + 64, "{token}");
     token
 }
 
-fn ask(gateway: &TestGateway, method: Method, path: &str, tokens: &[&str], body: &Value) -> Reply {
+/// A request of a person, over HTTP.
+pub(crate) fn ask(
+    gateway: &TestGateway,
+    method: Method,
+    path: &str,
+    tokens: &[&str],
+    body: &Value,
+) -> Reply {
     let mut request = http().request(method, format!("{}{path}", gateway.url())).json(body);
     for token in tokens {
         request = request.bearer_auth(token);
@@ -42,7 +49,8 @@ fn held(gateway: &TestGateway, line: &str) -> (String, Value) {
     (id, verdict)
 }
 
-fn decide(gateway: &TestGateway, id: &str, verdict: &Value, token: &str) -> Reply {
+/// Gives a verdict as the person with this token.
+pub(crate) fn decide(gateway: &TestGateway, id: &str, verdict: &Value, token: &str) -> Reply {
     let path = format!("/api/v1/approvals/{id}/verdict");
     ask(gateway, Method::POST, &path, &[token], verdict)
 }

@@ -105,8 +105,13 @@ pub(crate) struct Client {
 impl Client {
     /// A client of `gateway`, which listens.
     pub(crate) fn over_http(kind: Kind, gateway: &TestGateway, agent: &str) -> Self {
+        Self::with_token(kind, gateway, &gateway.agent(agent))
+    }
+
+    /// The same for an agent that has its token.
+    pub(crate) fn with_token(kind: Kind, gateway: &TestGateway, token: &str) -> Self {
         let url = format!("{}/mcp", gateway.url());
-        Self::connect(kind, &json!({ "url": url, "token": gateway.agent(agent) }))
+        Self::connect(kind, &json!({ "url": url, "token": token }))
     }
 
     /// A client that starts the gateway of these directories.
@@ -176,6 +181,14 @@ impl Client {
         let answer = answer.unwrap_or_else(|_| panic!("no answer: {}", self.chatter()));
         assert_eq!(answer["errors"], json!([]), "the SDK complains: {answer}");
         answer
+    }
+
+    /// The same, if it has come.
+    #[track_caller]
+    pub(crate) fn answered(&self) -> Option<Value> {
+        let answer = self.answers.try_recv().ok()?;
+        assert_eq!(answer["errors"], json!([]), "the SDK complains: {answer}");
+        Some(answer)
     }
 
     /// All tools, by name.

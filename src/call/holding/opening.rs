@@ -32,7 +32,12 @@ pub(in crate::call) async fn join(
         else {
             return Ok(None);
         };
-        if hold.requested_arguments != *checked.arguments() {
+        // Compared as they are hashed: `1.0` is `1`, whichever way the hold came to be found.
+        let canonical = |arguments| {
+            digest::canonical(arguments)
+                .map_err(|error| Refusal::new(Kind::InvalidArguments, error.to_string()))
+        };
+        if canonical(&hold.requested_arguments)? != canonical(checked.arguments())? {
             let told = format!("Hold {id} is for other arguments; nothing ran.");
             return Err(Refusal::new(Kind::InvalidArguments, told));
         }
