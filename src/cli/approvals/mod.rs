@@ -1,19 +1,29 @@
 //! `countersign approvals`: held calls, and what people decide about them.
 
+mod deciding;
+mod describe;
+mod identical;
+mod standing;
+
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
 
+use self::deciding::Chosen;
+use self::describe::{HEADING, row};
 use super::Failed;
 use super::inbox;
-use super::output::{self, Form, relative, second, table, visible};
+use super::output::{self, Form, Output, table, visible};
 use super::way::{Remote, Way};
-use crate::api::{HoldView, VerdictGiven};
+use crate::api::{HoldView, StandingView};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Flags;
-use crate::digest::Digest;
-use crate::hold::{Decision, StateName};
+use crate::hold::{Decision, Resolution, StateName};
+
+pub(super) use self::deciding::{name_of_verdict, rendered};
+pub(super) use self::describe::amended;
 
 /// How often `watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -28,6 +38,9 @@ pub(super) enum Command {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: u32,
+        /// A row for each pending call, also where several are identical
+        #[arg(long)]
+        each: bool,
         #[command(flatten)]
         form: Form,
     },
@@ -39,36 +52,99 @@ pub(super) enum Command {
         form: Form,
     },
     /// Let the exact call run, once
-    Approve(Verdict),
+    Approve {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Approve these arguments in place of the held ones: a JSON object, `-` to read it from standard
+        /// input, `@FILE` from a file
+        #[arg(long, value_name = "JSON", conflicts_with = "identical")]
+        edit: Option<String>,
+        #[command(flatten)]
+        all: All,
+    },
     /// Turn the call away
-    Reject(Verdict),
+    Reject {
+        #[command(flatten)]
+        chosen: Chosen,
+        #[command(flatten)]
+        all: All,
+    },
+    /// Say what became of a call whose outcome was not recorded
+    Resolve {
+        #[command(flatten)]
+        chosen: Chosen,
+        #[command(flatten)]
+        resolution: Said,
+    },
+    /// Grant, list and revoke standing approvals
+    #[command(subcommand)]
+    Standing(standing::Command),
     /// Decide on held calls as they come, on a terminal; print them one by one where there is none
-    Watch,
+    Watch {
+        /// Sign what is decided with this SSH key
+        #[arg(long, value_name = "KEYFILE")]
+        sign_with: Option<PathBuf>,
+    },
+}
+
+/// Whether all identical calls are meant.
+#[derive(Debug, clap::Args)]
+pub(super) struct All {
+    /// Decide on all pending calls that are identical to this one
+    #[arg(long, conflicts_with = "sign_with")]
+    identical: bool,
+    /// Do so without being asked
+    #[arg(long, requires = "identical")]
+    yes: bool,
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Verdict {
-    /// The hold, or the first digits of its id
-    id: String,
-    /// Why; the agent is told
+#[group(required = true, multiple = false)]
+pub(super) struct Said {
+    /// It took effect
     #[arg(long)]
-    reason: Option<String>,
-    /// The digest of the call that you looked at; the verdict counts for nothing else
+    done: bool,
+    /// It did not take effect, or not wholly
     #[arg(long)]
-    digest: Option<Digest>,
+    failed: bool,
+    /// It may run again
+    #[arg(long)]
+    run_again: bool,
+}
+
+impl Said {
+    const fn resolution(&self) -> Resolution {
+        if self.done {
+            Resolution::Done
+        } else if self.failed {
+            Resolution::Failed
+        } else {
+            Resolution::RunAgain
+        }
+    }
 }
 
 pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Result<(), Failed> {
     let way = Way::reach(flags, remote).await?;
-    let done = match command {
-        Command::List { state, limit, form } => list(&way, &state, limit, form).await,
-        Command::Show { id, form } => show(&way, &id, form).await,
-        Command::Approve(verdict) => decide(&way, verdict, Decision::Approve).await,
-        Command::Reject(verdict) => decide(&way, verdict, Decision::Reject).await,
-        Command::Watch => watch(&way).await,
-    };
+    let done = done(&way, command).await;
     way.leave().await;
     done
+}
+
+async fn done(way: &Way, command: Command) -> Result<(), Failed> {
+    match command {
+        Command::List { state, limit, each, form } => list(way, &state, limit, each, form).await,
+        Command::Show { id, form } => show(way, &id, form).await,
+        Command::Approve { chosen, edit, all } => {
+            decide(way, chosen, Decision::Approve, edit, &all).await
+        }
+        Command::Reject { chosen, all } => decide(way, chosen, Decision::Reject, None, &all).await,
+        Command::Resolve { chosen, resolution } => {
+            deciding::resolve(way, chosen, resolution.resolution()).await
+        }
+        Command::Standing(command) => standing::run(way, command).await,
+        Command::Watch { sign_with } => watch(way, sign_with).await,
+    }
 }
 
 /// A state by its name, or `all`.
@@ -81,153 +157,50 @@ fn state(text: &str) -> Result<String, String> {
     })
 }
 
-async fn list(way: &Way, state: &str, limit: u32, form: Form) -> Result<(), Failed> {
+async fn list(way: &Way, state: &str, limit: u32, each: bool, form: Form) -> Result<(), Failed> {
     let filter = match state {
         "all" => String::new(),
         state => format!("&state={}", percent(state)),
     };
-    let holds: Vec<HoldView> = way.get(&format!("/api/v1/approvals?limit={limit}{filter}")).await?;
-    form.print(&holds, |holds| {
-        table(&["ID", "STATE", "AGENT", "TOOL", "ARGUMENTS", "DECIDE"], holds.iter().map(row))
-    })
-}
-
-fn row(hold: &HoldView) -> Vec<String> {
+    let path = format!("/api/v1/approvals?limit={limit}&each={each}{filter}");
+    let holds: Vec<HoldView> = way.get(&path).await?;
     let now = SystemClock::new().now();
-    let arguments = serde_json::to_string(&hold.arguments).unwrap_or_default();
-    let short: String = arguments.chars().take(60).collect();
-    let cut = if short.len() < arguments.len() { "…" } else { "" };
-    vec![
-        hold.id.to_string(),
-        hold.state.as_str().to_owned(),
-        hold.agent.to_string(),
-        hold.tool.clone(),
-        format!("{short}{cut}"),
-        match hold.state {
-            StateName::Pending => relative(hold.decide_by, now),
-            StateName::Approved
-            | StateName::Executing
-            | StateName::Finished
-            | StateName::Unknown
-            | StateName::Rejected
-            | StateName::Expired
-            | StateName::Withdrawn
-            | StateName::Lapsed
-            | StateName::Superseded
-            | StateName::Halted => String::new(),
-        },
-    ]
+    form.print(&holds, |holds| table(&HEADING, holds.iter().map(|hold| row(hold, now))))
 }
 
 async fn show(way: &Way, id: &str, form: Form) -> Result<(), Failed> {
     let hold: HoldView = way.get(&format!("/api/v1/approvals/{}", percent(id))).await?;
-    form.print(&hold, described)
-}
-
-fn described(hold: &HoldView) -> String {
-    let now = SystemClock::new().now();
-    let json = |value: &crate::json::Object| {
-        output::visible_lines(&serde_json::to_string_pretty(value).unwrap_or_default())
-    };
-    let mut lines = vec![
-        format!("hold        {}", hold.id),
-        format!("state       {}", hold.state.as_str()),
-        format!(
-            "agent       {} (for {})",
-            hold.agent,
-            hold.owner.as_deref().unwrap_or("nobody known")
-        ),
-        format!("client      {}", visible(hold.client.as_deref().unwrap_or("unknown"))),
-        format!("tool        {}", hold.tool),
-        format!("rules       {}", hold.rules.join(", ")),
-        format!("why held    {}", visible(&hold.reason)),
-        format!("decide by   {} ({})", second(hold.decide_by), relative(hold.decide_by, now)),
-        format!("digest      {}", hold.digest),
-    ];
-    if let Some(extended) = &hold.extended {
-        let before = second(extended.before);
-        lines.push(visible(&format!("extended    was {before}: {}", extended.why)));
+    if form.output == Output::Json {
+        return form.print(&hold, |_| String::new());
     }
-    if let Some(reason) = &hold.agent_reason {
-        lines.push(format!("agent says  {} (unverified)", visible(reason)));
-    }
-    lines.push(format!("arguments that will run\n{}", json(&hold.arguments)));
-    for edit in &hold.edits {
-        let from = edit.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
-        let edited = format!(
-            "edited      {}: asked for {from}, will be {} (rule `{}`, {})",
-            edit.pointer, edit.to, edit.rule, edit.constraint
-        );
-        lines.push(visible(&edited));
-    }
-    if !hold.edits.is_empty() {
-        lines.push(format!("arguments as asked\n{}", json(&hold.requested_arguments)));
-    }
-    for verdict in &hold.verdicts {
-        let what = match verdict.decision {
-            Decision::Approve => "approved by",
-            Decision::Reject => "rejected by",
+    let told = deciding::told(way, &hold).await?;
+    let mut standing = String::new();
+    if hold.state == StateName::Pending {
+        let all: Vec<StandingView> = way.get("/api/v1/standing").await?;
+        let like = |view: &&StandingView| {
+            view.standing.agent == hold.agent && view.standing.tool == hold.tool
         };
-        let reason = verdict.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
-        let at = second(verdict.at);
-        lines.push(visible(&format!("{what} {} at {at}{reason}", verdict.person.name)));
+        standing = all.iter().filter(like).map(describe::standing).collect();
     }
-    if let Some(why) = &hold.why {
-        lines.push(format!("why ended   {}", visible(why)));
-    }
-    if let Some(outcome) = &hold.outcome {
-        lines.push(format!("outcome     {}", outcome.status.as_str()));
-    }
-    if let Some(result) = &hold.result {
-        lines.push(format!("result      {}", visible(result.get())));
-    }
-    lines.join("\n")
+    output::print(&(told + &standing))
 }
 
-async fn decide(way: &Way, verdict: Verdict, decision: Decision) -> Result<(), Failed> {
-    let id = percent(&verdict.id);
-    let hold: HoldView = way.get(&format!("/api/v1/approvals/{id}")).await?;
-    let digest = match verdict.digest {
-        Some(digest) => digest,
-        None => {
-            // What is about to be decided is shown first: a verdict is bound to what was seen.
-            eprintln!("{}", described(&hold));
-            hold.digest
-        }
-    };
-    let given = VerdictGiven {
-        decision,
-        digest,
-        reason: verdict.reason,
-        edit: None,
-        rendered: None,
-        signature: None,
-        idempotency_key: None,
-    };
-    let path = format!("/api/v1/approvals/{}/verdict", hold.id);
-    let decided: HoldView = way.post(&path, &given).await?;
-    let ended = match decision {
-        Decision::Reject => decided,
-        Decision::Approve => followed(way, decided).await?,
-    };
-    let outcome = ended.outcome.as_ref().map(|it| format!(": {}", it.status.as_str()));
-    output::print(&format!("{} {}{}", ended.id, ended.state.as_str(), outcome.unwrap_or_default()))
-}
-
-/// Follows an approved call for a moment, so that its outcome can be shown.
-async fn followed(way: &Way, mut hold: HoldView) -> Result<HoldView, Failed> {
-    let clock = SystemClock::new();
-    let until = clock.monotonic() + Duration::from_secs(10);
-    while !hold.state.is_terminal() && clock.monotonic() < until {
-        clock.sleep(Duration::from_millis(50)).await;
-        hold = way.get(&format!("/api/v1/approvals/{}", hold.id)).await?;
+async fn decide(
+    way: &Way,
+    chosen: Chosen,
+    decision: Decision,
+    edit: Option<String>,
+    all: &All,
+) -> Result<(), Failed> {
+    if all.identical {
+        return identical::decide(way, &chosen, decision, all.yes).await;
     }
-    Ok(hold)
+    deciding::decide(way, chosen, decision, edit).await
 }
 
-async fn watch(way: &Way) -> Result<(), Failed> {
+async fn watch(way: &Way, sign_with: Option<PathBuf>) -> Result<(), Failed> {
     if inbox::can_show() {
-        return inbox::run(way).await;
+        return inbox::run(way, sign_with).await;
     }
     let clock = SystemClock::new();
     let mut seen = std::collections::HashSet::new();
@@ -237,12 +210,13 @@ async fn watch(way: &Way) -> Result<(), Failed> {
         );
     }
     loop {
-        let path = "/api/v1/approvals?state=pending&limit=1000";
+        let path = "/api/v1/approvals?state=pending&limit=1000&each=true";
         let holds: Vec<HoldView> = way.get(path).await?;
         seen.retain(|id| holds.iter().any(|hold| hold.id == *id));
         for hold in holds.iter().rev() {
             if seen.insert(hold.id) {
-                let row: Vec<String> = row(hold).iter().map(|cell| visible(cell)).collect();
+                let row: Vec<String> =
+                    row(hold, clock.now()).iter().map(|cell| visible(cell)).collect();
                 output::print(&row.join("  "))?;
             }
         }
