@@ -207,6 +207,7 @@ pub(crate) fn concrete(path: &str) -> String {
 /// Who may use which route. A change of this table is a change of who may do what.
 const ROLES: &str = "\
 route                                                 nobody agent viewer reviewer operator local
+GET    /api/v1/whoami                                  401    401   yes    yes      yes      yes
 GET    /api/v1/approvals                               401    401   yes    yes      yes      yes
 GET    /api/v1/approvals/{id}                          401    401   yes    yes      yes      yes
 POST   /api/v1/approvals/{id}/verdict                  401    401   403    yes      yes      yes

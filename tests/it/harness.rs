@@ -454,7 +454,8 @@ impl TestGateway {
 
     /// All holds in `state`.
     pub(crate) fn holds(&self, state: &str) -> Vec<Value> {
-        let list = ["approvals", "list", "--state", state, "--limit", "1000", "--output", "json"];
+        let list = ["approvals", "list", "--state", state, "--each", "--limit", "1000"];
+        let list = [&list[..], &["--output", "json"]].concat();
         let Value::Array(holds) = self.cli(&list).json() else { panic!("no list") };
         holds
     }
