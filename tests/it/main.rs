@@ -21,6 +21,7 @@ mod held_call;
 mod inbox;
 mod limits;
 mod load_errors;
+mod many_holds;
 mod migration;
 mod notifications;
 mod own_or_join;
