@@ -2,6 +2,7 @@
 
 mod faulty;
 mod held;
+mod many;
 mod people;
 mod table;
 mod tampered;
