@@ -23,6 +23,7 @@ mod inbox;
 mod limits;
 mod load_errors;
 mod migration;
+mod model;
 mod notifications;
 mod own_or_join;
 mod people;
