@@ -26,6 +26,7 @@ mod loaded;
 mod many_holds;
 mod matrix;
 mod migration;
+mod model;
 mod notifications;
 mod own_or_join;
 mod people;
