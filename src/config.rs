@@ -106,6 +106,9 @@ pub struct Edge {
     pub session_idle: Span,
     /// How many calls may be under way at once, over all clients.
     pub max_calls: usize,
+    /// For how long a gateway that was told to stop still listens, while `/readyz` says that it goes away, so
+    /// that a load balancer sends no more before a connection is refused.
+    pub drain_notice: Span,
     /// Names under which browsers and clients may address the gateway, besides loopback names.
     pub allowed_hosts: Vec<String>,
 }
@@ -117,6 +120,7 @@ impl Default for Edge {
             max_sessions: 10_000,
             session_idle: Span(Duration::from_secs(24 * 3600)),
             max_calls: 10_000,
+            drain_notice: Span(Duration::ZERO),
             allowed_hosts: Vec::new(),
         }
     }

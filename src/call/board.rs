@@ -22,7 +22,10 @@ pub struct Board {
 
 #[derive(Debug, Default)]
 struct Seat {
-    waiting: usize,
+    /// What ends the waiting of each who waits, by a number of its own.
+    waiting: HashMap<u64, CancellationToken>,
+    /// The number of the last who came.
+    last: u64,
     attended: Option<Duration>,
     changed: Arc<Notify>,
 }
@@ -32,6 +35,7 @@ struct Seat {
 pub struct Waiter {
     board: Arc<Board>,
     hold: HoldId,
+    number: u64,
     changed: Arc<Notify>,
 }
 
@@ -56,20 +60,24 @@ impl Board {
         }
     }
 
-    /// Begins to wait for `hold`.
+    /// Begins to wait for `hold`, until `stop` is cancelled.
     #[must_use]
-    pub fn wait(self: &Arc<Self>, hold: HoldId) -> Waiter {
+    pub fn wait(self: &Arc<Self>, hold: HoldId, stop: &CancellationToken) -> Waiter {
         let mut seats = lock(&self.seats);
         let seat = seats.entry(hold).or_default();
-        seat.waiting += 1;
-        Waiter { board: Arc::clone(self), hold, changed: Arc::clone(&seat.changed) }
+        seat.last += 1;
+        seat.waiting.insert(seat.last, stop.clone());
+        let changed = Arc::clone(&seat.changed);
+        Waiter { board: Arc::clone(self), hold, number: seat.last, changed }
     }
 
-    /// Whether a request still waits for `hold`, or an agent recently asked for its task, at `now`.
+    /// Whether a request still waits for `hold`, or an agent recently asked for its task, at `now`. Who has
+    /// been told to stop waits no more if the hold is kept; if not, it is about to be withdrawn, and a call
+    /// that came next must not join what ends.
     #[must_use]
-    pub fn is_waited_for(&self, hold: HoldId, now: Duration) -> bool {
+    pub fn is_waited_for(&self, hold: HoldId, kept: bool, now: Duration) -> bool {
         lock(&self.seats).get(&hold).is_some_and(|seat| {
-            seat.waiting > 0
+            seat.waiting.values().any(|stop| !(kept && stop.is_cancelled()))
                 || seat.attended.is_some_and(|at| now.saturating_sub(at) < self.attended_for)
         })
     }
@@ -79,7 +87,7 @@ impl Board {
         let mut seats = lock(&self.seats);
         // Tasks whose agents stopped asking are forgotten, so the map stays as small as what is open.
         seats.retain(|_, seat| {
-            seat.waiting > 0
+            !seat.waiting.is_empty()
                 || seat.attended.is_some_and(|at| now.saturating_sub(at) < self.attended_for)
         });
         seats.entry(hold).or_default().attended = Some(now);
@@ -132,8 +140,8 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let mut seats = lock(&self.board.seats);
         if let Some(seat) = seats.get_mut(&self.hold) {
-            seat.waiting = seat.waiting.saturating_sub(1);
-            if seat.waiting == 0 && seat.attended.is_none() {
+            seat.waiting.remove(&self.number);
+            if seat.waiting.is_empty() && seat.attended.is_none() {
                 seats.remove(&self.hold);
             }
         }
@@ -186,16 +194,22 @@ mod tests {
         let board = Arc::new(Board::new(Duration::from_secs(20)));
         let hold = HoldId::from_random([1; 16]);
         let now = Duration::from_secs(100);
-        let waiter = board.wait(hold);
-        assert!(board.is_waited_for(hold, now));
+        let stop = CancellationToken::new();
+        let waiter = board.wait(hold, &stop);
+        assert!(board.is_waited_for(hold, false, now));
         let changed = waiter.changed();
         board.announce(hold);
         changed.await;
-        drop(waiter);
-        assert!(!board.is_waited_for(hold, now));
+        stop.cancel();
+        assert!(board.is_waited_for(hold, false, now));
+        assert!(!board.is_waited_for(hold, true, now));
+        let other = board.wait(hold, &CancellationToken::new());
+        assert!(board.is_waited_for(hold, true, now));
+        drop((waiter, other));
+        assert!(!board.is_waited_for(hold, false, now));
         board.attend(hold, now);
-        assert!(board.is_waited_for(hold, now + Duration::from_secs(59)));
-        assert!(!board.is_waited_for(hold, now + Duration::from_secs(61)));
+        assert!(board.is_waited_for(hold, true, now + Duration::from_secs(59)));
+        assert!(!board.is_waited_for(hold, true, now + Duration::from_secs(61)));
         let turn = board.turn(hold).unwrap();
         assert!(board.turn(hold).is_none());
         board.cancel(hold);

@@ -101,20 +101,23 @@ pub async fn run(
     tcp: Option<TcpListener>,
     shutdown: CancellationToken,
 ) {
-    let endpoint = Endpoint::new(Arc::clone(&gateway), shutdown.child_token());
+    // The doors close after everybody could see that they will.
+    let closing = CancellationToken::new();
+    let endpoint = Endpoint::new(Arc::clone(&gateway), closing.child_token());
     let background = start_background(&gateway, &endpoint, &shutdown);
     let local = local_routes(&gateway, &endpoint);
     let remote = remote_routes(&gateway, &endpoint);
-    let stop = shutdown.clone();
+    let stop = closing.clone();
     let local = axum::serve(sockets.people, local.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(async move { stop.cancelled().await });
     let local = tokio::spawn(local.into_future());
-    let joining = (sockets.joining, tcp.is_some());
+    let (tcp_listens, notice) = (tcp.is_some(), gateway.config.edge.drain_notice.0);
+    let joining = (sockets.joining, tcp_listens);
     let joined = joined::serve(Arc::clone(&gateway), joining, shutdown.clone());
     let joined = tokio::spawn(joined);
     let joined_ends = joined.abort_handle();
     let remote = tcp.map(|listener| {
-        let stop = shutdown.clone();
+        let stop = closing.clone();
         // Without it a small answer waits for the acknowledgement of the one before (40 ms).
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let serve = axum::serve(listener, remote)
@@ -126,6 +129,10 @@ pub async fn run(
     for task in background {
         task.abort();
     }
+    if tcp_listens && !notice.is_zero() {
+        tokio::time::sleep(notice).await;
+    }
+    closing.cancel();
     let drained = async {
         drop(joined.await);
         while gateway.board.runs_any() {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -115,44 +114,42 @@ tools:
 "#;
 const COUNT_IS_HELD: &str = "rules:\n  - { name: slow, match: { action: slow }, decision: ALLOW }\n  - { name: held, match: { action: count }, decision: REQUIRE_APPROVAL }\n";
 
-/// Requests that are under way, and how many of them have been answered.
-struct UnderWay {
-    answered: Arc<AtomicUsize>,
-    requests: Vec<tokio::task::JoinHandle<Reply>>,
-}
+/// Requests that are under way.
+struct UnderWay(Vec<tokio::task::JoinHandle<Reply>>);
 
 impl UnderWay {
     fn begin(requests: impl Iterator<Item = RequestBuilder>) -> Self {
-        let answered = Arc::new(AtomicUsize::new(0));
-        let requests = requests.map(|request| {
-            let answered = Arc::clone(&answered);
-            RUNTIME.spawn(async move {
-                let reply = Reply::of(request).await;
-                answered.fetch_add(1, Ordering::SeqCst);
-                reply
-            })
-        });
-        Self { requests: requests.collect(), answered }
+        Self(requests.map(|request| RUNTIME.spawn(Reply::of(request))).collect())
     }
 
     fn results(self) -> Vec<Value> {
-        let replies = self.requests.into_iter().map(|it| RUNTIME.block_on(it).unwrap());
+        let replies = self.0.into_iter().map(|it| RUNTIME.block_on(it).unwrap());
         replies.map(|reply| reply.response()["result"].clone()).collect()
     }
 }
 
-/// What `/readyz` says over a connection that was open before the gateway was told to stop, and on which
-/// the end of the question comes when `ask` gives the word.
-fn readiness_of(url: &str, ask: impl FnOnce()) -> String {
-    let address = url.trim_start_matches("http://").to_owned();
-    let mut stream = TcpStream::connect(&address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\n").unwrap();
-    ask();
-    write!(stream, "Connection: close\r\n\r\n").unwrap();
+/// What `/readyz` says to one who connects now; nothing when nobody listens any more.
+fn readiness(address: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut told = String::new();
-    stream.read_to_string(&mut told).unwrap();
-    told
+    stream.read_to_string(&mut told).ok()?;
+    (!told.is_empty()).then_some(told)
+}
+
+/// All that `/readyz` says, each thing once, until nobody listens any more.
+fn readiness_to_the_end(address: &str) -> Vec<String> {
+    let mut heard: Vec<String> = Vec::new();
+    until("the gateway to stop listening", || {
+        let Some(told) = readiness(address) else { return Some(()) };
+        let said = told.lines().last().unwrap_or_default().to_owned();
+        if heard.last() != Some(&said) {
+            heard.push(said);
+        }
+        None
+    });
+    heard
 }
 
 #[test]
@@ -162,7 +159,9 @@ fn b11_a_stop_under_load_drains_what_runs_and_keeps_what_is_held() {
         .counting()
         .manifest("counting.yaml", WIDE)
         .policy("held.yaml", COUNT_IS_HELD)
-        .config(&format!("holds: {{ window: 50s, pending_max: {MANY} }}\n"))
+        .config(&format!(
+            "holds: {{ window: 50s, pending_max: {MANY} }}\nedge: {{ drain_notice: 1s }}\n"
+        ))
         .start();
     let modern = gateway.modern("new");
     let legacy = Legacy::open(gateway.url(), &gateway.agent("old"), "2025-11-25");
@@ -187,23 +186,15 @@ fn b11_a_stop_under_load_drains_what_runs_and_keeps_what_is_held() {
     }));
     run_through(&gateway, MANY);
 
-    let answered = Arc::clone(&held.answered);
-    let ready = thread::scope(|scope| {
-        let (begun, told_to_stop) = std::sync::mpsc::channel();
-        let url = gateway.url().to_owned();
-        let ready = scope.spawn(move || {
-            readiness_of(&url, || {
-                begun.send(()).unwrap();
-                until("a waiting call to be answered", || {
-                    (answered.load(Ordering::SeqCst) > 0).then_some(())
-                });
-            })
-        });
-        told_to_stop.recv().unwrap();
+    let address = gateway.url().trim_start_matches("http://").to_owned();
+    assert!(readiness(&address).unwrap().starts_with("HTTP/1.1 200"));
+    let heard = thread::scope(|scope| {
+        let heard = scope.spawn(|| readiness_to_the_end(&address));
         assert_eq!(gateway.stop(), 0);
-        ready.join().unwrap()
+        heard.join().unwrap()
     });
-    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("draining"), "{ready}");
+    let unready = heard.last().unwrap();
+    assert_eq!(unready, "draining", "it stopped listening without a word: {heard:?}");
 
     // What ran, ran to its end; who waited for people is told that the call is pending.
     for result in running.results() {

@@ -54,7 +54,7 @@ pub async fn wait(
     patience: Duration,
     stop: &CancellationToken,
 ) -> Result<Hold, HoldError> {
-    let waiter = gateway.board.wait(id);
+    let waiter = gateway.board.wait(id, stop);
     let deadline = gateway.clock.monotonic() + patience;
     loop {
         let changed = waiter.changed();

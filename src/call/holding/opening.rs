@@ -54,7 +54,8 @@ pub(in crate::call) async fn join(
     let since = gateway.clock.now().checked_sub(remembered).unwrap_or(Timestamp::MIN);
     let found = gateway.store.joinable(agent, &requested, since).await?;
     let now = gateway.clock.monotonic();
-    Ok(found.into_iter().find(|hold| !gateway.board.is_waited_for(hold.id, now)))
+    let waited_for = |hold: &Hold| gateway.board.is_waited_for(hold.id, hold.terms.keep, now);
+    Ok(found.into_iter().find(|hold| !waited_for(hold)))
 }
 
 /// Opens a hold for a call that policy wants people to see, durably, before anything is answered.
