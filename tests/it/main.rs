@@ -23,6 +23,7 @@ mod inbox;
 mod limits;
 mod load_errors;
 mod loaded;
+mod manned;
 mod many_holds;
 mod matrix;
 mod migration;
