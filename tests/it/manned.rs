@@ -8,8 +8,8 @@ const MISSING: &str = "rule `pair` needs 2 of group:sre, and not so many people 
 #[test]
 fn rules_that_nobody_can_satisfy_are_named() {
     let gateway = TestGateway::builder().counting().policy("pair.yaml", PAIR).start();
-    assert!(gateway.output().contains(MISSING), "{}", gateway.output());
-    let ready = || gateway.get("/readyz").body;
+    assert!(gateway.log().contains(MISSING), "{}", gateway.log());
+    let ready = || gateway.api_get("/readyz").body;
     assert!(ready().contains(MISSING), "{}", ready());
     let doctor = || gateway.cli(&["doctor"]).stdout;
     assert!(doctor().contains(MISSING), "{}", doctor());
