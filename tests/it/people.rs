@@ -15,14 +15,20 @@ fn gateway() -> TestGateway {
 }
 
 /// The token of a new person.
-fn person(gateway: &TestGateway, arguments: &[&str]) -> String {
+pub(crate) fn person(gateway: &TestGateway, arguments: &[&str]) -> String {
     let token = gateway.cli(&[&["reviewers", "add"], arguments].concat()).done();
     let token = token.trim().to_owned();
     assert!(token.starts_with("csp_") && token.len() == 4 + 64, "{token}");
     token
 }
 
-fn ask(gateway: &TestGateway, method: Method, path: &str, tokens: &[&str], body: &Value) -> Reply {
+pub(crate) fn ask(
+    gateway: &TestGateway,
+    method: Method,
+    path: &str,
+    tokens: &[&str],
+    body: &Value,
+) -> Reply {
     let mut request = http().request(method, format!("{}{path}", gateway.url())).json(body);
     for token in tokens {
         request = request.bearer_auth(token);
@@ -42,7 +48,7 @@ fn held(gateway: &TestGateway, line: &str) -> (String, Value) {
     (id, verdict)
 }
 
-fn decide(gateway: &TestGateway, id: &str, verdict: &Value, token: &str) -> Reply {
+pub(crate) fn decide(gateway: &TestGateway, id: &str, verdict: &Value, token: &str) -> Reply {
     let path = format!("/api/v1/approvals/{id}/verdict");
     ask(gateway, Method::POST, &path, &[token], verdict)
 }
@@ -152,7 +158,7 @@ fn a_token_that_was_revoked_rotated_or_ended_is_refused() {
 #[test]
 fn a_revoked_record_takes_the_deciding_from_the_local_user_of_that_name() {
     let gateway = gateway();
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+    let user = local_user();
     let (id, verdict) = held(&gateway, "x");
     person(&gateway, &[&user, "--role", "viewer"]);
     gateway.cli(&["reviewers", "revoke", &user]).done();
@@ -219,6 +225,23 @@ fn on_the_socket_a_token_is_never_taken_for_the_local_user() {
 }
 
 /// A command of a person elsewhere: no data directory, only the address and the token.
+/// A new person, whose commands [`by`] gives.
+pub(crate) fn reviewer(gateway: &TestGateway, name: &str, more: &[&str]) -> String {
+    let token = person(gateway, &[&[name], more].concat());
+    put_token(gateway, &format!("{name}.token"), &token, 0o600);
+    token
+}
+
+/// What a command of the person `name` says, from elsewhere.
+pub(crate) fn by(gateway: &TestGateway, name: &str, arguments: &[&str]) -> Output {
+    from_afar(gateway, &format!("{name}.token"), arguments)
+}
+
+/// The user on whose behalf tests come over the local socket.
+pub(crate) fn local_user() -> String {
+    nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name
+}
+
 fn from_afar(gateway: &TestGateway, file: &str, arguments: &[&str]) -> Output {
     let url = gateway.url();
     let mut command = gateway.command(&[arguments, &["--url", url, "--token-file", file]].concat());
