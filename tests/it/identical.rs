@@ -1,46 +1,38 @@
 //! Many holds of the very same call: one row, and one verdict after the number was said.
 
+use std::collections::BTreeSet;
 use std::thread;
 
 use serde_json::json;
 
-use crate::clients::{Client, refused, said};
+use crate::clients::{Client, refused};
 use crate::harness::{HOLD_ALL, TestGateway, text};
 use crate::terminal::Terminal;
-use crate::verdicts::entries;
+use crate::verdicts::{entries, held};
 
 const MANY: usize = 30;
 
-/// `MANY` agents' worth of one call wait, and one other call; then `then`, which must end them all.
+/// One call waits `MANY` times, and another call once; then `then` looks at them and decides.
 fn flooded(then: impl FnOnce(&TestGateway, &str)) {
     let gateway = TestGateway::builder()
         .counting()
         .policy("held.yaml", HOLD_ALL)
-        .config("holds: { window: 25s }\n")
+        .config("holds: { poll_interval: 60s }\n")
         .start();
-    let client = gateway.legacy("a");
-    let calls: Vec<_> = (0..=MANY)
-        .map(|n| {
-            let client = client.clone();
-            let line = if n == MANY { "other" } else { "same" };
-            thread::spawn(move || client.call("count", json!({ "line": line })))
-        })
-        .collect();
-    gateway.holds_when("pending", MANY + 1);
+    let client = gateway.modern_with_tasks("a");
+    let ids: BTreeSet<String> = (0..MANY).map(|_| held(&client, "same")).collect();
+    assert_eq!(ids.len(), MANY, "an agent that asks for its tasks asked for as many calls");
+    let other = held(&client, "other");
     let rows = gateway.cli(&["approvals", "list", "--output", "json"]).json();
     let rows = rows.as_array().unwrap();
     assert_eq!(rows.len(), 2, "{rows:?}");
     let row = rows.iter().find(|row| row["identical"] == MANY).unwrap();
     let listed = gateway.cli(&["approvals", "list"]).done();
     assert!(listed.contains("×30") && listed.lines().count() == 3, "{listed}");
-    let other = text(&rows.iter().find(|row| row["identical"] == 1).unwrap()["id"]);
+    let each = gateway.cli(&["approvals", "list", "--each"]).done();
+    assert_eq!(each.lines().count(), MANY + 2, "{each}");
     then(&gateway, &text(&row["id"]));
-    gateway.cli(&["approvals", "reject", &other, "--reason", "the other"]).done();
-    let ended = calls.into_iter().map(|call| call.join().unwrap());
-    assert_eq!(
-        ended.filter(|it| it["isError"] == true && said(it).contains("the other")).count(),
-        1
-    );
+    assert_eq!(gateway.pending(), other);
 }
 
 #[test]

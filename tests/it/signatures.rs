@@ -35,7 +35,7 @@ fn signed_with(gateway: &TestGateway, name: &str, id: &str, file: &str) -> Outpu
 
 #[test]
 fn an_approval_that_must_be_signed_is_signed_by_the_persons_own_key() {
-    let gateway = asking("signature: true, allow_edit: true");
+    let gateway = asking("signature: required, allow_edit: true");
     for name in ["ada", "bob"] {
         reviewer(&gateway, name, &[]);
         key(&gateway, name, name);
@@ -103,7 +103,7 @@ impl Drop for Agent {
 
 #[test]
 fn a_key_in_an_ssh_agent_signs() {
-    let gateway = asking("signature: true");
+    let gateway = asking("signature: required");
     reviewer(&gateway, "ada", &[]);
     let private = key(&gateway, "ada", "ada");
     let socket = gateway.dir().join("agent.sock");
@@ -141,7 +141,7 @@ fn a_key_in_an_ssh_agent_signs() {
 
 #[test]
 fn verdicts_of_the_inbox_are_signed_with_the_key_it_was_started_with() {
-    let gateway = asking("signature: true");
+    let gateway = asking("signature: required");
     let user = crate::people::local_user();
     reviewer(&gateway, "ada", &["--also", &user]);
     key(&gateway, "ada", "ada");
@@ -196,7 +196,7 @@ fn rewritten(data: &Path, index: i64, change: impl Fn(&mut Value)) {
 
 #[test]
 fn a_signature_that_was_tampered_with_is_found_in_the_record() {
-    let rule = "rules:\n  - name: held\n    match: {}\n    decision: REQUIRE_APPROVAL\n    approval: { signature: true }\n";
+    let rule = "rules:\n  - name: held\n    match: {}\n    decision: REQUIRE_APPROVAL\n    approval: { signature: required }\n";
     let builder: Builder = TestGateway::builder().counting().policy("held.yaml", rule);
     let mut gateway = builder.unverified().start();
     reviewer(&gateway, "ada", &[]);
@@ -215,7 +215,11 @@ fn a_signature_that_was_tampered_with_is_found_in_the_record() {
     let verify = |change: &dyn Fn(&mut Value)| {
         let copy = gateway.dir().join("copy");
         fs::create_dir(&copy).unwrap();
-        fs::copy(kept.join("countersign.db"), copy.join("countersign.db")).unwrap();
+        for file in fs::read_dir(&kept).unwrap().map(Result::unwrap) {
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+            }
+        }
         rewritten(&copy, index, change);
         let said = gateway.cli(&["audit", "verify", "--data", copy.to_str().unwrap()]);
         fs::remove_dir_all(&copy).unwrap();
