@@ -172,6 +172,9 @@ fn verdicts_of_the_inbox_are_signed_with_the_key_it_was_started_with() {
     assert!(verdict["rendered"]["digest"].is_string(), "{hold}");
 }
 
+/// What somebody makes of an entry.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 /// The record rewritten by somebody who can make the chain fit again, from the entry `index` on.
 fn rewritten(data: &Path, index: i64, change: impl Fn(&mut Value)) {
     let connection = Connection::open(data.join("countersign.db")).unwrap();
@@ -212,7 +215,7 @@ fn a_signature_that_was_tampered_with_is_found_in_the_record() {
         found["index"].as_i64().unwrap()
     };
     let kept = gateway.data();
-    let verify = |change: &dyn Fn(&mut Value)| {
+    let verify = |change: Change<'_>| {
         let copy = gateway.dir().join("copy");
         fs::create_dir(&copy).unwrap();
         for file in fs::read_dir(&kept).unwrap().map(Result::unwrap) {
@@ -226,7 +229,7 @@ fn a_signature_that_was_tampered_with_is_found_in_the_record() {
         said
     };
     verify(&|_| {}).done();
-    let changes: [(&str, &dyn Fn(&mut Value)); 4] = [
+    let changes: [(&str, Change<'_>); 4] = [
         ("reason", &|entry| entry["verdict"]["reason"] = "never looked".into()),
         ("person", &|entry| entry["verdict"]["person"]["name"] = "bob".into()),
         ("signature", &|entry| drop(entry["verdict"].as_object_mut().unwrap().remove("signature"))),
