@@ -141,4 +141,6 @@ impl Approval {
 }
 
 #[cfg(test)]
+mod deciding_tests;
+#[cfg(test)]
 mod tests;

@@ -20,11 +20,11 @@ const STATES: [StateName; 11] = [
     StateName::Halted,
 ];
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn digest() -> Digest {
+pub(super) fn digest() -> Digest {
     Digest::of(b"call")
 }
 
@@ -60,7 +60,7 @@ fn outcome() -> Outcome {
 }
 
 /// A hold opened at 0, to be decided until 100 and run within 50 of the approval at 10.
-fn hold(name: StateName) -> Hold {
+pub(super) fn hold(name: StateName) -> Hold {
     let verdicts = vec![verdict(Decision::Approve, 10)];
     let (call, since, why) = (CallId::new(), at(20), "why".to_owned());
     let state = match name {

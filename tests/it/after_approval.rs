@@ -216,3 +216,39 @@ fn a4_naming_the_approved_hold_carries_no_other_arguments() {
         assert!(!joins_with(first, other, named), "{other} rode on the approval");
     }
 }
+
+#[test]
+fn an_approved_call_that_its_agent_takes_back_is_not_held_anew() {
+    let manifest = r#"
+backend: { name: one, command: { program: "@DIR@/bin/count" }, concurrency: 1 }
+tools:
+  - name: slowly
+    description: Append a line and take as many seconds as asked; one call at a time.
+    attributes: { action: count, action_type: write }
+    input_schema:
+      type: object
+      additionalProperties: false
+      required: [line, seconds]
+      properties: { line: { type: string }, seconds: { type: number } }
+    run: ["${line}", "${seconds}"]
+"#;
+    let builder = TestGateway::builder().counting().manifest("one.yaml", manifest);
+    let gateway = builder.policy("held.yaml", HOLD_ALL).start();
+    let client = gateway.modern_with_tasks("a");
+    let ask = |line| text(&client.call("slowly", json!({ "line": line, "seconds": 4 }))["taskId"]);
+    let (first, second) = (ask("first"), ask("second"));
+    let approve = |id: &str| {
+        let verdict = json!({ "decision": "approve", "digest": gateway.hold(id)["digest"] });
+        let path = format!("/api/v1/approvals/{id}/verdict");
+        assert_eq!(gateway.api_post(&path, &verdict).status, 200);
+    };
+    approve(&first);
+    gateway.hold_when(&first, "executing");
+    approve(&second);
+    // It waits for the worker that the first one has.
+    client.result("tasks/cancel", json!({ "taskId": second }));
+    gateway.hold_when(&second, "superseded");
+    gateway.hold_when(&first, "finished");
+    assert_eq!(gateway.ran(), ["first"]);
+    assert!(gateway.holds("pending").is_empty());
+}

@@ -48,31 +48,37 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
         Kind::NotRecorded | Kind::Unavailable => {
             tracing::debug!(hold = %id, cause = ?refusal.cause, "an approved call could not run yet");
         }
+        // Its window closed while it waited for a worker, which the sweep notes, or it has ended already.
+        Kind::Pending
+        | Kind::Rejected
+        | Kind::Expired
+        | Kind::Withdrawn
+        | Kind::Halted
+        | Kind::Collected => {
+            tracing::debug!(hold = %id, "an approved call came too late to run");
+        }
+        // Its agent took it back: people are not asked once more.
+        Kind::Cancelled => supersede(gateway, hold, refusal.told, None).await,
         Kind::UnknownTool
         | Kind::InvalidArguments
         | Kind::Denied
         | Kind::Superseded
         | Kind::Limited
         | Kind::TooManyHolds
-        | Kind::Rejected
-        | Kind::Expired
-        | Kind::Withdrawn
-        | Kind::Halted
-        | Kind::Pending
-        | Kind::Collected
         | Kind::UnknownOutcome
         | Kind::Failed
         | Kind::TimedOut
-        | Kind::Cancelled
-        | Kind::ResultRefused => supersede(gateway, hold, refusal.told).await,
+        | Kind::ResultRefused => {
+            let again = opening::asked_again(&revision, hold).is_some();
+            let anew = again.then(|| gateway.random().ok().map(HoldId::from_random)).flatten();
+            supersede(gateway, hold, refusal.told, anew).await;
+        }
     }
 }
 
-/// Ends a hold whose approval covers its call no more, and holds the call anew where policy still wants
+/// Ends a hold whose approval covers its call no more, and holds the call `anew` where policy still wants
 /// people to see it. Ended first: a crash between the two leaves an agent that asks again.
-async fn supersede(gateway: &Gateway, hold: &Hold, why: String) {
-    let again = opening::asked_again(&gateway.revision(), hold).is_some();
-    let anew = again.then(|| gateway.random().ok().map(HoldId::from_random)).flatten();
+async fn supersede(gateway: &Gateway, hold: &Hold, why: String, anew: Option<HoldId>) {
     match gateway.store.end_hold(hold.id, Ending::Supersede { why, anew }).await {
         Ok(_) => {
             if let Some(id) = anew {

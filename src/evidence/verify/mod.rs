@@ -3,6 +3,8 @@
 mod people;
 mod story;
 #[cfg(test)]
+mod story_tests;
+#[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;

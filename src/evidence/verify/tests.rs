@@ -10,9 +10,9 @@ use crate::ids::{CallId, HoldId};
 use crate::json::Object;
 use crate::principal::Person;
 
-const HELD: HoldId = HoldId::from_random([1; 16]);
+pub(super) const HELD: HoldId = HoldId::from_random([1; 16]);
 
-fn asked(call: CallId, decision: &str, digest: &[u8]) -> Asked {
+pub(super) fn asked(call: CallId, decision: &str, digest: &[u8]) -> Asked {
     Asked {
         call,
         agent: "bot".parse().unwrap(),
@@ -31,13 +31,13 @@ fn asked(call: CallId, decision: &str, digest: &[u8]) -> Asked {
     }
 }
 
-fn intent(call: CallId, hold: Option<HoldId>) -> Event {
+pub(super) fn intent(call: CallId, hold: Option<HoldId>) -> Event {
     let decision = if hold.is_some() { "REQUIRE_APPROVAL" } else { "ALLOW" };
     let asked = asked(call, decision, b"call");
     Event::Intent(Intent { asked, hold, approved_by: Vec::new(), standing: None })
 }
 
-fn outcome(call: CallId, hold: Option<HoldId>) -> Event {
+pub(super) fn outcome(call: CallId, hold: Option<HoldId>) -> Event {
     let outcome = Outcome {
         status: OutcomeStatus::Success,
         error: None,
@@ -48,7 +48,7 @@ fn outcome(call: CallId, hold: Option<HoldId>) -> Event {
     Event::Outcome { call, hold, outcome }
 }
 
-fn opened() -> Event {
+pub(super) fn opened() -> Event {
     Event::Hold {
         hold: HELD,
         asked: asked(CallId::new(), "REQUIRE_APPROVAL", b"call"),
@@ -59,17 +59,17 @@ fn opened() -> Event {
     }
 }
 
-fn decided(decision: Decision, state: StateName) -> Event {
+pub(super) fn decided(decision: Decision, state: StateName) -> Event {
     let ada = Person::local("ada".to_owned());
     let verdict = Verdict::new(ada, decision, Digest::of(b"call"), Timestamp::UNIX_EPOCH);
     Event::Verdict { hold: HELD, verdict, state }
 }
 
-fn approved() -> Event {
+pub(super) fn approved() -> Event {
     decided(Decision::Approve, StateName::Approved)
 }
 
-fn changed(state: StateName) -> Event {
+pub(super) fn changed(state: StateName) -> Event {
     Event::HoldChanged { hold: HELD, state, why: None }
 }
 
@@ -89,7 +89,7 @@ fn bodies(events: impl IntoIterator<Item = Event>) -> impl Iterator<Item = Vec<u
     events.into_iter().map(body)
 }
 
-fn told(events: impl IntoIterator<Item = Event>) -> Result<Summary, Fault> {
+pub(super) fn told(events: impl IntoIterator<Item = Event>) -> Result<Summary, Fault> {
     let (rows, head) = log(bodies(events));
     verify(rows, &head)
 }
@@ -107,7 +107,7 @@ fn small() -> (Vec<Row>, Head) {
     ]))
 }
 
-fn twist(index: u64, twist: Twist) -> Result<Summary, Fault> {
+pub(super) fn twist(index: u64, twist: Twist) -> Result<Summary, Fault> {
     Err(Fault { index, what: What::Twist(twist) })
 }
 

@@ -5,6 +5,7 @@ mod deciding;
 mod loading;
 mod matching;
 mod naive;
+mod standing;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
