@@ -37,7 +37,7 @@ pub use audit::EntryView;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
 pub use links::links;
-pub use people::{Operator, Reviewer, Viewer};
+pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
 };
@@ -49,6 +49,7 @@ pub(crate) const CHALLENGE: &str = "Bearer realm=\"countersign\"";
 /// The routes for people. Each demands one: a [`Viewer`], a [`Reviewer`] or an [`Operator`].
 pub fn routes(gateway: Arc<Gateway>) -> Router {
     let routes = Router::new()
+        .route("/api/v1/whoami", get(people::whoami))
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
         .route("/api/v1/approvals/{id}/verdict", post(approvals::decide))

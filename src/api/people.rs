@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
 use http::StatusCode;
 use http::request::Parts;
+use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::gateway::Gateway;
@@ -55,6 +57,28 @@ impl FromRequestParts<Arc<Gateway>> for Operator {
     }
 }
 
+/// Whom the gateway takes a person for, and what that person may do now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhoAmI {
+    /// The name that verdicts of this person carry.
+    pub name: String,
+    /// Whether the person came over the local socket.
+    pub local: bool,
+    /// The role.
+    pub role: Role,
+    /// The groups.
+    pub groups: Vec<String>,
+}
+
+pub(super) async fn whoami(
+    State(gateway): State<Arc<Gateway>>,
+    Viewer(person): Viewer,
+) -> Result<Json<WhoAmI>, Failure> {
+    let capacity = gateway.people.capacity(&person, gateway.clock.now()).ok_or_else(nobody)?;
+    let Person { name, local } = person;
+    Ok(Json(WhoAmI { name, local, role: capacity.role, groups: capacity.groups }))
+}
+
 /// The person whom the edge let in, and what they may do now. A request without one is refused, whatever
 /// agent's credential it carries.
 fn who(parts: &Parts, gateway: &Gateway) -> Result<(Person, Capacity), Failure> {
@@ -63,11 +87,13 @@ fn who(parts: &Parts, gateway: &Gateway) -> Result<(Person, Capacity), Failure> 
         let standing = gateway.people.capacity(&person, gateway.clock.now())?;
         Some((person, standing))
     });
-    known.ok_or_else(|| {
-        let told = "this needs a person: a valid token from `countersign reviewers add NAME`, or the \
-                    `countersign` command on the gateway's machine; an agent's credential decides nothing";
-        Failure::new(StatusCode::UNAUTHORIZED, told)
-    })
+    known.ok_or_else(nobody)
+}
+
+fn nobody() -> Failure {
+    let told = "this needs a person: a valid token from `countersign reviewers add NAME`, or the \
+                `countersign` command on the gateway's machine; an agent's credential decides nothing";
+    Failure::new(StatusCode::UNAUTHORIZED, told)
 }
 
 fn lacking(person: &Person, has: Role, needs: Role) -> Failure {

@@ -109,7 +109,7 @@ pub enum NotGranted {
 /// The standing approval that `wish` makes for calls like that of `hold`, not granted yet.
 ///
 /// # Errors
-/// When its bounds or its term do not fit, or policy would not hold such a call.
+/// When its bounds or its term do not fit, or policy would not hold such a call, or not on the same terms.
 pub fn draft(gateway: &Gateway, hold: &Hold, wish: Wish) -> Result<Standing, NotGranted> {
     let unfit = |why: String| NotGranted::Unfit(why);
     let now = gateway.clock.now();
@@ -123,6 +123,12 @@ pub fn draft(gateway: &Gateway, hold: &Hold, wish: Wish) -> Result<Standing, Not
         .ok_or_else(|| unfit(format!("`{}` is not available now", hold.tool)))?;
     let proposal = asked_again(&revision, hold)
         .ok_or_else(|| unfit("policy would not hold such a call now".to_owned()))?;
+    // Who may grant is asked by the hold's terms, but what is waived are the rules of now.
+    if proposal.terms != hold.terms {
+        let why = "the rules ask for other approvals than when the call was held; grant it from a call \
+                   that is held now";
+        return Err(unfit(why.to_owned()));
+    }
     policy::check_bounds(&wish.bounds, tool).map_err(unfit)?;
     if !policy::within(&wish.bounds, tool, &hold.arguments) {
         return Err(unfit("the held call itself is beyond these bounds".to_owned()));

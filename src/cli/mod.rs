@@ -163,7 +163,7 @@ fn start_log(command: &Command) {
         | Command::Schema(_) => "rmcp=warn,rmcp::service=error",
     };
     // A full screen would be written over; elsewhere than on a terminal, the log goes on.
-    let drawn_over = matches!(command, Command::Approvals(it) if matches!(it.command, approvals::Command::Watch))
+    let drawn_over = matches!(command, Command::Approvals(it) if matches!(it.command, approvals::Command::Watch { .. }))
         && inbox::can_show()
         && std::io::stderr().is_terminal();
     let level =

@@ -1,6 +1,6 @@
 //! How reading commands print: tables for people, one JSON document for programs.
 
-use std::io::Write;
+use std::io::{BufRead, IsTerminal, Read, Write};
 
 use clap::{Args, ValueEnum};
 use comfy_table::presets::NOTHING;
@@ -8,6 +8,9 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use super::Failed;
+
+/// The longest answer to a question, in bytes.
+const MAX_ANSWER: u64 = 256;
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Args)]
@@ -52,6 +55,18 @@ pub(super) fn print(text: &str) -> Result<(), Failed> {
         }
         _ => Ok(()),
     }
+}
+
+/// What a person types at the terminal to a question; none where there is no terminal.
+pub(super) fn asked(question: &str) -> Result<Option<String>, Failed> {
+    let input = std::io::stdin();
+    if !input.is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    eprint!("{question}");
+    let mut line = String::new();
+    input.lock().take(MAX_ANSWER).read_line(&mut line).map_err(anyhow::Error::from)?;
+    Ok(Some(line))
 }
 
 /// A table with a heading. What comes from agents and backends is shown with its control and invisible

@@ -9,7 +9,6 @@ use crate::evidence::signature::{MAX_ARMOUR, NAMESPACE};
 
 /// A signature over `message` in its armour. `key` is the file of a private key, or of a public key whose
 /// private half an ssh-agent holds. `ssh-keygen` asks for a passphrase, or to touch a security key, by itself.
-#[cfg_attr(not(test), expect(dead_code, reason = "no verdict is sent with a signature yet"))]
 pub(super) fn sign(key: &Path, message: &[u8]) -> Result<String, Failed> {
     if !key.exists() {
         return Err(Failed::new(2, format!("{}: there is no such key file", key.display())));

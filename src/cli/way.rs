@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::redirect::Policy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::Failed;
 use super::local::{self, Opened};
 use crate::api;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flags};
 use crate::server;
 
@@ -25,6 +26,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_TOKEN: u64 = 4096;
 /// Who may read a file besides its owner.
 const OTHERS: u32 = 0o077;
+/// How often at most a verdict is sent while the connection breaks.
+const TRIES: u32 = 3;
+/// How long it is waited before it is sent again.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Where the gateway is, if not in the data directory.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -90,6 +95,25 @@ impl Way {
         self.send(self.http.post(self.url(path)).json(body)).await
     }
 
+    /// Sends what counts once however often it arrives, and sends it again when the connection breaks.
+    pub(super) async fn post_again<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failed> {
+        let clock = SystemClock::new();
+        let mut tries = 1;
+        loop {
+            match answer(self.http.post(self.url(path)).json(body)).await {
+                Err(error) if tries < TRIES && is_broken(&error) => {
+                    tries += 1;
+                    clock.sleep(PAUSE).await;
+                }
+                answered => return read(answered.map_err(unreachable)?),
+            }
+        }
+    }
+
     pub(super) async fn patch<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -99,8 +123,8 @@ impl Way {
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<(), Failed> {
-        let response = self.http.delete(self.url(path)).send().await.map_err(unreachable)?;
-        refused(response).await.map(drop)
+        let (status, text) = answer(self.http.delete(self.url(path))).await.map_err(unreachable)?;
+        refused(status, text).map(drop)
     }
 
     /// Ends the gateway that this command opened, if it did, after it has finished what it began.
@@ -118,12 +142,26 @@ impl Way {
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<T, Failed> {
-        let response = request.send().await.map_err(unreachable)?;
-        let text = refused(response).await?.text().await.map_err(unreachable)?;
-        serde_json::from_str(&text).map_err(|error| {
-            Failed::new(1, format!("what answers is no gateway of this version: {error}"))
-        })
+        read(answer(request).await.map_err(unreachable)?)
     }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, String), reqwest::Error> {
+    let response = request.send().await?;
+    let status = response.status();
+    Ok((status, response.text().await?))
+}
+
+/// Whether no answer came because the connection broke. One that is late may still come.
+fn is_broken(error: &reqwest::Error) -> bool {
+    !error.is_timeout() && !error.is_builder()
+}
+
+fn read<T: DeserializeOwned>((status, text): (StatusCode, String)) -> Result<T, Failed> {
+    let text = refused(status, text)?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failed::new(1, format!("what answers is no gateway of this version: {error}"))
+    })
 }
 
 /// The gateway's address without a path.
@@ -174,13 +212,11 @@ fn unreachable(error: reqwest::Error) -> Failed {
     )
 }
 
-/// The exit code that a refusal of the API has.
-async fn refused(response: reqwest::Response) -> Result<reqwest::Response, Failed> {
-    let status = response.status();
+/// The text of an answer; a refusal of the API has its exit code.
+fn refused(status: StatusCode, text: String) -> Result<String, Failed> {
     if status.is_success() {
-        return Ok(response);
+        return Ok(text);
     }
-    let text = response.text().await.unwrap_or_default();
     let told = serde_json::from_str::<api::FailureBody>(&text).map_or(text, |body| body.error);
     let told = if told.is_empty() { format!("the gateway answers {status}") } else { told };
     let code = match status.as_u16() {

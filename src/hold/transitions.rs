@@ -73,12 +73,10 @@ impl Lost {
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
         match self {
-            Self::NotAllowed { .. } | Self::Signature(_) => true,
-            Self::Already(_)
-            | Self::OtherDigest { .. }
-            | Self::TooLate(_)
-            | Self::Again { .. }
-            | Self::NotEditable => false,
+            Self::NotAllowed { .. } | Self::Signature(_) | Self::NotEditable => true,
+            Self::Already(_) | Self::OtherDigest { .. } | Self::TooLate(_) | Self::Again { .. } => {
+                false
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ impl Front {
     fn page(
         &self,
         principal: &Principal,
-        client: Option<&str>,
+        (era, client): (Era, Option<&str>),
         after: &str,
     ) -> (Vec<ToolInfo>, Option<String>) {
         let revision = self.gateway.revision();
@@ -97,7 +97,8 @@ impl Front {
         let more = tools.len() > PAGE;
         tools.truncate(PAGE);
         let last = tools.last().map(|tool| hex::encode(tool.name.as_bytes()));
-        if !more {
+        // A client of an earlier protocol is told *pending* and has to come back; others wait by themselves.
+        if !more && era == Era::Legacy && revision.policy.may_hold() {
             tools.push(waiting::tool());
         }
         (tools, last.filter(|_| more))
@@ -182,7 +183,10 @@ impl ServerHandler for Front {
                 .and_then(|name| String::from_utf8(name).ok())
                 .ok_or_else(|| ErrorData::invalid_params("Invalid cursor", None))?,
         };
-        let (tools, next) = self.page(&principal, client.as_deref(), &after);
+        let modern =
+            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
+        let era = if modern { Era::Modern } else { Era::Legacy };
+        let (tools, next) = self.page(&principal, (era, client.as_deref()), &after);
         let mut result = ListToolsResult::with_all_items(tools);
         result.next_cursor = next;
         // What one agent may see is nobody else's: never shared, never kept.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Policy;
-use super::index::Index;
+use super::index::{Candidate, Index};
 use super::limits::Limit;
 use super::reading::{At, Contents, Files};
 use super::report;
@@ -46,9 +46,15 @@ impl Policy {
         let loaded = report::Loaded { rules: &compiled, places: &places, index: &index, default };
         report::warn(&loaded, &mentions, defaults.first().map(|(_, at)| at), catalog, &mut files);
         let warnings = files.take_problems();
+        let asks = |it: &Candidate| {
+            compiled.get(it.rule).is_some_and(|rule| rule.decision == Ruling::RequireApproval)
+        };
+        let holds = default == Ruling::RequireApproval
+            || index.entries().any(|(_, entry)| entry.candidates.iter().any(asks));
         let locations = places.iter().map(|at| files.location(&at.below("name"))).collect();
         Ok(Self {
             default,
+            holds,
             rules: compiled,
             limits,
             index,

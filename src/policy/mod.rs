@@ -40,6 +40,8 @@ use crate::source::{Problem, SourceFile};
 #[derive(Debug)]
 pub struct Policy {
     default: Ruling,
+    /// Whether any call could be held.
+    holds: bool,
     rules: Vec<rule::Rule>,
     limits: Vec<Limit>,
     index: index::Index,
@@ -60,6 +62,12 @@ impl Policy {
     #[must_use]
     pub const fn default_ruling(&self) -> Ruling {
         self.default
+    }
+
+    /// Whether any call of these tools could be held for people.
+    #[must_use]
+    pub const fn may_hold(&self) -> bool {
+        self.holds
     }
 
     /// How many rules there are.

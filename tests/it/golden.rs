@@ -207,9 +207,15 @@ pub(crate) fn concrete(path: &str) -> String {
 /// Who may use which route. A change of this table is a change of who may do what.
 const ROLES: &str = "\
 route                                                 nobody agent viewer reviewer operator local
+GET    /api/v1/whoami                                  401    401   yes    yes      yes      yes
 GET    /api/v1/approvals                               401    401   yes    yes      yes      yes
 GET    /api/v1/approvals/{id}                          401    401   yes    yes      yes      yes
 POST   /api/v1/approvals/{id}/verdict                  401    401   403    yes      yes      yes
+POST   /api/v1/approvals/{id}/identical                401    401   403    yes      yes      yes
+POST   /api/v1/approvals/{id}/resolution               401    401   403    yes      yes      yes
+GET    /api/v1/standing                                401    401   yes    yes      yes      yes
+POST   /api/v1/standing                                401    401   403    yes      yes      yes
+DELETE /api/v1/standing/{id}                           401    401   403    yes      yes      yes
 GET    /api/v1/catalog                                 401    401   yes    yes      yes      yes
 GET    /api/v1/agents                                  401    401   yes    yes      yes      yes
 POST   /api/v1/agents                                  401    401   403    403      yes      yes
@@ -224,6 +230,7 @@ POST   /api/v1/reviewers/{name}/keys                   401    401   403    403  
 DELETE /api/v1/reviewers/{name}/keys/{fingerprint}     401    401   403    403      yes      yes
 GET    /api/v1/audit                                   401    401   yes    yes      yes      yes
 GET    /api/v1/doctor                                  401    401   yes    yes      yes      yes
+POST   /api/v1/notifications/test                      401    401   403    403      yes      yes
 ";
 
 #[test]

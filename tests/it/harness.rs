@@ -441,6 +441,12 @@ impl TestGateway {
         RUNTIME.block_on(Reply::of(request))
     }
 
+    /// The same of a gateway that may die over it; none when it gave no whole answer.
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Option<Value> {
+        let request = self.local().post(format!("http://localhost{path}")).json(body);
+        RUNTIME.block_on(async { request.send().await.ok()?.json().await.ok() })
+    }
+
     fn local(&self) -> reqwest::Client {
         let socket = self.data().join("countersign.sock");
         reqwest::Client::builder().unix_socket(socket).no_proxy().build().unwrap()
@@ -448,7 +454,8 @@ impl TestGateway {
 
     /// All holds in `state`.
     pub(crate) fn holds(&self, state: &str) -> Vec<Value> {
-        let list = ["approvals", "list", "--state", state, "--limit", "1000", "--output", "json"];
+        let list = ["approvals", "list", "--state", state, "--each", "--limit", "1000"];
+        let list = [&list[..], &["--output", "json"]].concat();
         let Value::Array(holds) = self.cli(&list).json() else { panic!("no list") };
         holds
     }

@@ -362,30 +362,6 @@ fn two_identical_calls_at_once_are_two_holds() {
 }
 
 #[test]
-fn a7_many_verdicts_at_once_have_one_winner() {
-    let gateway = held("30s").start();
-    gateway.modern_with_tasks("a").call("count", line("one"));
-    let id = gateway.pending();
-    let codes: Vec<i32> = thread::scope(|scope| {
-        let verdicts: Vec<_> = (0..8)
-            .map(|n| {
-                let word = if n % 2 == 0 { "approve" } else { "reject" };
-                let (gateway, id) = (&gateway, &id);
-                scope.spawn(move || gateway.cli(&["approvals", word, id]).code)
-            })
-            .collect();
-        verdicts.into_iter().map(|verdict| verdict.join().unwrap()).collect()
-    });
-    assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
-    assert!(codes.iter().all(|code| matches!(code, 0 | 5)), "{codes:?}");
-    let state = until("the hold to end", || {
-        let state = text(&gateway.hold(&id)["state"]);
-        matches!(state.as_str(), "finished" | "rejected").then_some(state)
-    });
-    assert_eq!(gateway.ran().len(), usize::from(state == "finished"));
-}
-
-#[test]
 fn a_verdict_for_another_digest_counts_for_nothing() {
     let gateway = held("30s").start();
     gateway.modern_with_tasks("a").call("count", line("one"));

@@ -17,6 +17,13 @@ fn held(window: &str) -> Builder {
         .config(&format!("holds: {{ window: {window} }}\n"))
 }
 
+/// The same, and reviewers may edit.
+fn editable() -> Builder {
+    let rules = "rules:\n  - name: editable\n    match: {}\n    decision: REQUIRE_APPROVAL\n    \
+                 approval: { allow_edit: true }\n";
+    held("100ms").policy("held.yaml", rules)
+}
+
 fn line(line: &str) -> Value {
     json!({ "line": line })
 }
@@ -127,8 +134,9 @@ fn keys_that_come_faster_than_anyone_reads_approve_nothing() {
 
 #[test]
 fn an_edit_is_shown_before_it_is_sent() {
-    let mut gateway = held("100ms").start();
-    refused(&gateway.legacy("a").call("count", line("one")));
+    let mut gateway = editable().start();
+    let client = gateway.legacy("a");
+    refused(&client.call("count", line("one")));
     let script = "stat -c %a \"$1\" > mode; stat -c %a \"$(dirname \"$1\")\" >> mode\n\
                   sed -i 's/\"one\"/\"two\"/' \"$1\"; echo \"$1\" > edited";
     editor(&mut gateway, script);
@@ -144,22 +152,26 @@ fn an_edit_is_shown_before_it_is_sent() {
     let edited = std::fs::read_to_string(gateway.dir().join("edited")).unwrap();
     assert!(!std::path::Path::new(edited.trim()).exists(), "{edited} is still there");
 
-    // The gateway refuses edits as yet, and says so; nothing runs.
-    inbox.keys("a");
-    inbox.sees("editing is not possible yet");
-    assert!(gateway.ran().is_empty());
-    gateway.pending();
+    // Dropped, nothing is sent; made again and approved, it runs as edited.
     inbox.keys("\u{1b}");
     inbox.sees("the edit is dropped");
-    inbox.keys("q");
-    inbox.sees("1 held call waits");
+    assert!(gateway.ran().is_empty());
+    let id = gateway.pending();
+    inbox.keys("e");
+    inbox.sees("approve this edited call? a or y yes");
+    inbox.keys("a");
+    inbox.sees("a count: finished, success");
+    assert_eq!(gateway.ran(), ["two"]);
+    let hold = gateway.hold(&id);
+    assert_eq!(hold["amendments"][0]["changes"][0]["to"], "two", "{hold}");
+    assert!(said(&client.call("count", line("one"))).contains("ran two"));
     inbox.keys("q");
     assert_eq!(inbox.ends(), 0);
 }
 
 #[test]
 fn a_bad_edit_is_told_and_can_be_made_good() {
-    let mut gateway = held("100ms").start();
+    let mut gateway = editable().start();
     refused(&gateway.legacy("a").call("count", line("one")));
     let script = "if [ -e again ]; then printf '{\"line\":\"one\"}' > \"$1\"; \
                   else printf '{\"line\": ,}' > \"$1\"; touch again; fi";
@@ -351,7 +363,7 @@ fn signals_end_it_and_restore_the_terminal() {
 
 #[test]
 fn a_signal_ends_the_editor_too() {
-    let mut gateway = held("100ms").start();
+    let mut gateway = editable().start();
     refused(&gateway.legacy("a").call("count", line("one")));
     editor(&mut gateway, "echo the editor is open; exec sleep 60");
     let inbox = inbox(&gateway);

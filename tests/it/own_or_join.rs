@@ -124,7 +124,7 @@ fn a1_owner_killed_while_a_joined_client_waits(version: &str) {
     assert_eq!(gateway.ran(), ["once"]);
     assert_eq!(gateway.holds("all").len(), 1);
     // The session is as good as before, and nothing of what was said again reached the client.
-    assert_eq!(joined.tools().len(), 3);
+    assert_eq!(joined.tools()[..3], ["count", "count_slowly", "look"]);
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn an_official_client_survives(kind: Kind) {
         }
     }
     assert!(failed <= 1, "{failed} calls failed");
-    assert_eq!(client.tools().len(), 3);
+    assert!(client.tools().contains_key("count"));
     assert_eq!(gateway.ran(), ["before", "1", "2", "3"]);
     // It owns now, and others join it.
     let joined = gateway.stdio("joined").begin(MODERN);

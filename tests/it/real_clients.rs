@@ -541,7 +541,7 @@ fn gives_up(kind: Kind, way: Way) {
     }
     assert!(gateway.ran().is_empty());
     // The connection is as good as before.
-    assert_eq!(client.tools().len(), 3);
+    assert!(client.tools().contains_key("count"));
     client.close();
 }
 

@@ -304,7 +304,8 @@ fn filesystem_reads_and_writes_within_its_root() {
     offered(&gateway, "write_file");
     for kind in [Kind::TypeScript, Kind::Python] {
         let mut client = Client::over_http(kind, &gateway, &format!("{kind:?}"));
-        let names: Vec<String> = client.tools().into_keys().collect();
+        let mut names: Vec<String> = client.tools().into_keys().collect();
+        names.retain(|name| name != "countersign_wait");
         assert_eq!(names, ["list_directory", "move_file", "read_text_file", "write_file"]);
         let file = root.join(format!("{kind:?}.txt"));
         let content = "first\nзачем\n";

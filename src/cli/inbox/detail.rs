@@ -8,6 +8,9 @@ use super::edit::{self, Difference};
 use super::keys::{Act, Entered, Entry};
 use super::text::{self, PageLine, Theme};
 use crate::api::{HoldView, VerdictGiven};
+use crate::cli::approvals::rendered;
+use crate::digest::{NotCanonical, call_digest};
+use crate::evidence::signature::Statement;
 use crate::hold::{Decision, StateName};
 use crate::ids::HoldId;
 use crate::json::Object;
@@ -85,6 +88,15 @@ impl Page {
         self.top = to.min(last);
         self.look(height);
         true
+    }
+
+    /// All lines as text.
+    fn text(&self) -> String {
+        let lines = self.lines.iter().map(|line| match line {
+            PageLine::Still(line) => line.to_string(),
+            PageLine::Clock => String::new(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn look(&mut self, height: usize) {
@@ -266,6 +278,10 @@ impl Detail {
     fn open_editor(&mut self) -> Wish {
         match &self.doing {
             Doing::Broken { text, .. } => Wish::Edit(text.clone()),
+            Doing::Reading | Doing::Confirming(_) if !self.hold.allow_edit => {
+                let told = "its rules do not let the arguments be changed; r rejects with a reason";
+                Wish::Say(told.to_owned())
+            }
             Doing::Reading | Doing::Confirming(_) => {
                 let arguments = self.edit.as_ref().map(|edit| &edit.arguments);
                 Wish::Edit(edit::document(arguments.unwrap_or(&self.hold.arguments)))
@@ -315,8 +331,36 @@ impl Detail {
     fn send(&mut self, decision: Decision, reason: Option<String>) -> Wish {
         self.doing = Doing::Sending;
         let edit = self.edit.as_ref().map(|edit| edit.arguments.clone());
-        let given = VerdictGiven { reason, edit, ..VerdictGiven::new(decision, self.hold.digest) };
+        let rendered = (self.page.unseen() == 0).then(|| rendered(&self.page.text()));
+        let given = VerdictGiven {
+            reason,
+            edit,
+            rendered,
+            ..VerdictGiven::new(decision, self.hold.digest)
+        };
         Wish::Decide(self.hold.id, Box::new(given))
+    }
+
+    /// What `person` signs with this verdict: it names the call that would run.
+    pub(super) fn message(
+        &self,
+        given: &VerdictGiven,
+        person: &str,
+    ) -> Result<Vec<u8>, NotCanonical> {
+        let hold = &self.hold;
+        let digest = match &given.edit {
+            None => given.digest,
+            Some(edit) => call_digest(&hold.agent, &hold.tool, &hold.definition_fingerprint, edit)?,
+        };
+        let statement = Statement {
+            hold: hold.id,
+            digest: &digest,
+            decision: given.decision,
+            person,
+            reason: given.reason.as_deref(),
+            decide_by: hold.decide_by,
+        };
+        statement.message()
     }
 
     /// The verdict was not taken: back to where it can be given again.

@@ -9,6 +9,7 @@ use super::list::MAX_ROWS;
 use super::model::{Ask, News};
 use crate::api::HoldView;
 use crate::cli::Failed;
+use crate::cli::approvals::name_of_verdict;
 use crate::cli::way::Way;
 use crate::clock::{Clock, SystemClock};
 use crate::ids::HoldId;
@@ -82,9 +83,13 @@ impl Link<'_> {
                 Ok(hold) => News::Shown(Box::new(hold)),
                 Err(failed) => News::Refused { id, told: failed.told },
             },
-            Ask::Decide(id, given) => {
+            Ask::Decide(id, mut given) => {
+                match name_of_verdict() {
+                    Ok(name) => given.idempotency_key = Some(name),
+                    Err(failed) => return News::Refused { id, told: failed.told },
+                }
                 let path = format!("/api/v1/approvals/{id}/verdict");
-                match self.way.post::<HoldView>(&path, &given).await {
+                match self.way.post_again::<HoldView>(&path, &given).await {
                     Ok(hold) => {
                         if !hold.state.is_terminal() && self.followed.len() < FOLLOWED {
                             self.followed.push(id);

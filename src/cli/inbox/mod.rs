@@ -15,6 +15,7 @@ mod text;
 mod view;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,7 +30,9 @@ use self::model::{Ask, Effect, Model, News};
 use self::screen::Screen;
 use self::text::Theme;
 use super::Failed;
+use super::sign::sign;
 use super::way::Way;
+use crate::api::WhoAmI;
 use crate::clock::{Clock, SystemClock};
 use crate::config;
 
@@ -49,13 +52,31 @@ pub(super) fn can_show() -> bool {
         && config::variable("TERM").is_some_and(|name| !name.is_empty() && name != "dumb")
 }
 
-/// Shows the inbox until the person leaves or the process is told to end.
-pub(super) async fn run(way: &Way) -> Result<(), Failed> {
+/// Who signs what is decided, and with which key.
+struct Signer {
+    key: PathBuf,
+    name: String,
+}
+
+/// Shows the inbox until the person leaves or the process is told to end. With a key, what is decided is
+/// signed.
+pub(super) async fn run(way: &Way, sign_with: Option<PathBuf>) -> Result<(), Failed> {
+    let signer = match sign_with {
+        Some(key) if !key.exists() => {
+            return Err(Failed::new(2, format!("{}: there is no such key file", key.display())));
+        }
+        Some(key) => {
+            let me: WhoAmI = way.get("/api/v1/whoami").await?;
+            Some(Signer { key, name: me.name })
+        }
+        None => None,
+    };
     let stop = Stop::listen()?;
     let (asks, asked) = channel(ASKS);
     let (told, news) = channel(NEWS);
     let handle = Handle::current();
-    let mut seen = tokio::task::spawn_blocking(move || Inbox { asks, news, stop, handle }.show());
+    let inbox = Inbox { asks, news, stop, handle, signer };
+    let mut seen = tokio::task::spawn_blocking(move || inbox.show());
     let link = link::keep(way, asked, told);
     tokio::pin!(link);
     let shown = tokio::select! {
@@ -118,6 +139,7 @@ struct Inbox {
     news: Receiver<News>,
     stop: Stop,
     handle: Handle,
+    signer: Option<Signer>,
 }
 
 impl Inbox {
@@ -125,7 +147,8 @@ impl Inbox {
         let clock = SystemClock::new();
         let colour = config::variable("NO_COLOR").is_none_or(|value| value.is_empty());
         let mut screen = Screen::enter()?;
-        let mut model = Model::new(Theme { colour }, screen.size()?);
+        let signs_as = self.signer.as_ref().map(|signer| signer.name.clone());
+        let mut model = Model::new(Theme { colour }, screen.size()?, signs_as);
         let mut drawn = None;
         while !self.stop.is_wanted() {
             let now = clock.now();
@@ -168,6 +191,25 @@ impl Inbox {
             Some(Effect::Ask(ask)) => {
                 let asked = self.asks.try_send(ask);
                 asked.unwrap_or_else(|_| model.unasked());
+            }
+            Some(Effect::Sign(id, mut given, message)) => {
+                let Some(signer) = &self.signer else { return Ok(false) };
+                screen.leave()?;
+                let signed = sign(&signer.key, &message);
+                self.stop.interrupted.store(false, Ordering::Relaxed);
+                screen.come_back()?;
+                model.resized(screen.size()?);
+                match signed {
+                    Ok(signature) => {
+                        given.signature = Some(signature);
+                        return self.perform(
+                            Some(Effect::Ask(Ask::Decide(id, given))),
+                            model,
+                            screen,
+                        );
+                    }
+                    Err(failed) => model.unsigned(&failed.told),
+                }
             }
             Some(Effect::Edit(text)) => {
                 screen.leave()?;

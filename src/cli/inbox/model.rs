@@ -11,7 +11,7 @@ use super::list::List;
 use super::text::{Theme, prose};
 use crate::api::{HoldView, VerdictGiven};
 use crate::cli::output::visible;
-use crate::hold::StateName;
+use crate::hold::{Decision, StateName};
 use crate::ids::HoldId;
 
 /// How many decided calls are shown with what became of them.
@@ -32,6 +32,8 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) enum Effect {
     Ask(Ask),
+    /// Sign this message, and ask for the verdict with the signature.
+    Sign(HoldId, Box<VerdictGiven>, Vec<u8>),
     /// Let the person edit this text.
     Edit(String),
     Quit,
@@ -84,10 +86,12 @@ pub(super) struct Model {
     pub(super) theme: Theme,
     /// Columns and lines of the terminal.
     pub(super) size: (u16, u16),
+    /// The name under which verdicts are signed, if they are.
+    signs_as: Option<String>,
 }
 
 impl Model {
-    pub(super) fn new(theme: Theme, size: (u16, u16)) -> Self {
+    pub(super) fn new(theme: Theme, size: (u16, u16), signs_as: Option<String>) -> Self {
         Self {
             list: List::default(),
             screen: Screen::List,
@@ -97,6 +101,7 @@ impl Model {
             followed: VecDeque::new(),
             theme,
             size,
+            signs_as,
         }
     }
 
@@ -202,11 +207,33 @@ impl Model {
                 None
             }
             Wish::Edit(text) => Some(Effect::Edit(text)),
-            Wish::Decide(id, given) => {
-                self.note = Some("sending the verdict…".to_owned());
-                Some(Effect::Ask(Ask::Decide(id, given)))
-            }
+            Wish::Decide(id, given) => self.decide(id, given),
         }
+    }
+
+    fn decide(&mut self, id: HoldId, given: Box<VerdictGiven>) -> Option<Effect> {
+        self.note = Some("sending the verdict…".to_owned());
+        let Screen::Detail(detail) = &self.screen else { return None };
+        let unsigned = match &self.signs_as {
+            Some(name) => match detail.message(&given, name) {
+                Ok(message) => return Some(Effect::Sign(id, given, message)),
+                Err(error) => error.to_string(),
+            },
+            None if detail.hold.signature && given.decision == Decision::Approve => {
+                "it must be signed: leave, and start with `watch --sign-with KEYFILE`".to_owned()
+            }
+            None => return Some(Effect::Ask(Ask::Decide(id, given))),
+        };
+        self.unsigned(&unsigned);
+        None
+    }
+
+    /// The verdict was not signed, and so not sent.
+    pub(super) fn unsigned(&mut self, told: &str) {
+        if let Screen::Detail(detail) = &mut self.screen {
+            detail.settle();
+        }
+        self.note = Some(visible(told));
     }
 
     /// Text was pasted; it is only ever part of a reason.
@@ -364,7 +391,7 @@ fn became(hold: &HoldView) -> String {
     let short: String = id.chars().take(8).collect();
     let mut text = format!("{short} {} {}: {}", hold.agent, hold.tool, hold.state.as_str());
     if hold.state == StateName::Pending {
-        text = format!("{text}, {} of {} verdicts that approve", hold.verdicts.len(), hold.quorum);
+        text = format!("{text}, {} approved; it needs {}", hold.verdicts.len(), hold.needs);
     }
     if let Some(outcome) = &hold.outcome {
         text = format!("{text}, {}", outcome.status.as_str());

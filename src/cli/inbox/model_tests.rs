@@ -17,13 +17,13 @@ pub(in crate::cli::inbox) fn hold(number: u8, arguments: serde_json::Value) -> H
         "reviewers": ["operator"], "quorum": 1, "verdicts": [],
         "created_at": format!("2026-01-01T00:00:{number:02}Z"), "decide_by": "2026-01-01T01:00:00Z",
         "execute_by": null, "call": "01890000-0000-7000-8000-000000000000", "outcome": null,
-        "why": null,
+        "why": null, "allow_edit": true, "needs": "one of the reviewers",
     }))
     .unwrap()
 }
 
 pub(in crate::cli::inbox) fn model() -> Model {
-    Model::new(Theme { colour: false }, (80, 24))
+    Model::new(Theme { colour: false }, (80, 24), None)
 }
 
 pub(in crate::cli::inbox) fn press(model: &mut Model, keys: &str) -> Option<Effect> {

@@ -7,6 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::edit::Difference;
 use crate::api::HoldView;
+use crate::cli::approvals::amended;
 use crate::cli::output::{is_hidden, second, visible, visible_lines};
 use crate::hold::{Decision, StateName};
 use crate::json::Object;
@@ -194,6 +195,9 @@ pub(super) fn hold(hold: &HoldView, theme: Theme, columns: usize) -> Vec<PageLin
         );
         lines.named("edited", &edited);
     }
+    for it in &hold.amendments {
+        lines.named("changed", &amended(it));
+    }
     if hold.arguments != hold.requested_arguments {
         lines.block("arguments as asked", &pretty(&hold.requested_arguments));
     }
@@ -202,9 +206,16 @@ pub(super) fn hold(hold: &HoldView, theme: Theme, columns: usize) -> Vec<PageLin
     if let Some(reason) = &hold.agent_reason {
         lines.named("agent says", &format!("{reason} (its own words, unverified)"));
     }
+    lines.named("needs", &hold.needs);
+    if let Some(before) = hold.anew_of {
+        lines.named("anew of", &format!("{before}, which is no longer what was approved"));
+    }
     if hold.state == StateName::Pending {
         lines.lines.push(PageLine::Clock);
         lines.named("until", &second(hold.decide_by));
+    }
+    if let Some(extended) = &hold.extended {
+        lines.named("extended", &format!("was {}: {}", second(extended.before), extended.why));
     }
     lines.named("asked", &second(hold.created_at));
     if hold.identical > 1 {
@@ -227,11 +238,15 @@ fn state(lines: &mut Lines, hold: &HoldView) {
             Decision::Reject => "rejected",
         };
         let reason = verdict.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
+        let signed = if verdict.signature.is_some() { ", signed" } else { "" };
         let at = second(verdict.at);
-        lines.named(what, &format!("by {} at {at}{reason}", verdict.person.name));
+        lines.named(what, &format!("by {} at {at}{signed}{reason}", verdict.person.name));
     }
     if let Some(why) = &hold.why {
         lines.named("why ended", why);
+    }
+    if let Some(anew) = hold.anew {
+        lines.named("held anew", &format!("as {anew}"));
     }
     if let Some(outcome) = &hold.outcome {
         let error = outcome.error.as_deref().map(|it| format!(": {it}")).unwrap_or_default();

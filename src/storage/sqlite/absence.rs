@@ -64,8 +64,9 @@ fn pending(
     to: Timestamp,
     limit: u32,
 ) -> Result<Vec<HoldId>, Trouble> {
+    // `+`: found by when they are due. By their state, all that are pending would be sorted first.
     let mut statement = connection.prepare_cached(
-        "SELECT id FROM holds WHERE due_at > ?1 AND due_at <= ?2 AND state = ?3
+        "SELECT id FROM holds WHERE due_at > ?1 AND due_at <= ?2 AND +state = ?3
          ORDER BY due_at LIMIT ?4",
     )?;
     let state = StateName::Pending.as_str();

@@ -125,20 +125,6 @@ pub(super) fn all_in(connection: &Connection, state: StateName) -> Result<Vec<Ho
     select(connection, "WHERE state = ?1 ORDER BY created_at", [state.as_str()])
 }
 
-/// Whether an agent has `cap` pending holds or more; counts no further.
-pub(super) fn at_cap(
-    connection: &Connection,
-    agent: &AgentName,
-    cap: u32,
-) -> Result<bool, Trouble> {
-    let pending: u32 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM holds WHERE agent = ?1 AND state = ?2 LIMIT ?3)",
-        )?
-        .query_row(params![agent.as_str(), StateName::Pending.as_str(), cap], |row| row.get(0))?;
-    Ok(pending >= cap)
-}
-
 /// Holds, newest first. Each wanted state is looked up by itself, so that an index gives its newest.
 pub(super) fn list(connection: &Connection, query: &HoldQuery) -> Result<Vec<Hold>, Trouble> {
     let limit = at_most(query.limit, MAX_HOLDS);

@@ -62,7 +62,7 @@ impl Store for SqliteStore {
             return Err(StoreError::Engine(why).into());
         }
         self.durably("open_hold", move |tx| {
-            if holds::at_cap(tx.connection, &hold.agent, cap)? {
+            if pending::at_cap(tx.connection, &hold.agent, cap)? {
                 return Err(HoldError::TooMany { cap }.into());
             }
             holds::insert(tx.connection, &hold)?;

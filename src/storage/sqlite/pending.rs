@@ -1,5 +1,5 @@
-//! What is known of pending holds as a whole: how many each rule holds, and which are identical. Kept with
-//! every change, so that a list costs what it shows, however many wait.
+//! What is known of pending holds as a whole: how many each rule holds and each agent has, and which are
+//! identical. Kept with every change, so that a list or a cap costs the same, however many wait.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -15,6 +15,12 @@ pub(super) fn enter(connection: &Connection, hold: &Hold) -> Result<(), Trouble>
     count_rules(connection, hold, 1)?;
     connection
         .prepare_cached(
+            "INSERT INTO pending_agents(agent, holds) VALUES (?1, 1)
+             ON CONFLICT(agent) DO UPDATE SET holds = holds + 1",
+        )?
+        .execute([hold.agent.as_str()])?;
+    connection
+        .prepare_cached(
             "INSERT INTO pending_calls(digest, agent, holds, newest) VALUES (?1, ?2, 1, ?3)
              ON CONFLICT(digest) DO UPDATE SET
                 holds = holds + 1, newest = max(newest, excluded.newest)",
@@ -26,6 +32,13 @@ pub(super) fn enter(connection: &Connection, hold: &Hold) -> Result<(), Trouble>
 /// Counts out a hold that was pending, as it was then.
 pub(super) fn leave(connection: &Connection, hold: &Hold) -> Result<(), Trouble> {
     count_rules(connection, hold, -1)?;
+    let agent = hold.agent.as_str();
+    connection
+        .prepare_cached("UPDATE pending_agents SET holds = holds - 1 WHERE agent = ?1")?
+        .execute([agent])?;
+    connection
+        .prepare_cached("DELETE FROM pending_agents WHERE agent = ?1 AND holds <= 0")?
+        .execute([agent])?;
     let digest = hold.digest.to_string();
     connection
         .prepare_cached("UPDATE pending_calls SET holds = holds - 1 WHERE digest = ?1")?
@@ -34,6 +47,19 @@ pub(super) fn leave(connection: &Connection, hold: &Hold) -> Result<(), Trouble>
         .prepare_cached("DELETE FROM pending_calls WHERE digest = ?1 AND holds <= 0")?
         .execute([&digest])?;
     Ok(())
+}
+
+/// Whether an agent has `cap` pending holds or more.
+pub(super) fn at_cap(
+    connection: &Connection,
+    agent: &AgentName,
+    cap: u32,
+) -> Result<bool, Trouble> {
+    let pending: Option<i64> = connection
+        .prepare_cached("SELECT holds FROM pending_agents WHERE agent = ?1")?
+        .query_row([agent.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(pending.unwrap_or(0) >= i64::from(cap))
 }
 
 /// How many holds are pending, by rule.

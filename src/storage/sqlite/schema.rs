@@ -68,7 +68,8 @@ const MIGRATIONS: [&str; 2] = [
         body TEXT NOT NULL
      ) STRICT;",
     // What a hold is grouped by, and until when its result is kept; a row for each set of identical
-    // pending calls, so that a list costs what it shows; people, what they granted, who is notified.
+    // pending calls, so that a list costs what it shows, and one for each agent with pending holds, so that
+    // its cap costs nothing; people, what they granted, who is notified.
     "ALTER TABLE holds ADD COLUMN digest TEXT NOT NULL DEFAULT '';
      ALTER TABLE holds ADD COLUMN kept_since INTEGER;
      UPDATE holds SET digest = json_extract(body, '$.digest');
@@ -86,6 +87,10 @@ const MIGRATIONS: [&str; 2] = [
      INSERT INTO pending_calls(digest, agent, holds, newest)
         SELECT digest, agent, count(*), max(created_at) FROM holds WHERE state = 'pending'
         GROUP BY digest, agent;
+     CREATE TABLE pending_agents(agent TEXT PRIMARY KEY, holds INTEGER NOT NULL)
+        STRICT, WITHOUT ROWID;
+     INSERT INTO pending_agents(agent, holds)
+        SELECT agent, sum(holds) FROM pending_calls GROUP BY agent;
      CREATE TABLE reviewers(
         name TEXT PRIMARY KEY,
         token_digest TEXT NOT NULL UNIQUE,

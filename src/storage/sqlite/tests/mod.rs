@@ -2,7 +2,9 @@
 
 mod faulty;
 mod held;
+mod many;
 mod people;
+mod table;
 mod tampered;
 
 use std::time::Duration;

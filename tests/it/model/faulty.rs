@@ -1,0 +1,164 @@
+//! A store whose process dies at one of its writing methods: before it, or after it is on disk. From then on
+//! it answers nobody.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use countersign::digest::Digest;
+use countersign::evidence::{Event, Intent, Outcome, Refused};
+use countersign::hold::{Account, Edited, Ending, Hold, Standing, Verdict};
+use countersign::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
+use countersign::storage::sqlite::SqliteStore;
+use countersign::storage::{
+    Agent, ChannelState, EntryQuery, HoldEntries, HoldError, HoldQuery, PeopleError, Receipt,
+    Reviewer, ReviewerChange, Rotation, SshKey, Store, StoreError, StoredEntry, Wait,
+};
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+/// On which side of a commit the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Before,
+    After,
+}
+
+/// At which method, and on which side of it, the process died.
+pub(super) type Death = (&'static str, Side);
+
+#[derive(Default)]
+struct Plan {
+    /// After how many more writing methods it dies, and how.
+    dies: Option<(u8, Side)>,
+    died: Option<Death>,
+}
+
+/// The store, and how it is to die.
+pub(super) struct Faulty {
+    inner: SqliteStore,
+    plan: Mutex<Plan>,
+}
+
+impl Faulty {
+    pub(super) fn new(inner: SqliteStore) -> Self {
+        Self { inner, plan: Mutex::default() }
+    }
+
+    /// From now on it dies at the `count`-th writing method, from 0; or not at all.
+    pub(super) fn dies_at(&self, count: Option<(u8, Side)>) {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).dies = count;
+    }
+
+    /// Where it died.
+    pub(super) fn died(&self) -> Option<Death> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).died
+    }
+
+    fn alive(&self) -> Result<(), StoreError> {
+        self.died().map_or(Ok(()), |_| Err(gone()))
+    }
+
+    /// Whether the process dies once `method` is on disk.
+    fn writes(&self, method: &'static str) -> Result<bool, StoreError> {
+        self.alive()?;
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((left, side)) = plan.dies else { return Ok(false) };
+        if left > 0 {
+            plan.dies = Some((left - 1, side));
+            return Ok(false);
+        }
+        plan.died = Some((method, side));
+        if side == Side::Before { Err(gone()) } else { Ok(true) }
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unwritable("the process is dead".to_owned())
+}
+
+/// Hands every method on to the store; those that write may be where the process dies.
+macro_rules! handed_on {
+    (
+        writes { $(fn $write:ident($($w:ident: $w_type:ty),*) -> $w_result:ty;)* }
+        reads { $(fn $read:ident($($r:ident: $r_type:ty),*) -> $r_result:ty;)* }
+    ) => {
+        #[async_trait]
+        impl Store for Faulty {
+            $(async fn $write(&self, $($w: $w_type),*) -> $w_result {
+                let last = self.writes(stringify!($write))?;
+                let done = self.inner.$write($($w),*).await;
+                if last {
+                    // What was only accepted is on disk too before nobody answers any more.
+                    self.inner.settle().await?;
+                    return Err(gone().into());
+                }
+                done
+            })*
+
+            $(async fn $read(&self, $($r: $r_type),*) -> $r_result {
+                self.alive()?;
+                self.inner.$read($($r),*).await
+            })*
+
+            fn writable(&self) -> Result<(), StoreError> {
+                self.alive()?;
+                self.inner.writable()
+            }
+        }
+    };
+}
+
+type Told = Option<Box<RawValue>>;
+type Idempotent<'i> = &'i (dyn for<'a> Fn(&'a str) -> bool + Send + Sync);
+
+handed_on! {
+    writes {
+        fn begin_call(intent: Intent, wait: Wait) -> Result<Receipt, StoreError>;
+        fn end_call(call: CallId, outcome: Outcome) -> Result<(), StoreError>;
+        fn refuse_call(refused: Refused) -> Result<(), StoreError>;
+        fn open_hold(hold: Hold, event: Event, cap: u32) -> Result<Hold, HoldError>;
+        fn decide_hold(id: HoldId, verdict: Verdict) -> Result<Hold, HoldError>;
+        fn amend_hold(id: HoldId, edited: Edited, verdict: Verdict) -> Result<Hold, HoldError>;
+        fn resolve_hold(id: HoldId, account: Account, result: Told) -> Result<Hold, HoldError>;
+        fn grant_standing(standing: Standing, of: HoldId) -> Result<(), HoldError>;
+        fn revoke_standing(id: StandingId, by: String) -> Result<bool, StoreError>;
+        fn begin_standing_call(intent: Intent) -> Result<Receipt, HoldError>;
+        fn spend_approval(id: HoldId, intent: Intent) -> Result<Receipt, HoldError>;
+        fn finish_hold(id: HoldId, outcome: Outcome, result: Told) -> Result<Hold, HoldError>;
+        fn end_hold(id: HoldId, ending: Ending) -> Result<Hold, HoldError>;
+        fn collect_hold(id: HoldId) -> Result<Box<RawValue>, HoldError>;
+        fn forget_results(before: Timestamp, limit: u32) -> Result<u32, StoreError>;
+        fn note_absence(from: Timestamp, to: Timestamp, why: &'static str) -> Result<bool, StoreError>;
+        fn extend_holds(grace: Duration, limit: u32) -> Result<u32, StoreError>;
+        fn recover(idempotent: Idempotent<'_>) -> Result<Vec<Hold>, StoreError>;
+        fn add_agent(agent: Agent, by: String) -> Result<(), StoreError>;
+        fn revoke_agent(name: &AgentName, by: String) -> Result<bool, StoreError>;
+        fn rotate_agent(name: &AgentName, rotation: Rotation, by: String) -> Result<Option<Agent>, StoreError>;
+        fn add_reviewer(reviewer: Reviewer, by: String) -> Result<Reviewer, PeopleError>;
+        fn change_reviewer(name: &PersonName, change: ReviewerChange, by: String) -> Result<Reviewer, PeopleError>;
+        fn revoke_reviewer(name: &PersonName, by: String) -> Result<Reviewer, PeopleError>;
+        fn register_key(name: &PersonName, key: SshKey) -> Result<Reviewer, PeopleError>;
+        fn remove_key(name: &PersonName, fingerprint: &str, by: String) -> Result<Reviewer, PeopleError>;
+        fn record(event: Event) -> Result<(), StoreError>;
+        fn keep_channel(name: &str, state: ChannelState) -> Result<(), StoreError>;
+    }
+    reads {
+        fn standing() -> Result<Vec<Standing>, StoreError>;
+        fn hold_result(id: HoldId) -> Result<Told, StoreError>;
+        fn hold(id: HoldId) -> Result<Option<Hold>, StoreError>;
+        fn holds(query: HoldQuery) -> Result<Vec<Hold>, StoreError>;
+        fn pending_calls(agent: Option<AgentName>, limit: u32) -> Result<Vec<(Hold, u32)>, StoreError>;
+        fn identical(digest: &Digest) -> Result<u32, StoreError>;
+        fn identical_holds(digest: &Digest) -> Result<Vec<HoldId>, StoreError>;
+        fn joinable(agent: &AgentName, requested: &Digest, rejected_since: Timestamp) -> Result<Vec<Hold>, StoreError>;
+        fn due(now: Timestamp, limit: u32) -> Result<Vec<Hold>, StoreError>;
+        fn agents() -> Result<Vec<Agent>, StoreError>;
+        fn reviewers() -> Result<Vec<Reviewer>, StoreError>;
+        fn settle() -> Result<(), StoreError>;
+        fn entries(query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError>;
+        fn hold_entries(after: u64, limit: u32) -> Result<HoldEntries, StoreError>;
+        fn channel(name: &str) -> Result<Option<ChannelState>, StoreError>;
+        fn pending_by_rule() -> Result<Vec<(String, u64)>, StoreError>;
+    }
+}
