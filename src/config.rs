@@ -65,6 +65,8 @@ pub struct Holds {
     pub remember_rejection: Span,
     /// How often an agent should ask for the status of a task.
     pub poll_interval: Span,
+    /// Whether the gateway refuses to start when rules hold calls that nobody could approve.
+    pub require_reviewer: bool,
     /// How long the result of a held call is kept for its agent to collect.
     pub keep_result: Span,
     /// How long people may still decide after the gateway came back, when their time ended while it was away.
@@ -80,6 +82,7 @@ impl Default for Holds {
             pending_max: 100,
             remember_rejection: Span(Duration::from_secs(600)),
             poll_interval: Span(Duration::from_secs(2)),
+            require_reviewer: false,
             keep_result: Span(Duration::from_secs(24 * 3600)),
             expiry_grace: Span(Duration::from_secs(600)),
         }

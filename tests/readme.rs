@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it waits for what may have to be compiled first.
 const BUILD: Duration = Duration::from_secs(1800);
 /// The documents whose commands are run, in this order, against one gateway.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "docs/operating.md",
     "docs/policy.md",
@@ -34,6 +34,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/evidence.md",
     "docs/metrics.md",
     "docs/notifications.md",
+    "docs/holds.md",
 ];
 
 /// One fenced block: the words after the fence, and what is in it.

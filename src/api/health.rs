@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Viewer;
 use crate::backend::mcp::Health;
+use crate::call::manned;
 use crate::clock::NEAR;
 use crate::gateway::Gateway;
 use crate::hold::StateName;
@@ -59,7 +60,11 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
         Ok(()) if gateway.is_draining() => {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
         }
-        Ok(()) => "ok\n".into_response(),
+        // It serves all the same: what needs nobody runs, what nobody can approve waits.
+        Ok(()) => match manned::unmanned(&gateway) {
+            None => "ok\n".into_response(),
+            Some(why) => format!("ok, but {why}\n").into_response(),
+        },
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
@@ -74,6 +79,7 @@ pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Js
     checks.extend(tools(&gateway));
     checks.extend(servers(&gateway));
     checks.extend(super::notifications::checks(&gateway).await);
+    checks.push(manned(&gateway));
     checks.push(clock(&gateway));
     checks.push(holds(&gateway).await);
     Json(checks)
@@ -98,6 +104,13 @@ fn policy(gateway: &Gateway) -> Check {
             format!("{rules} rules, {count} warnings"),
             "look at them with `countersign policy check`",
         ),
+    }
+}
+
+fn manned(gateway: &Gateway) -> Check {
+    match manned::unmanned(gateway) {
+        None => Check::good("reviewers", "everything that rules hold can be approved"),
+        Some(why) => Check::bad("reviewers", why, manned::MEND),
     }
 }
 

@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use super::{Check, Failure, Operator};
 use crate::gateway::Gateway;
-use crate::notify::{self, Standing};
+use crate::notify::{self, ChannelHealth};
 
 /// What doctor calls a channel.
 const CHANNEL: &str = "channel";
@@ -20,7 +20,7 @@ const LOOK: &str =
 pub(super) async fn checks(gateway: &Gateway) -> Vec<Check> {
     let mut checks = Vec::new();
     for channel in gateway.notifier.channels() {
-        checks.push(of(channel.standing().await));
+        checks.push(of(channel.health().await));
     }
     let revision = gateway.revision();
     let reviewers = gateway.people.deciding(gateway.clock.now());
@@ -31,8 +31,8 @@ pub(super) async fn checks(gateway: &Gateway) -> Vec<Check> {
     checks
 }
 
-fn of(standing: Standing) -> Check {
-    let Standing { name, unusable, last, given_up } = standing;
+fn of(health: ChannelHealth) -> Check {
+    let ChannelHealth { name, unusable, last, given_up } = health;
     if let Some(why) = unusable {
         return Check::bad(CHANNEL, format!("{name}: nothing can be sent: {why}"), LOOK);
     }

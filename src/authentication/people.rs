@@ -71,6 +71,14 @@ impl People {
         known.register.iter().find(|reviewer| reviewer.name == *name).cloned()
     }
 
+    /// What each registered person may do at `now`.
+    #[must_use]
+    pub fn all(&self, now: Timestamp) -> Vec<Capacity> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let people = known.register.iter().map(|it| Person::registered(&it.name));
+        people.filter_map(|person| capacity(&person, &known.register, now)).collect()
+    }
+
     /// How many registered people may decide at `now`.
     #[must_use]
     pub fn deciding(&self, now: Timestamp) -> usize {

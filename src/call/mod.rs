@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod holding;
+pub mod manned;
 pub mod refusal;
 pub mod standing;
 pub mod time;

@@ -4,6 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failed, local};
+use crate::call::manned;
 use crate::config::{Config, Flags};
 use crate::gateway::Gateway;
 use crate::{notify, server};
@@ -29,7 +30,7 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     for warning in gateway.revision().policy.warnings() {
         eprintln!("warning: {}: {}", warning.location(), warning.message());
     }
-    warn_of_notices(&gateway);
+    check_people(&gateway)?;
     let shutdown = stop_on_signal()?;
     let sockets = server::Sockets::bind(&gateway.config.data)?;
     eprintln!("listening on http://{address}");
@@ -37,8 +38,11 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     Ok(())
 }
 
-/// Says loudly when held calls may wait unseen.
-pub(super) fn warn_of_notices(gateway: &Gateway) {
+/// Says loudly when held calls may wait unseen, or for people who are not there.
+///
+/// # Errors
+/// When nobody could approve what rules hold, and the configuration demands somebody.
+pub(super) fn check_people(gateway: &Gateway) -> Result<(), Failed> {
     for channel in gateway.notifier.channels() {
         if let Some(why) = channel.unusable() {
             eprintln!("warning: channel `{}`: nothing can be sent: {why}", channel.name());
@@ -48,6 +52,16 @@ pub(super) fn warn_of_notices(gateway: &Gateway) {
     let channels = gateway.notifier.told_of_holds();
     if let Some(why) = notify::unseen(&gateway.revision().policy, channels, reviewers) {
         eprintln!("warning: {why}; {}", notify::MEND);
+    }
+    match manned::unmanned(gateway) {
+        None => Ok(()),
+        Some(why) if gateway.config.holds.require_reviewer => {
+            Err(Failed::new(1, format!("{why}, and `require_reviewer` is set; {}", manned::MEND)))
+        }
+        Some(why) => {
+            eprintln!("warning: {why}; {}", manned::MEND);
+            Ok(())
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Channel {
 
 /// How a channel stands.
 #[derive(Debug)]
-pub struct Standing {
+pub struct ChannelHealth {
     /// Its name.
     pub name: String,
     /// Why nothing can be sent at all, if so.
@@ -49,9 +49,9 @@ impl Channel {
     }
 
     /// How it stands.
-    pub async fn standing(&self) -> Standing {
+    pub async fn health(&self) -> ChannelHealth {
         let state = self.state.lock().await.clone();
-        Standing {
+        ChannelHealth {
             name: self.name().to_owned(),
             unusable: self.unusable(),
             last: state.last,

@@ -24,7 +24,7 @@ use crate::ids::HoldId;
 use crate::storage::{ChannelState, EntryQuery, Store, StoreError};
 use crate::telemetry::NotificationCounts;
 
-pub use channel::{Channel, Standing};
+pub use channel::{Channel, ChannelHealth};
 pub use settings::{Address, ChannelSettings, Form, Kind, Settings};
 pub use unseen::{MEND, unseen};
 

@@ -59,15 +59,20 @@ impl Fixture {
     }
 
     /// Moves the clock on until `ready`.
-    async fn until(&self, step: Duration, channel: &Channel, ready: impl Fn(&Standing) -> bool) {
+    async fn until(
+        &self,
+        step: Duration,
+        channel: &Channel,
+        ready: impl Fn(&ChannelHealth) -> bool,
+    ) {
         for _ in 0..STEPS {
-            if ready(&channel.standing().await) {
+            if ready(&channel.health().await) {
                 return;
             }
             self.clock.advance(step);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("waited in vain: {:?}", channel.standing().await);
+        panic!("waited in vain: {:?}", channel.health().await);
     }
 }
 
@@ -140,20 +145,20 @@ async fn a_notice_is_given_up_after_a_day_and_its_channel_goes_on() {
         async move { channel.run().await }
     });
     fixture.hold(1).await;
-    let tried = |standing: &Standing| standing.last.is_some();
+    let tried = |health: &ChannelHealth| health.last.is_some();
     fixture.until(Duration::from_millis(100), &channel, tried).await;
-    let standing = channel.standing().await;
-    assert_eq!(standing.given_up, 0);
-    assert!(standing.last.unwrap().failed.unwrap().contains("cannot be reached"));
-    let given_up = |standing: &Standing| standing.given_up > 0;
+    let health = channel.health().await;
+    assert_eq!(health.given_up, 0);
+    assert!(health.last.unwrap().failed.unwrap().contains("cannot be reached"));
+    let given_up = |health: &ChannelHealth| health.given_up > 0;
     fixture.until(Duration::from_secs(600), &channel, given_up).await;
     let kept = fixture.parts.store.channel("ops").await.unwrap().unwrap();
     assert_eq!((kept.cursor, kept.given_up), (1, 1));
     // The next is tried in its turn, and known again after a restart.
     fixture.hold(2).await;
-    fixture.until(Duration::from_secs(600), &channel, |standing| standing.given_up == 2).await;
+    fixture.until(Duration::from_secs(600), &channel, |health| health.given_up == 2).await;
     running.abort();
-    assert_eq!(fixture.channel().await.standing().await.given_up, 2);
+    assert_eq!(fixture.channel().await.health().await.given_up, 2);
     drop(fixture.dir);
 }
 

@@ -10,6 +10,7 @@ use super::rules::{MatchSpec, Patterns, RuleSpec, Ruling};
 use super::{Policy, words};
 use crate::catalog::manifest::{AttributeSpecs, AttributeValue};
 use crate::catalog::{Catalog, Tool};
+use crate::hold::Terms;
 use crate::source;
 
 /// One rule, as `policy check` shows it.
@@ -45,6 +46,25 @@ impl Policy {
                 tools,
             }
         })
+    }
+}
+
+impl Policy {
+    /// The rules that ask for people and can match a tool, with what they ask.
+    pub fn approvals(&self) -> impl Iterator<Item = (&str, &Terms)> {
+        let mut matching = vec![false; self.rules.len()];
+        for (_, entry) in self.index.entries() {
+            for candidate in &entry.candidates {
+                if let Some(matching) = matching.get_mut(candidate.rule) {
+                    *matching = true;
+                }
+            }
+        }
+        let asks = |(rule, matching): &(&Rule, bool)| {
+            *matching && rule.decision == Ruling::RequireApproval
+        };
+        let rules = self.rules.iter().zip(matching).filter(asks);
+        rules.map(|(rule, _)| (rule.name.as_str(), &rule.terms))
     }
 }
 

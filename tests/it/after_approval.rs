@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::clients::Client;
 use crate::harness::{HOLD_ALL, TestGateway, text};
 
-fn manifest(description: &str) -> String {
+pub(crate) fn manifest(description: &str) -> String {
     format!(
         r#"
 backend: {{ name: numbers, command: {{ program: "@DIR@/bin/count" }} }}
@@ -65,11 +65,26 @@ fn unchanged_files_let_it_run() {
 }
 
 #[test]
-fn a5_a_changed_definition_runs_nothing() {
+fn a5_a_changed_definition_voids_the_approval_and_is_held_anew() {
     let (gateway, id) = approved_then(HOLD_ALL, |gateway| {
         gateway.put_manifest("numbers.yaml", &manifest("Append a number, and more."));
     });
     superseded(&gateway, &id);
+    let anew = gateway.pending();
+    let before = gateway.hold(&id);
+    let hold = gateway.hold(&anew);
+    assert_eq!((&before["anew"], &hold["anew_of"]), (&json!(anew), &json!(id)));
+    assert_ne!(before["digest"], hold["digest"]);
+    assert_eq!(before["arguments"], hold["arguments"]);
+    assert_eq!(hold["verdicts"], json!([]));
+    // The reviewer is told what it stands in place of, and why that no longer is what would run.
+    let shown = gateway.cli(&["approvals", "show", &anew]).done();
+    assert!(shown.contains(&id) && shown.contains(&text(&before["why"])), "{shown}");
+    assert!(gateway.cli(&["approvals", "show", &id]).done().contains(&format!("as {anew}")));
+    gateway.approve(&anew);
+    gateway.hold_when(&anew, "finished");
+    assert_eq!(gateway.ran(), ["50"]);
+    assert_eq!(gateway.cli(&["approvals", "approve", &id]).code, 5);
 }
 
 #[test]
@@ -81,7 +96,7 @@ fn a_tool_that_is_gone_runs_nothing() {
 }
 
 #[test]
-fn a6_a_policy_that_denies_now_runs_nothing() {
+fn a6_a_policy_that_now_denies_wins() {
     let (gateway, id) = approved_then(HOLD_ALL, |gateway| {
         let deny = "rules:\n  - { name: no-more, match: {}, decision: DENY }\n";
         gateway.put_policy("deny.yaml", deny);
@@ -89,6 +104,8 @@ fn a6_a_policy_that_denies_now_runs_nothing() {
     superseded(&gateway, &id);
     let why = text(&gateway.hold(&id)["why"]);
     assert!(why.contains("no-more"), "{why}");
+    assert_eq!(gateway.hold(&id)["anew"], Value::Null);
+    assert!(gateway.holds("pending").is_empty());
 }
 
 #[test]

@@ -8,13 +8,13 @@ use crate::harness::{ALLOW_ALL, Builder, HOLD_ALL, TestGateway, text};
 
 const FAIL_AT: &str = "COUNTERSIGN_FAIL_AT";
 
-fn held() -> Builder {
+pub(crate) fn held() -> Builder {
     TestGateway::builder().counting().policy("held.yaml", HOLD_ALL)
 }
 
 /// A gateway that dies at `point`, with one call on its way through it: asked for, and approved if it
 /// lives that long. Afterwards it has been started again without the failpoint.
-fn died_at(builder: Builder, point: &str) -> TestGateway {
+pub(crate) fn died_at(builder: Builder, point: &str) -> TestGateway {
     let mut gateway = builder.start();
     let client = gateway.modern_with_tasks("a");
     gateway.kill();

@@ -160,7 +160,7 @@ fn a_token_that_was_revoked_rotated_or_ended_is_refused() {
 #[test]
 fn a_revoked_record_takes_the_deciding_from_the_local_user_of_that_name() {
     let gateway = gateway();
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+    let user = local_user();
     let (id, verdict) = held(&gateway, "x");
     person(&gateway, &[&user, "--role", "viewer"]);
     gateway.cli(&["reviewers", "revoke", &user]).done();
@@ -227,6 +227,23 @@ fn on_the_socket_a_token_is_never_taken_for_the_local_user() {
 }
 
 /// A command of a person elsewhere: no data directory, only the address and the token.
+/// A new person, whose commands [`by`] gives.
+pub(crate) fn reviewer(gateway: &TestGateway, name: &str, more: &[&str]) -> String {
+    let token = person(gateway, &[&[name], more].concat());
+    put_token(gateway, &format!("{name}.token"), &token, 0o600);
+    token
+}
+
+/// What a command of the person `name` says, from elsewhere.
+pub(crate) fn by(gateway: &TestGateway, name: &str, arguments: &[&str]) -> Output {
+    from_afar(gateway, &format!("{name}.token"), arguments)
+}
+
+/// The user on whose behalf tests come over the local socket.
+pub(crate) fn local_user() -> String {
+    nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name
+}
+
 fn from_afar(gateway: &TestGateway, file: &str, arguments: &[&str]) -> Output {
     let url = gateway.url();
     let mut command = gateway.command(&[arguments, &["--url", url, "--token-file", file]].concat());

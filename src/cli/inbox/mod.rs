@@ -1,15 +1,17 @@
 //! `countersign approvals watch` on a terminal: what is pending, live, and decided with keys.
 //!
-//! `model`, `list`, `detail` and `keys` are the state machine, `view` and `text` what is seen of it; both are
-//! pure. `screen` is the terminal, `link` the gateway, `editor` the person's editor.
+//! `model`, `list`, `detail`, `page`, `followed` and `keys` are the state machine, `view` and `text` what is
+//! seen of it; both are pure. `screen` is the terminal, `link` the gateway, `editor` the person's editor.
 
 mod detail;
 mod edit;
 mod editor;
+mod followed;
 mod keys;
 mod link;
 mod list;
 mod model;
+mod page;
 mod screen;
 mod text;
 mod view;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::KeyEvent;
 
-use super::detail::{Detail, Doing, Page, Then, Wish};
+use super::detail::{Detail, Doing, Then, Wish};
+use super::followed::{Followed, became};
 use super::keys::{self, Act, HELP};
 use super::list::List;
+use super::page::Page;
 use super::text::{Theme, prose};
 use crate::api::{HoldView, VerdictGiven};
 use crate::cli::output::visible;
@@ -63,13 +65,6 @@ pub(super) enum Screen {
     /// A hold was asked for, to do something with it.
     Opening(HoldId, Then),
     Detail(Box<Detail>),
-}
-
-/// A call that was decided here, and what became of it.
-#[derive(Debug)]
-pub(super) struct Followed {
-    pub(super) id: HoldId,
-    pub(super) text: String,
 }
 
 /// Everything that is shown.
@@ -383,26 +378,6 @@ impl Model {
             Screen::Detail(detail) => detail.hold.id == id,
         }
     }
-}
-
-/// One line about a decided call.
-fn became(hold: &HoldView) -> String {
-    let id = hold.id.to_string();
-    let short: String = id.chars().take(8).collect();
-    let mut text = format!("{short} {} {}: {}", hold.agent, hold.tool, hold.state.as_str());
-    if hold.state == StateName::Pending {
-        text = format!("{text}, {} approved; it needs {}", hold.verdicts.len(), hold.needs);
-    }
-    if let Some(outcome) = &hold.outcome {
-        text = format!("{text}, {}", outcome.status.as_str());
-        if let Some(error) = &outcome.error {
-            text = format!("{text} ({error})");
-        }
-    }
-    if let Some(why) = &hold.why {
-        text = format!("{text} ({why})");
-    }
-    visible(&text)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::detail::{Asked, Detail, Doing, Page};
+use super::detail::{Asked, Detail, Doing};
 use super::list::Row;
 use super::model::{Model, Screen};
+use super::page::Page;
 use super::text::{PageLine, cut, tail, width};
 use crate::cli::output::visible;
 

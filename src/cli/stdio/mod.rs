@@ -157,7 +157,7 @@ async fn begin(
     agent: &AgentName,
     shutdown: &CancellationToken,
 ) -> Result<(Principal, JoinHandle<()>), Failed> {
-    serve::warn_of_notices(gateway);
+    serve::check_people(gateway)?;
     let sockets = server::Sockets::bind(&gateway.config.data)?;
     let people = tokio::spawn(server::run(Arc::clone(gateway), sockets, None, shutdown.clone()));
     if let Some(principal) = gateway.agents.local(agent, &gateway.config.user) {
