@@ -110,7 +110,7 @@ fn b1_disk_full_while_calls_are_held() {
     let refused_at = holds.iter().position(|hold| approve(hold).status != 200);
     let refused_at = refused_at.expect("a verdict that does not fit on the disk");
     let unheard = approve(&holds[refused_at]);
-    assert!(unheard.status >= 500 && unheard.status != 500, "{unheard:?}");
+    assert!(unheard.status > 500, "{unheard:?}");
     assert_eq!(gateway.hold(&text(&holds[refused_at]["id"]))["state"], "pending");
     assert!(gateway.ran().len() <= refused_at, "something ran without a verdict");
 
