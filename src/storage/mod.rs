@@ -2,12 +2,12 @@
 //! each change with its audit entry.
 
 mod channels;
+mod errors;
 #[cfg(feature = "testing")]
 pub mod failpoint;
 mod people;
 pub mod sqlite;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,9 +17,10 @@ use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::evidence::{Entry, Event, Intent, Outcome, Refused};
-use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
+use crate::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 
+pub use errors::{HoldError, StoreError};
 pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
 };
@@ -354,52 +355,4 @@ pub struct Rotation {
     pub overlap_until: Option<Timestamp>,
     /// When the new one ends; when the old one would have, when absent.
     pub expires_at: Option<Timestamp>,
-}
-
-/// Why the store did not do what was asked. Nothing was changed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The commit queue is full.
-    #[error("the record cannot keep up: {capacity} entries wait to be written")]
-    Busy {
-        /// The queue's size.
-        capacity: usize,
-    },
-    /// The last attempt to write failed; nothing is accepted until one succeeds.
-    #[error("the record cannot be written: {0}")]
-    Unwritable(String),
-    /// Another process owns the data directory.
-    #[error("another gateway owns {}", .0.display())]
-    Owned(PathBuf),
-    /// Stored data that this program did not write.
-    #[error("the store holds what this program did not write: {0}")]
-    Corrupt(String),
-    /// Any other failure of the storage engine.
-    #[error("storage failed: {0}")]
-    Engine(String),
-}
-
-/// Why a transition of a hold was not made. Nothing was changed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum HoldError {
-    /// There is no such hold.
-    #[error("no such hold")]
-    NotFound,
-    /// Somebody or something else was first, or the transition does not fit.
-    #[error("{lost}")]
-    Lost {
-        /// Why.
-        lost: Lost,
-        /// The hold as it stands.
-        hold: Box<Hold>,
-    },
-    /// The agent already has as many pending holds as it may.
-    #[error("the agent already has {cap} calls waiting for people")]
-    TooMany {
-        /// How many it may have.
-        cap: u32,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
