@@ -237,9 +237,16 @@ fn nothing_is_left_for_later() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let mut texts: Vec<(PathBuf, String)> =
         sources().into_iter().map(|file| (Path::new("src").join(file.path), file.text)).collect();
-    for entry in fs::read_dir(tests).unwrap() {
-        let path = entry.unwrap().path();
-        texts.push((path.clone(), fs::read_to_string(path).unwrap()));
+    let mut folders = vec![tests];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                texts.push((path.clone(), fs::read_to_string(path).unwrap()));
+            }
+        }
     }
     for (path, text) in texts {
         for (number, line) in text.lines().enumerate() {
