@@ -16,9 +16,11 @@ use crate::storage::{HoldQuery, Store, StoreError};
 pub struct Board {
     /// How long after an agent last asked for a task its hold counts as waited for.
     attended_for: Duration,
-    seats: Mutex<HashMap<HoldId, Seat>>,
+    seats: Mutex<Seats>,
     running: Mutex<HashMap<HoldId, CancellationToken>>,
 }
+
+type Seats = HashMap<HoldId, Seat>;
 
 #[derive(Debug, Default)]
 struct Seat {
@@ -63,12 +65,24 @@ impl Board {
     /// Begins to wait for `hold`, until `stop` is cancelled.
     #[must_use]
     pub fn wait(self: &Arc<Self>, hold: HoldId, stop: &CancellationToken) -> Waiter {
+        self.sit(&mut lock(&self.seats), hold, stop)
+    }
+
+    /// Begins to wait for `hold`, as [`Self::wait`], unless it is waited for at `now`
+    /// ([`Self::is_waited_for`]): of several requests that come at once, one takes it.
+    #[must_use]
+    pub fn claim(
+        self: &Arc<Self>,
+        hold: HoldId,
+        kept: bool,
+        now: Duration,
+        stop: &CancellationToken,
+    ) -> Option<Waiter> {
         let mut seats = lock(&self.seats);
-        let seat = seats.entry(hold).or_default();
-        seat.last += 1;
-        seat.waiting.insert(seat.last, stop.clone());
-        let changed = Arc::clone(&seat.changed);
-        Waiter { board: Arc::clone(self), hold, number: seat.last, changed }
+        if self.is_taken(&seats, hold, kept, now) {
+            return None;
+        }
+        Some(self.sit(&mut seats, hold, stop))
     }
 
     /// Whether a request still waits for `hold`, or an agent recently asked for its task, at `now`. Who has
@@ -76,10 +90,7 @@ impl Board {
     /// that came next must not join what ends.
     #[must_use]
     pub fn is_waited_for(&self, hold: HoldId, kept: bool, now: Duration) -> bool {
-        lock(&self.seats).get(&hold).is_some_and(|seat| {
-            seat.waiting.values().any(|stop| !(kept && stop.is_cancelled()))
-                || seat.attended.is_some_and(|at| now.saturating_sub(at) < self.attended_for)
-        })
+        self.is_taken(&lock(&self.seats), hold, kept, now)
     }
 
     /// Notes that an agent was given, or asked for, the task of `hold` at `now`.
@@ -123,6 +134,21 @@ impl Board {
         if let Some(cancel) = lock(&self.running).get(&hold) {
             cancel.cancel();
         }
+    }
+
+    fn is_taken(&self, seats: &Seats, hold: HoldId, kept: bool, now: Duration) -> bool {
+        seats.get(&hold).is_some_and(|seat| {
+            seat.waiting.values().any(|stop| !(kept && stop.is_cancelled()))
+                || seat.attended.is_some_and(|at| now.saturating_sub(at) < self.attended_for)
+        })
+    }
+
+    fn sit(self: &Arc<Self>, seats: &mut Seats, hold: HoldId, stop: &CancellationToken) -> Waiter {
+        let seat = seats.entry(hold).or_default();
+        seat.last += 1;
+        seat.waiting.insert(seat.last, stop.clone());
+        let changed = Arc::clone(&seat.changed);
+        Waiter { board: Arc::clone(self), hold, number: seat.last, changed }
     }
 }
 
@@ -210,6 +236,11 @@ mod tests {
         board.attend(hold, now);
         assert!(board.is_waited_for(hold, true, now + Duration::from_secs(59)));
         assert!(!board.is_waited_for(hold, true, now + Duration::from_secs(61)));
+        let later = now + Duration::from_secs(61);
+        let claimed = board.claim(hold, false, later, &CancellationToken::new()).unwrap();
+        assert!(board.claim(hold, false, later, &CancellationToken::new()).is_none());
+        drop(claimed);
+        assert!(board.claim(hold, false, later, &CancellationToken::new()).is_some());
         let turn = board.turn(hold).unwrap();
         assert!(board.turn(hold).is_none());
         board.cancel(hold);

@@ -23,6 +23,7 @@ use crate::ids::{CallId, HoldId};
 use crate::json::Object;
 use crate::policy::{Decision, Edit, Facts};
 use crate::principal::Principal;
+use board::Waiter;
 use refusal::Refusal;
 use trail::Trail;
 
@@ -61,7 +62,16 @@ pub enum Answer {
     /// It was turned away.
     Refused(Refusal),
     /// It waits for people, or already did when it was asked again.
-    Held(Box<Hold>),
+    Held(Box<Waiting>),
+}
+
+/// A held call, and the seat of the request that waits for it: while it is held, no other request joins.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The hold.
+    pub hold: Hold,
+    /// Given back when dropped; none where there is nothing to wait for.
+    pub seat: Option<Waiter>,
 }
 
 /// A result with what was decided about the call.
@@ -112,8 +122,8 @@ async fn walk(
     let checked = tool
         .check(request.arguments.clone())
         .map_err(|faults| Refusal::invalid_arguments(tool.name(), &faults))?;
-    if let Some(hold) = holding::join(gateway, request, &checked).await? {
-        return Ok(Answer::Held(Box::new(hold)));
+    if let Some(waiting) = holding::join(gateway, request, &checked).await? {
+        return Ok(Answer::Held(Box::new(waiting)));
     }
     // An approved call was counted when it was asked for.
     if request.approval.is_none() {
@@ -141,8 +151,8 @@ async fn walk(
             return Err(Refusal::new(refusal::Kind::Superseded, why));
         }
         Decision::Hold(proposal) => {
-            let hold = holding::open(gateway, request, proposal, revision.digest).await?;
-            return Ok(Answer::Held(Box::new(hold)));
+            let waiting = holding::open(gateway, request, proposal, revision.digest).await?;
+            return Ok(Answer::Held(Box::new(waiting)));
         }
     };
     // A worker first: a call that finds none must not spend its approval.

@@ -141,7 +141,7 @@ pub(super) fn finished(gateway: &Gateway, era: Era, answer: Answer) -> Result<Me
             Ok(refused(era, &refusal, meta))
         }
         // `run` gives a hold only to `answer`, which has waited for it.
-        Answer::Held(hold) => Ok(refused(era, &Refusal::of_hold(&hold), Object::new())),
+        Answer::Held(waiting) => Ok(refused(era, &Refusal::of_hold(&waiting.hold), Object::new())),
     }
 }
 

@@ -12,7 +12,7 @@ use super::wire::{INVALID_PARAMS, Members, RpcError};
 use super::{answers, waiting};
 use crate::backend::{Progress, ProgressSink};
 use crate::call::refusal::{Kind, Refusal};
-use crate::call::{self, Answer, Request, holding};
+use crate::call::{self, Answer, Request, Waiting, holding};
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
 use crate::ids::{CallId, HoldId};
@@ -164,10 +164,15 @@ pub async fn answer(
         progress: line.progress.clone(),
     };
     let answer = match call::run(Arc::clone(gateway), request).await {
-        Answer::Held(hold) => match held(gateway, caller, *hold, line, first).await? {
-            Held::Ended(hold) => holding::tell(gateway, *hold).await,
-            Held::Said(members) => return Ok(members),
-        },
+        Answer::Held(waiting) => {
+            let Waiting { hold, seat } = *waiting;
+            let answer = match held(gateway, caller, hold, line, first).await? {
+                Held::Ended(hold) => holding::tell(gateway, *hold).await,
+                Held::Said(members) => return Ok(members),
+            };
+            drop(seat);
+            answer
+        }
         ended @ (Answer::Result(_) | Answer::Refused(_)) => ended,
     };
     answers::finished(gateway, caller.era, answer)

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use crate::call::Request;
 use crate::call::refusal::{Kind, Refusal};
+use crate::call::{Request, Waiting};
 use crate::catalog::CheckedArguments;
 use crate::digest::{self, Digest};
 use crate::evidence::{Asked, Event};
 use crate::gateway::{Gateway, Revision};
-use crate::hold::{Hold, State};
+use crate::hold::{Hold, State, StateName};
 use crate::ids::HoldId;
 use crate::policy::{Decision, Facts, Proposal};
 
@@ -20,7 +20,7 @@ pub(in crate::call) async fn join(
     gateway: &Gateway,
     request: &Request,
     checked: &CheckedArguments,
-) -> Result<Option<Hold>, Refusal> {
+) -> Result<Option<Waiting>, Refusal> {
     let agent = request.principal.agent();
     if request.approval.is_some() {
         return Ok(None);
@@ -41,7 +41,9 @@ pub(in crate::call) async fn join(
             let told = format!("Hold {id} is for other arguments; nothing ran.");
             return Err(Refusal::new(Kind::InvalidArguments, told));
         }
-        return Ok(Some(super::current(gateway, hold).await?));
+        let hold = super::current(gateway, hold).await?;
+        let seat = Some(gateway.board.wait(hold.id, &request.cancel));
+        return Ok(Some(Waiting { hold, seat }));
     }
     if !gateway.held_agents.may_have(agent, gateway.store.as_ref()).await? {
         return Ok(None);
@@ -54,8 +56,15 @@ pub(in crate::call) async fn join(
     let since = gateway.clock.now().checked_sub(remembered).unwrap_or(Timestamp::MIN);
     let found = gateway.store.joinable(agent, &requested, since).await?;
     let now = gateway.clock.monotonic();
-    let waited_for = |hold: &Hold| gateway.board.is_waited_for(hold.id, hold.terms.keep, now);
-    Ok(found.into_iter().find(|hold| !waited_for(hold)))
+    Ok(found.into_iter().find_map(|hold| {
+        let state = hold.state.name();
+        // What gives no result says the same to everybody.
+        if state.is_terminal() && state != StateName::Finished {
+            return Some(Waiting { hold, seat: None });
+        }
+        let seat = gateway.board.claim(hold.id, hold.terms.keep, now, &request.cancel)?;
+        Some(Waiting { hold, seat: Some(seat) })
+    }))
 }
 
 /// Opens a hold for a call that policy wants people to see, durably, before anything is answered.
@@ -64,11 +73,13 @@ pub(in crate::call) async fn open(
     request: &Request,
     proposal: Proposal,
     revision: Digest,
-) -> Result<Hold, Refusal> {
+) -> Result<Waiting, Refusal> {
     let id = HoldId::from_random(gateway.random()?);
     let backend = proposal.tool.backend().to_string();
     let hold = proposed(id, gateway.clock.now(), request, proposal, revision);
-    store(gateway, hold, backend).await
+    // Taken before anybody can find the hold, so that the same call beside it is a call of its own.
+    let seat = Some(gateway.board.wait(id, &request.cancel));
+    Ok(Waiting { hold: store(gateway, hold, backend).await?, seat })
 }
 
 /// The hold that a proposal makes.
