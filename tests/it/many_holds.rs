@@ -14,7 +14,7 @@ use countersign::storage::Store as _;
 use countersign::storage::sqlite::SqliteStore;
 use futures::{StreamExt as _, stream};
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::clients::{Client, Reply, http, refused};
 use crate::harness::{Builder, HOLD_ALL, RUNTIME, TestGateway, text, until};
