@@ -175,9 +175,9 @@ impl World {
             progress: None,
         };
         match run(Arc::clone(&self.gateway), request).await {
-            Answer::Held(hold) => {
-                let id = hold.id;
-                holding::tell(&self.gateway, *hold).await;
+            Answer::Held(waiting) => {
+                let id = waiting.hold.id;
+                holding::tell(&self.gateway, waiting.hold).await;
                 Some(id)
             }
             Answer::Result(_) | Answer::Refused(_) => None,
