@@ -49,7 +49,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn b14_a_store_with_very_many_pending_holds_opens_and_goes_on() {
-    const MANY: u32 = 50_000;
+    const MANY: u32 = 10_000;
     let fixture = Fixture::new();
     fixture.fill(MANY).await;
     let fixture = fixture.reopened();
