@@ -82,8 +82,8 @@ const MIGRATIONS: [&str; 2] = [
         holds INTEGER NOT NULL,
         newest INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;
-     CREATE INDEX pending_calls_newest ON pending_calls(newest);
-     CREATE INDEX pending_calls_of_agent ON pending_calls(agent, newest);
+     CREATE INDEX pending_calls_newest ON pending_calls(newest, holds);
+     CREATE INDEX pending_calls_of_agent ON pending_calls(agent, newest, holds);
      INSERT INTO pending_calls(digest, agent, holds, newest)
         SELECT digest, agent, count(*), max(created_at) FROM holds WHERE state = 'pending'
         GROUP BY digest, agent;
