@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::after_approval::manifest;
-use crate::clients::Client;
+use crate::clients::{Client, said};
 use crate::harness::{Output, TestGateway, text};
 use crate::people::{by, reviewer};
 use crate::verdicts::entries;
@@ -58,6 +58,16 @@ fn an_edited_call_has_another_digest_and_runs_as_edited() {
     );
     let recorded = entries(&gateway, "hold_amended").remove(0);
     assert_eq!(recorded["amendment"], *amended);
+}
+
+#[test]
+fn the_agent_is_told_what_reviewers_changed() {
+    let (gateway, _) = held("allow_edit: true");
+    let client = gateway.modern_with_tasks("b");
+    let task = text(&client.call("number", json!({ "n": 60 }))["taskId"]);
+    edit(&gateway, "bob", &task, r#"{"n":8}"#).done();
+    let told = said(&client.task_when_done(&task)["result"]);
+    assert!(told.contains("bob changed `/n` from 60 to 8"), "{told}");
 }
 
 #[test]
