@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::manifest::Span;
+pub use crate::catalog::manifest::Span;
 use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
 
@@ -110,8 +110,8 @@ pub struct Edge {
     /// How many calls may be under way at once, over all clients.
     pub max_calls: usize,
     /// For how long a gateway that was told to stop still listens, while `/readyz` says that it goes away, so
-    /// that a load balancer sends no more before a connection is refused.
-    pub drain_notice: Span,
+    /// that a load balancer sends no more before a connection is refused; at most 10 s, not at all when absent.
+    pub drain_notice: Option<Span>,
     /// Names under which browsers and clients may address the gateway, besides loopback names.
     pub allowed_hosts: Vec<String>,
 }
@@ -123,7 +123,7 @@ impl Default for Edge {
             max_sessions: 10_000,
             session_idle: Span(Duration::from_secs(24 * 3600)),
             max_calls: 10_000,
-            drain_notice: Span(Duration::ZERO),
+            drain_notice: None,
             allowed_hosts: Vec::new(),
         }
     }

@@ -22,6 +22,7 @@ use crate::api;
 use crate::backend::mcp::Link;
 use crate::call::holding;
 use crate::call::time::Watch;
+use crate::config::Span;
 use crate::gateway::Gateway;
 use crate::mcp::http::{Endpoint, handle};
 
@@ -111,7 +112,7 @@ pub async fn run(
     let local = axum::serve(sockets.people, local.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(async move { stop.cancelled().await });
     let local = tokio::spawn(local.into_future());
-    let (tcp_listens, notice) = (tcp.is_some(), gateway.config.edge.drain_notice.0);
+    let (tcp_listens, notice) = (tcp.is_some(), gateway.config.edge.drain_notice);
     let joining = (sockets.joining, tcp_listens);
     let joined = joined::serve(Arc::clone(&gateway), joining, shutdown.clone());
     let joined = tokio::spawn(joined);
@@ -129,8 +130,8 @@ pub async fn run(
     for task in background {
         task.abort();
     }
-    if tcp_listens && !notice.is_zero() {
-        tokio::time::sleep(notice).await;
+    if let Some(Span(notice)) = notice.filter(|_| tcp_listens) {
+        tokio::time::sleep(notice.min(DRAIN)).await;
     }
     closing.cancel();
     let drained = async {
