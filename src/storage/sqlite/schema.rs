@@ -18,6 +18,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// After how many pages in the write-ahead log they are copied into the database.
 const CHECKPOINT_PAGES: u32 = 4096;
 
+/// How much of the database the writer keeps in memory at the most, in KiB: random identifiers touch pages
+/// all over the indexes, and SQLite's own 2 MB are few when very many holds wait.
+const WRITER_CACHE_KIB: i64 = 64 << 10;
+
 /// How many compiled statements a connection keeps.
 const CACHED_STATEMENTS: usize = 64;
 
@@ -119,6 +123,7 @@ pub(super) fn open_writer(dir: &Path) -> Result<Connection, Trouble> {
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     migrate(&mut connection, present)?;
     Ok(connection)
 }
