@@ -80,19 +80,36 @@ pub(super) fn calls(
 ) -> Result<Vec<(Hold, u32)>, Trouble> {
     let filter = if agent.is_some() { "WHERE agent = ?2" } else { "WHERE ?2 IS NULL" };
     let mut sets = connection.prepare_cached(&format!(
-        "SELECT digest, holds FROM pending_calls {filter} ORDER BY newest DESC LIMIT ?1"
+        "SELECT digest, holds, newest FROM pending_calls {filter} ORDER BY newest DESC LIMIT ?1"
     ))?;
     let sets = sets
         .query_map(params![at_most(limit, MAX_HOLDS), agent.map(AgentName::as_str)], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?))
+            Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?, row.get::<_, i64>(2)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let mut found = Vec::with_capacity(sets.len());
-    for (digest, count) in sets {
-        let clause = "WHERE digest = ?1 AND state = 'pending' ORDER BY created_at LIMIT 1";
-        found.extend(select(connection, clause, [digest])?.into_iter().map(|hold| (hold, count)));
+    for (digest, count, newest) in sets {
+        let alone = if count == 1 { single(connection, &digest, newest)? } else { None };
+        let hold = match alone {
+            Some(hold) => Some(hold),
+            None => oldest(connection, &digest)?,
+        };
+        found.extend(hold.map(|hold| (hold, count)));
     }
     Ok(found)
+}
+
+fn oldest(connection: &Connection, digest: &str) -> Result<Option<Hold>, Trouble> {
+    let clause = "WHERE digest = ?1 AND state = 'pending' ORDER BY created_at LIMIT 1";
+    Ok(select(connection, clause, [digest])?.pop())
+}
+
+/// The only hold of a set, if it is the newest that the set ever had. Those of one page stand side by side
+/// in this index, while each digest is somewhere else in that of digests.
+fn single(connection: &Connection, digest: &str, newest: i64) -> Result<Option<Hold>, Trouble> {
+    let clause = "INDEXED BY holds_in_state
+        WHERE state = 'pending' AND created_at = ?2 AND digest = ?1 LIMIT 1";
+    Ok(select(connection, clause, params![digest, newest])?.pop())
 }
 
 /// How many pending holds are for the call with this digest.
