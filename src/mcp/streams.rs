@@ -134,7 +134,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
             let lasts = incoming.method.as_deref() == Some(LISTEN);
             lines.insert(key, Open { line: Line::default(), lasts });
         }
-        if incoming.method.as_deref() == Some("notifications/cancelled") {
+        if incoming.method.as_deref() == Some("notifications/cancelled") && incoming.id.is_none() {
             let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
             if let Some(id) = id {
                 let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);

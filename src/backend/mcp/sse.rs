@@ -43,7 +43,7 @@ pub(super) fn events<E>(
             *ended = event.is_err();
             future::ready(Some(match event {
                 Ok(event) => Ok(filtered(&ledger, event)),
-                Err(error) => too_large(&ledger, posted, error),
+                Err(error) => unread(&ledger, posted, error),
             }))
         })
         .boxed()
@@ -62,12 +62,25 @@ fn filtered(ledger: &Ledger, mut event: Sse) -> Sse {
     event
 }
 
-fn too_large(ledger: &Ledger, posted: Option<i64>, error: Error) -> Result<Sse, Error> {
-    let (Some(id), Error::Body(cause)) = (posted, &error) else { return Err(error) };
-    let Some(Broken::TooLarge(limit)) = cause.downcast_ref::<Broken>() else {
-        return Err(error);
+/// What is told of a stream that ends here. One that only broke may be taken up again.
+fn unread(ledger: &Ledger, posted: Option<i64>, error: Error) -> Result<Sse, Error> {
+    let why = match &error {
+        Error::Body(cause) => match cause.downcast_ref::<Broken>() {
+            Some(Broken::TooLarge(limit)) => {
+                ledger.retire(BackendError::Died(format!("it sent {cause}")));
+                BackendError::TooLarge { limit: *limit }
+            }
+            Some(Broken::Body) | None => return Err(error),
+        },
+        Error::InvalidLine
+        | Error::DuplicatedEventLine
+        | Error::DuplicatedIdLine
+        | Error::DuplicatedRetry
+        | Error::Utf8Parse(_)
+        | Error::IntParse(_) => BackendError::Nonsense(format!("a malformed event: {error}")),
     };
-    match ledger.settle(id, Err(BackendError::TooLarge { limit: *limit })) {
+    let Some(id) = posted.filter(|id| ledger.is_waiting(*id)) else { return Err(error) };
+    match ledger.settle(id, Err(why)) {
         Incoming::Replace(message) => Ok(Sse { data: text_of(&message), ..Sse::default() }),
         Incoming::Pass | Incoming::Done => Err(error),
     }
