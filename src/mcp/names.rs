@@ -82,7 +82,7 @@ mod tests {
             r#"{"method":"tools/call","params":{"name":"x","ARGUMENTS":{}}}"#,
             r#"{"method":"tools/call","params":{"name":"x","_Meta":{}}}"#,
             r#"{"method":"tasks/get","params":{"taskid":"x"}}"#,
-            r#"{"method":"tasks/get","params":{"ta\u212aId":"x"}}"#,
+            r#"{"method":"tasks/get","params":{"tas\u212aId":"x"}}"#,
         ] {
             assert!(found(text), "{text}");
         }

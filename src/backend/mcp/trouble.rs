@@ -74,12 +74,15 @@ impl Trouble {
         matches!(self, Self::Status { status: own, .. } if *own == status)
     }
 
-    /// Whether a new handshake is needed, or a server must first be tried again because it sends
-    /// without end.
+    /// Whether a new handshake is needed.
     pub(super) fn ends_the_connection(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::SessionGone | Self::TooLarge { .. } => true,
-            Self::Broke(_) | Self::Status { .. } | Self::ContentType(_) | Self::Malformed => false,
+            Self::Connect(_) | Self::SessionGone => true,
+            Self::Broke(_)
+            | Self::Status { .. }
+            | Self::ContentType(_)
+            | Self::TooLarge { .. }
+            | Self::Malformed => false,
         }
     }
 
