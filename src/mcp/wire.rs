@@ -81,10 +81,9 @@ impl Unread {
         Box::new(Self { error: RpcError::new(INVALID_REQUEST, why), id })
     }
 
-    /// The request `id`, whose parameters are wrong for the reason `why`.
+    /// The request `id`, for which `error` is told.
     #[must_use]
-    pub fn wrong_params(why: &str, id: Option<Value>) -> Box<Self> {
-        let error = RpcError::new(INVALID_PARAMS, format!("Invalid params: {why}"));
+    pub fn told(error: RpcError, id: Option<Value>) -> Box<Self> {
         Box::new(Self { error, id })
     }
 

@@ -54,3 +54,4 @@ mod time;
 mod torn;
 mod unknown_outcomes;
 mod verdicts;
+mod wire;

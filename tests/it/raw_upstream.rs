@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-/// What a call is answered with; `@ID@` stands for the request's id.
+/// What a call is answered with; `@ID@` stands for the request's id, `@TOKEN@` for its progress token.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// A whole message as JSON.
@@ -70,7 +70,7 @@ impl RawUpstream {
         )
     }
 
-    /// Answers calls with the argument `key` with this.
+    /// Answers calls with the argument `key` with this; requests of the method `key` too.
     pub(crate) fn answer(&self, key: &str, answer: Answer) {
         self.said.answers.lock().unwrap().insert(key.to_owned(), answer);
     }
@@ -97,14 +97,16 @@ fn serve(stream: TcpStream, said: &Said) -> Option<()> {
             write!(stream, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").ok()?;
             continue;
         };
+        let token = message["params"]["_meta"]["progressToken"].to_string();
+        let filled = |bytes: &[u8]| filled(&filled(bytes, "@ID@", &id), "@TOKEN@", &token);
         match said.answer_to(&message, &body) {
-            Answer::Json(bytes) => whole(&mut stream, "application/json", &filled(&bytes, &id))?,
-            Answer::Events(bytes) => whole(&mut stream, "text/event-stream", &filled(&bytes, &id))?,
+            Answer::Json(bytes) => whole(&mut stream, "application/json", &filled(&bytes))?,
+            Answer::Events(bytes) => whole(&mut stream, "text/event-stream", &filled(&bytes))?,
             Answer::Endless(first, again) => {
                 stream
                     .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
                     .ok()?;
-                stream.write_all(&filled(&first, &id)).ok()?;
+                stream.write_all(&filled(&first)).ok()?;
                 loop {
                     stream.write_all(&again).ok()?;
                 }
@@ -143,8 +145,8 @@ fn whole(stream: &mut TcpStream, kind: &str, bytes: &[u8]) -> Option<()> {
     stream.write_all(&[head.as_bytes(), bytes].concat()).ok()
 }
 
-fn filled(bytes: &[u8], id: &str) -> Vec<u8> {
-    let mark = b"@ID@";
+fn filled(bytes: &[u8], mark: &str, id: &str) -> Vec<u8> {
+    let mark = mark.as_bytes();
     let Some(place) = bytes.windows(mark.len()).position(|window| window == mark) else {
         return bytes.to_vec();
     };
@@ -153,7 +155,11 @@ fn filled(bytes: &[u8], id: &str) -> Vec<u8> {
 
 impl Said {
     fn answer_to(&self, message: &Value, body: &[u8]) -> Answer {
-        let result = match message["method"].as_str().unwrap_or_default() {
+        let method = message["method"].as_str().unwrap_or_default();
+        if let Some(answer) = self.answers.lock().unwrap().get(method) {
+            return answer.clone();
+        }
+        let result = match method {
             "initialize" => {
                 json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} },
                                     "serverInfo": { "name": "raw", "version": "1" } })
