@@ -157,6 +157,8 @@ impl Metrics {
             loaded: Mutex::new(None),
         };
         metrics.register();
+        // Shown before the first, so that the first is a change.
+        drop(metrics.turned_away.get_or_create(&ReasonLabels { reason: "missing" }));
         metrics
     }
 
