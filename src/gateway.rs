@@ -129,7 +129,7 @@ impl Gateway {
         };
         let settings = &config.notifications;
         let notifier =
-            Notifier::open(settings, (&config.listen, config.listens), config::variable, &parts)
+            Notifier::open(settings, (&config.url(), config.listens), config::variable, &parts)
                 .await?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,

@@ -75,7 +75,9 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], gateway.metrics.exposition()).into_response()
+    let places = gateway.config.edge.max_calls.min(tokio::sync::Semaphore::MAX_PERMITS);
+    let calls = places.saturating_sub(gateway.places.available_permits());
+    ([(CONTENT_TYPE, kind)], gateway.metrics.exposition(calls)).into_response()
 }
 
 pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {

@@ -1,5 +1,6 @@
 //! The tools that agents may see: manifests, schemas, argument and result checks.
 
+mod annotations;
 mod arguments;
 mod build;
 mod definition;
@@ -16,6 +17,7 @@ mod tool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use annotations::Repeated;
 pub use arguments::CheckedArguments;
 pub use build::{Environment, Manifests};
 pub use fault::Fault;
