@@ -50,12 +50,11 @@ impl Check {
     }
 }
 
-/// The routes that probes and scrapers use: they tell nothing about calls but how many there were.
+/// The routes that probes use, without a credential: they tell nothing but whether the gateway is well.
 pub fn probes(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .with_state(gateway)
 }
 
@@ -73,7 +72,7 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
-async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let places = gateway.config.edge.max_calls.min(tokio::sync::Semaphore::MAX_PERMITS);
     let calls = places.saturating_sub(gateway.places.available_permits());

@@ -33,6 +33,19 @@ pub struct EdgeMetrics {
     reloads: Family<ResultLabels, Counter>,
 }
 
+/// Why something is turned away, or a connection ended. Each is shown before its first time, so that this is
+/// a change.
+const REFUSED: [&str; 7] = [
+    "connections",
+    "connections_per_address",
+    "local_connections",
+    "not_the_proxy",
+    "handshake",
+    "headers",
+    "streams_per_agent",
+];
+const CUT: [&str; 4] = ["slow_handshake", "slow_head", "idle", "not_read"];
+
 impl EdgeMetrics {
     pub(super) fn register(&self, to: &mut Registry) {
         to.register("connections", "Connections that are open", self.connections.clone());
@@ -54,6 +67,18 @@ impl EdgeMetrics {
             "Certificates that were read again because they changed",
             self.reloads.clone(),
         );
+        for reason in REFUSED {
+            drop(self.refused.get_or_create(&ReasonLabels { reason }));
+        }
+        for reason in CUT {
+            drop(self.cut.get_or_create(&ReasonLabels { reason }));
+        }
+        for result in ["taken", "refused"] {
+            drop(self.reloads.get_or_create(&ResultLabels { result }));
+        }
+        for listener in ["tcp", "local"] {
+            drop(self.connections.get_or_create(&ListenerLabels { listener }));
+        }
     }
 
     /// One more connection of `listener`; it counts until the guard is dropped.

@@ -15,6 +15,7 @@ mod clients;
 mod crash;
 mod crash_points;
 mod disk;
+mod edges;
 mod editing;
 mod era_matrix;
 mod faithful;
