@@ -403,6 +403,11 @@ impl TestGateway {
         self.launch();
     }
 
+    /// The most memory that the process has had at one time, in MB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        peak_memory(self.process.as_ref().expect("the gateway runs").id())
+    }
+
     /// Runs one command of a person on this gateway.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         run(self.command(arguments))
@@ -579,6 +584,13 @@ fn exit_code(child: &mut Child, what: &str) -> i32 {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The most memory that a process has had at one time, in MB.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
 }
 
 /// Polls until `ready` gives something, within the deadline.
