@@ -289,8 +289,14 @@ impl Revision {
         };
         let missing_secret =
             |source: &_| backend::secrets::missing(source, &|name| config::variable(name));
-        let environment =
-            Environment { find_program: &find_program, missing_secret: &missing_secret, learned };
+        let unconfinable =
+            |spec: &_, sandbox: &_| backend::confinement::problem(spec, sandbox, config);
+        let environment = Environment {
+            find_program: &find_program,
+            missing_secret: &missing_secret,
+            unconfinable: &unconfinable,
+            learned,
+        };
         let catalog = manifests.catalog(&environment)?;
         let policy = Policy::load(policies, &catalog)?;
         let files: Vec<_> = policy

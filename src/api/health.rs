@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Viewer;
 use crate::authentication::jwks::{self, Jwks};
+use crate::backend::confinement::Kernel;
 use crate::backend::mcp::Health;
 use crate::call::manned;
 use crate::clock::NEAR;
@@ -82,6 +83,7 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> R
 pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {
     let mut checks = vec![record(&gateway), policy(&gateway)];
     checks.extend(tools(&gateway));
+    checks.push(confinement());
     checks.extend(servers(&gateway));
     checks.extend(super::notifications::checks(&gateway).await);
     checks.push(manned(&gateway));
@@ -137,6 +139,19 @@ fn tools(gateway: &Gateway) -> Vec<Check> {
         checks.push(Check::good("unavailable", found));
     }
     checks
+}
+
+fn confinement() -> Check {
+    let kernel = Kernel::look();
+    match kernel.lacks() {
+        None => Check::good("confinement", kernel.shown()),
+        Some(why) => Check::bad(
+            "confinement",
+            format!("{why}: tools that are programs are unavailable"),
+            "start a newer kernel, or one that has Landlock among its `lsm=`; or write `sandbox: unconfined` \
+             in a manifest whose programs may do all that the gateway's user may",
+        ),
+    }
 }
 
 fn servers(gateway: &Gateway) -> Vec<Check> {

@@ -10,6 +10,7 @@ mod lookalike;
 pub mod manifest;
 mod offered;
 mod result;
+pub mod sandbox;
 mod schema;
 pub mod template;
 mod tool;
@@ -24,6 +25,7 @@ pub use fault::Fault;
 pub use manifest::{ActionType, BackendSpec, Durability, Risk};
 pub use offered::Definition;
 pub use result::{CheckedResult, ResultFault};
+pub use sandbox::Sandbox;
 pub use schema::{Schema, SchemaError};
 pub use tool::{Attributes, Binding, Tool};
 
