@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::arguments::CheckedArguments;
 use super::fault::Fault;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
+use super::mirrored::Mirrored;
 use super::schema::Schema;
 use super::template::{Output, Template};
 use crate::digest::Digest;
@@ -23,6 +24,7 @@ pub struct Tool {
     pub(super) backend: Arc<str>,
     pub(super) attributes: AttributeSpecs,
     pub(super) input: Schema,
+    pub(super) mirrored: Vec<Mirrored>,
     pub(super) output: Option<Schema>,
     pub(super) annotations: Option<Value>,
     pub(super) binding: Binding,
@@ -100,6 +102,12 @@ impl Tool {
     #[must_use]
     pub const fn input(&self) -> &Schema {
         &self.input
+    }
+
+    /// The arguments that clients repeat in HTTP headers.
+    #[must_use]
+    pub fn mirrored(&self) -> &[Mirrored] {
+        &self.mirrored
     }
 
     /// The schema of its `structuredContent`, if it declares one.

@@ -1,5 +1,7 @@
 //! A `tools/call` over HTTP: what its body and its headers say, and whether they say the same.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -9,6 +11,8 @@ use serde_json::{Value, json};
 use super::calls::{Caller, Era, Params};
 use super::sessions::Refused;
 use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
+use crate::catalog::Tool;
+use crate::gateway::Revision;
 use crate::principal::Principal;
 
 const VERSION: &str = "mcp-protocol-version";
@@ -134,6 +138,38 @@ impl Arriving<'_> {
         }
         Ok(())
     }
+}
+
+/// The arguments that a tool wants repeated in headers must say there what the body says (SEP-2243). Only of
+/// tools that this caller is shown: nobody learns of others by it.
+pub(super) fn check_mirrored(
+    revision: &Revision,
+    headers: &HeaderMap,
+    caller: &Caller,
+    params: &Params,
+) -> Result<(), Rejected> {
+    if caller.era == Era::Legacy {
+        return Ok(());
+    }
+    let lists = |tool: &&Arc<Tool>| {
+        revision.policy.lists(&caller.principal, caller.client.as_deref(), tool)
+    };
+    let Some(tool) = revision.catalog.available(params.name()).filter(lists) else { return Ok(()) };
+    for mirrored in tool.mirrored() {
+        let name = format!("mcp-param-{}", mirrored.header());
+        let mut values = headers.get_all(&name).iter();
+        let said = values.next().map(|value| value.to_str().ok().and_then(decoded));
+        let differs = match (said, mirrored.value_in(params.arguments())) {
+            (None, None) => false,
+            (Some(said), Some(value)) => said != Some(value),
+            (Some(_), None) | (None, Some(_)) => true,
+        };
+        if differs || values.next().is_some() {
+            let told = format!("the Mcp-Param-{} header differs from the body", mirrored.header());
+            return Err(Rejected::mismatch(&told));
+        }
+    }
+    Ok(())
 }
 
 /// A header value that may be written `=?base64?…?=`.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
-use super::arriving::{Arriving, Rejected, Session, header};
+use super::arriving::{Arriving, Rejected, Session, check_mirrored, header};
 use super::calls::{self, Caller, Era, Line, Params};
 use super::sessions::Sessions;
 use super::wire::{self, Incoming, RpcError};
@@ -135,7 +135,12 @@ async fn post(
         (Some("tools/call"), Some(id)) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            return match arriving.read() {
+            let revision = endpoint.gateway.revision();
+            let read = arriving.read().and_then(|(caller, params)| {
+                check_mirrored(&revision, &parts.headers, &caller, &params)?;
+                Ok((caller, params))
+            });
+            return match read {
                 Ok((caller, params)) => begin(endpoint, caller, params, id.clone()).await,
                 Err(rejected) => reject(&rejected, id),
             };

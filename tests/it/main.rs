@@ -12,6 +12,7 @@ mod after_approval;
 mod bad_backends;
 mod bad_input;
 mod clients;
+mod conformance;
 mod crash;
 mod crash_points;
 mod disk;
