@@ -5,6 +5,7 @@ mod build;
 mod definition;
 mod fault;
 mod keywords;
+mod lookalike;
 pub mod manifest;
 mod mirrored;
 mod offered;

@@ -15,7 +15,7 @@ use crate::catalog::Tool;
 use crate::gateway::Revision;
 use crate::principal::Principal;
 
-const VERSION: &str = "mcp-protocol-version";
+pub(super) const VERSION: &str = "mcp-protocol-version";
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
@@ -182,7 +182,7 @@ fn decoded(value: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn is_modern(version: &str) -> bool {
+pub(super) fn is_modern(version: &str) -> bool {
     version >= ProtocolVersion::V_2026_07_28.as_str()
 }
 

@@ -15,7 +15,7 @@ use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
 use super::calls::Era;
-use super::{answers, waiting};
+use super::{answers, cursor, waiting};
 use crate::call::refusal::Refusal;
 use crate::call::{Answer, holding};
 use crate::catalog::manifest::AttributeValue;
@@ -29,6 +29,8 @@ use crate::storage::HoldError;
 
 /// How many tools one page of `tools/list` shows.
 const PAGE: usize = 200;
+/// The list that cursors of `tools/list` belong to.
+const TOOLS: &str = "tools";
 
 /// The gateway as one client sees it: over HTTP each request brings its principal, over stdio it is fixed.
 #[derive(Clone)]
@@ -96,7 +98,9 @@ impl Front {
             .collect();
         let more = tools.len() > PAGE;
         tools.truncate(PAGE);
-        let last = tools.last().map(|tool| hex::encode(tool.name.as_bytes()));
+        let last = tools
+            .last()
+            .map(|tool| cursor::after(&self.gateway, principal.agent(), TOOLS, &tool.name));
         // A client of an earlier protocol is told *pending* and has to come back; others wait by themselves.
         if !more && era == Era::Legacy && revision.policy.may_hold() {
             tools.push(waiting::tool());
@@ -184,13 +188,8 @@ impl ServerHandler for Front {
     ) -> Result<ListToolsResult, ErrorData> {
         let principal = self.principal(&context)?;
         let client = context.client_info().map(|info| info.name.clone());
-        let after = match request.and_then(|request| request.cursor) {
-            None => String::new(),
-            Some(cursor) => hex::decode(cursor)
-                .ok()
-                .and_then(|name| String::from_utf8(name).ok())
-                .ok_or_else(|| ErrorData::invalid_params("Invalid cursor", None))?,
-        };
+        let said = request.and_then(|request| request.cursor);
+        let after = cursor::opened(&self.gateway, principal.agent(), TOOLS, said.as_deref())?;
         let era = if is_modern(&context) { Era::Modern } else { Era::Legacy };
         let (tools, next) = self.page(&principal, (era, client.as_deref()), &after);
         let mut result = ListToolsResult::with_all_items(tools);

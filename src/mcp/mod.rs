@@ -6,9 +6,11 @@
 mod answers;
 mod arriving;
 pub mod calls;
+mod cursor;
 pub mod framing;
 mod handler;
 pub mod http;
+mod names;
 mod sessions;
 pub mod stdio;
 mod streams;
