@@ -89,8 +89,7 @@ impl Idle {
             params.insert("_meta".into(), meta);
         }
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let headers =
-            format!("{common}MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n");
+        let headers = format!("{common}MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n");
         self.post(&headers, &body, whole).await.map(drop)
     }
 
