@@ -9,7 +9,9 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use tokio::net::UnixStream;
 
+use super::resource;
 use crate::api;
+use crate::authentication::{self, Denied, Reason};
 use crate::edge::{Arrival, Names};
 use crate::gateway::Gateway;
 use crate::principal::Person;
@@ -90,13 +92,21 @@ pub(super) async fn let_agent_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let token = bearer(request.headers());
-    let principal = token.and_then(|token| gateway.agents.of_token(token, gateway.clock.now()));
-    let Some(principal) = principal else {
-        return refused("a valid gateway token is needed: countersign agents add NAME\n");
+    let credential = match bearer(request.headers()) {
+        Some(token) => {
+            let registers = (&gateway.agents, &gateway.issuers);
+            authentication::agent(token, registers, gateway.clock.now()).await
+        }
+        None if request.headers().contains_key(AUTHORIZATION) => Err(Reason::Malformed.into()),
+        None => Err(Denied::Missing),
     };
-    request.extensions_mut().insert(principal);
-    next.run(request).await
+    match credential {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(denied) => resource::refused(&gateway, &denied),
+    }
 }
 
 /// People over HTTP need a token, always. Without a valid one nobody stands behind the request, and each
@@ -125,7 +135,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let value = given.next().filter(|_| given.next().is_none())?;
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through

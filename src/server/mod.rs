@@ -8,10 +8,12 @@ mod headers;
 pub mod joined;
 mod listening;
 mod pulse;
+mod resource;
 mod stream;
 mod tls;
+mod tokens;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +35,7 @@ use crate::backend::mcp::Link;
 use crate::call::holding;
 use crate::call::time::Watch;
 use crate::config::Span;
-use crate::edge::Names;
+use crate::edge::{HostRule, Names};
 use crate::gateway::Gateway;
 use crate::mcp::http::{Endpoint, handle};
 
@@ -135,6 +137,7 @@ pub async fn run(
     }
     ending.cancel();
     joined_ends.abort();
+    tokens::look(&gateway).await;
     gateway.backends.close().await;
     // The process ends without waiting for who still holds the store: what nobody waited for goes first.
     match tokio::time::timeout(DRAIN, gateway.store.settle()).await {
@@ -167,7 +170,7 @@ fn addresses_of(gateway: &Gateway) -> Arc<Addresses> {
 }
 
 fn local_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
-    let names = Arc::new(Names::new(gateway.config.edge.allowed_hosts.clone(), None));
+    let names = Arc::new(names(gateway, None));
     Router::new()
         .route("/mcp", axum::routing::any(handle).with_state(Arc::clone(endpoint)))
         .merge(api::routes(Arc::clone(gateway)))
@@ -176,18 +179,27 @@ fn local_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
         .layer(middleware::from_fn_with_state(names, check_names))
 }
 
+/// The names of this gateway, that of its public address among them.
+fn names(gateway: &Gateway, address: Option<IpAddr>) -> Names {
+    let public = gateway.config.public_url.as_ref();
+    let public = public.and_then(|url| HostRule::try_from(url.host().to_owned()).ok());
+    let rules = gateway.config.edge.allowed_hosts.iter().cloned().chain(public);
+    Names::new(rules.collect(), address)
+}
+
 fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Router {
     let people = api::routes(Arc::clone(gateway))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_person_in));
     let mcp = axum::routing::any(handle)
         .with_state(Arc::clone(endpoint))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_agent_in));
-    let names = Names::new(gateway.config.edge.allowed_hosts.clone(), Some(address.ip()));
+    let names = names(gateway, Some(address.ip()));
     Router::new()
         .route("/mcp", mcp)
         .merge(people)
         .merge(api::probes(Arc::clone(gateway)))
         .merge(api::links())
+        .merge(resource::routes(gateway))
         .layer(middleware::from_fn_with_state(Arc::new(names), check_names))
 }
 
@@ -200,7 +212,9 @@ fn start_background(
         tokio::spawn(sweep_holds(Arc::clone(gateway))),
         tokio::spawn(sweep_results(Arc::clone(gateway))),
         tokio::spawn(sweep_sessions(Arc::clone(gateway), Arc::clone(endpoint))),
+        tokio::spawn(tokens::watch(Arc::clone(gateway))),
     ];
+    tasks.extend(gateway.issuers.keys().map(|(_, keys)| tokio::spawn(Arc::clone(keys).keep())));
     for channel in gateway.notifier.channels() {
         let channel = Arc::clone(channel);
         tasks.push(tokio::spawn(async move { channel.run().await }));
