@@ -129,10 +129,10 @@ impl Running {
                     .map_err(|error| BackendError::Unfit(error.to_string()))?;
                 How::Command { program: program.clone(), rendered }
             }
-            (Kind::Mcp { .. }, Binding::Mcp { .. }) => {
+            (Kind::Mcp { .. }, Binding::Mcp(_)) => {
                 How::Mcp { link: self.linked(&secrets, digest)? }
             }
-            (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp { .. }) => {
+            (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
@@ -168,7 +168,7 @@ impl Running {
                 let finished = command::run(command, limits, journey.cancel).await?;
                 command::into_result(finished, *output)?
             }
-            (How::Mcp { link }, Binding::Mcp { from }) => {
+            (How::Mcp { link }, Binding::Mcp(remote)) => {
                 let call = mcp::Call {
                     max_result_bytes: permit.max_result_bytes(),
                     deadline: permit.timeout(),
@@ -176,12 +176,9 @@ impl Running {
                     progress: journey.progress,
                     traceparent: None,
                 };
-                link.call(from, permit.arguments(), call).await?
+                link.call(remote, permit.arguments(), call).await?
             }
-            (
-                How::Command { .. } | How::Mcp { .. },
-                Binding::Command { .. } | Binding::Mcp { .. },
-            ) => {
+            (How::Command { .. } | How::Mcp { .. }, Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };

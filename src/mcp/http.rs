@@ -1,4 +1,4 @@
-//! MCP over streamable HTTP: `tools/call` is taken here, whole, in one task and with its body read once;
+//! MCP over streamable HTTP: `tools/call` and what takes its path is taken here, whole, in one task and with its body read once;
 //! every other message goes on to rmcp's service as our own re-serialisation.
 
 use std::convert::Infallible;
@@ -22,7 +22,8 @@ use tower::ServiceExt;
 
 use super::Front;
 use super::arriving::{Arriving, Rejected, Session, header};
-use super::calls::{self, Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line};
+use super::reads::Asking;
 use super::sessions::Sessions;
 use super::wire::{self, Incoming, RpcError};
 use crate::gateway::Gateway;
@@ -132,11 +133,11 @@ async fn post(
         Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
     match (incoming.method.as_deref(), &incoming.id) {
-        (Some("tools/call"), Some(id)) => {
+        (Some(method), Some(id)) if Asking::takes(method) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
             return match arriving.read() {
-                Ok((caller, params)) => begin(endpoint, caller, params, id.clone()).await,
+                Ok((caller, asking)) => begin(endpoint, caller, asking, id.clone()).await,
                 Err(rejected) => reject(&rejected, id),
             };
         }
@@ -211,8 +212,8 @@ fn reject(rejected: &Rejected, id: &Value) -> Response {
 }
 
 /// Runs a call whose parameters could be read, and answers it.
-async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Value) -> Response {
-    let token = params.meta().get("progressToken").cloned();
+async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, asking: Asking, id: Value) -> Response {
+    let token = asking.meta().get("progressToken").cloned();
     let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
     let line = Line { progress: token.is_some().then_some(sink), ..Line::default() };
     if let Some(session) = &caller.session
@@ -220,7 +221,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Val
     {
         return reject(&Rejected::of(refused), &id);
     }
-    let call = Call { endpoint: Arc::clone(endpoint), caller, params, line, id };
+    let call = Call { endpoint: Arc::clone(endpoint), caller, asking, line, id };
     match token {
         Some(token) => call.stream(token, progress).await,
         None => call.answer().await,
@@ -231,7 +232,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Val
 struct Call {
     endpoint: Arc<Endpoint>,
     caller: Caller,
-    params: Params,
+    asking: Asking,
     line: Line,
     id: Value,
 }
@@ -266,13 +267,13 @@ impl Call {
     /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
     /// cancellation).
     async fn run(self) -> Option<Bytes> {
-        let Self { endpoint, caller, params, line, id } = self;
+        let Self { endpoint, caller, asking, line, id } = self;
         let _under_way = caller.session.clone().map(|session| UnderWay {
             endpoint: Arc::clone(&endpoint),
             session,
             id: id.clone(),
         });
-        let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
+        let answer = asking.answer(&endpoint.gateway, &caller, &line).await;
         if line.withdrawn.load(Ordering::SeqCst) {
             return None;
         }

@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
-use super::calls::{self, Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line, Params};
+use super::reads::Asking;
 pub use super::streams::{LEAVING, Stop};
 use super::streams::{Lines, Streams};
 use super::wire::RpcError;
@@ -50,16 +51,17 @@ pub async fn serve(
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
 
-/// rmcp's server for one client, but for `tools/call`.
+/// rmcp's server for one client, but for `tools/call` and what takes its path.
 struct Client {
     front: Front,
     lines: Arc<Lines>,
 }
 
 impl Client {
-    async fn call(
+    /// Carries what takes the path of a call.
+    async fn carry(
         &self,
-        params: CallToolRequestParams,
+        asking: Asking,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
         let modern =
@@ -74,10 +76,9 @@ impl Client {
                 .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
             session: None,
         };
-        let params = read(params, &context)?;
         let (line, carrier) = self.line_of(&context);
         let answer = {
-            let run = calls::answer(self.front.gateway(), &caller, params, &line);
+            let run = asking.answer(self.front.gateway(), &caller, &line);
             tokio::pin!(run);
             tokio::select! {
                 answer = &mut run => answer,
@@ -168,6 +169,20 @@ fn read(
     Params::read(object).map_err(rpc_error)
 }
 
+fn reading(
+    method: &str,
+    params: &impl serde::Serialize,
+    context: &RequestContext<RoleServer>,
+) -> Result<Asking, ErrorData> {
+    let params = serde_json::to_value(params).map_err(|error| internal(&error))?;
+    let Value::Object(mut params) = params else {
+        return Err(ErrorData::invalid_params("Invalid params", None));
+    };
+    let meta = serde_json::to_value(&context.meta).map_err(|error| internal(&error))?;
+    params.insert("_meta".into(), meta);
+    Asking::read(method, params).map_err(rpc_error)
+}
+
 fn rpc_error(error: RpcError) -> ErrorData {
     let code = i32::try_from(error.code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
     ErrorData::new(code, error.message, error.data)
@@ -179,15 +194,26 @@ fn internal(error: &serde_json::Error) -> ErrorData {
 }
 
 impl Service<RoleServer> for Client {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest of the protocol is rmcp's")]
     async fn handle_request(
         &self,
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        let ClientRequest::CallToolRequest(call) = request else {
-            return Service::handle_request(&self.front, request, context).await;
+        let asking = match &request {
+            ClientRequest::CallToolRequest(call) => {
+                Asking::Call(read(call.params.clone(), &context)?)
+            }
+            ClientRequest::ReadResourceRequest(it) => {
+                reading("resources/read", &it.params, &context)?
+            }
+            ClientRequest::GetPromptRequest(it) => reading("prompts/get", &it.params, &context)?,
+            ClientRequest::CompleteRequest(it) => {
+                reading("completion/complete", &it.params, &context)?
+            }
+            _ => return Service::handle_request(&self.front, request, context).await,
         };
-        self.call(call.params, context).await
+        self.carry(asking, context).await
     }
 
     async fn handle_notification(

@@ -182,7 +182,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
 /// rmcp takes `null` for nothing; over HTTP it is refused, and a call means the same on every way in.
 fn has_null_argument(incoming: &Incoming) -> bool {
     let params = incoming.message.get("params");
-    incoming.method.as_deref() == Some("tools/call")
+    matches!(incoming.method.as_deref(), Some("tools/call" | "prompts/get"))
         && params.and_then(|params| params.get("arguments")).is_some_and(Value::is_null)
 }
 

@@ -176,7 +176,7 @@ impl Modern {
     /// Sends a request and gives the HTTP response.
     pub(crate) fn reply(&self, method: &str, params: Value) -> Reply {
         let params = self.params(params);
-        let name = ["name", "taskId"].iter().find_map(|key| params.get(key)).cloned();
+        let name = ["name", "uri", "taskId"].iter().find_map(|key| params.get(key)).cloned();
         let message =
             json!({ "jsonrpc": "2.0", "id": next_id(), "method": method, "params": params });
         self.send(method, name.as_ref().and_then(Value::as_str), message.to_string())

@@ -278,7 +278,9 @@ impl Ledger {
                 }
                 Incoming::Done
             }
-            "notifications/tools/list_changed" => {
+            "notifications/tools/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/prompts/list_changed" => {
                 self.changed();
                 Incoming::Done
             }

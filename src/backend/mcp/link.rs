@@ -7,10 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
-use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientRequest, ListToolsRequest,
-    PaginatedRequestParams, RequestMetaObject,
-};
+use rmcp::model::{ClientRequest, ListToolsRequest, PaginatedRequestParams, RequestMetaObject};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, watch};
@@ -19,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{self, Connection, NotOpen, Opening};
 use super::definitions::Listing;
 use super::ledger::{Ledger, Ticket, lock};
-use super::{Call, Health, Limits, Target, wire};
+use super::{Call, Health, Limits, Target, asking, lists, wire};
 use crate::backend::{BackendError, RawResult};
-use crate::catalog::Definition;
+use crate::catalog::{Definition, Offered, Remote};
 use crate::clock::Clock;
 use crate::json::Object;
 
@@ -91,33 +88,32 @@ impl Link {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The tools of the upstream, as it defines them; a malformed definition is left out.
+    /// What the upstream offers, as it defines it; a malformed definition is left out.
     ///
     /// # Errors
-    /// If the upstream cannot be reached, or its list is too long or no list.
-    pub async fn definitions(&self) -> Result<Vec<Definition>, BackendError> {
+    /// If the upstream cannot be reached, or its list of tools is too long or no list.
+    pub async fn offered(&self) -> Result<Offered, BackendError> {
         let _slot = self.slot()?;
         let connection = self.inner.connection().await?;
-        self.inner.list(&connection).await
+        let tools = self.inner.list(&connection).await?;
+        Ok(lists::beside_tools(&connection, self.inner.limits.max_tools, tools).await)
     }
 
-    /// Calls a tool with exactly these arguments, once. Dropping the future takes the call back.
+    /// Asks for something with exactly these arguments, once. Dropping the future takes the call back.
     ///
     /// # Errors
     /// If there is no result; each kind says whether the tool may have run.
     pub async fn call(
         &self,
-        tool: &str,
+        remote: &Remote,
         arguments: &Object,
         call: Call,
     ) -> Result<RawResult, BackendError> {
         let _slot = self.slot()?;
+        let request = asking::request(remote, arguments)?;
         let (ticket, answer) = Ticket::new(call.progress);
         let exchange = async {
             let connection = self.inner.connection().await?;
-            let params = CallToolRequestParams::new(tool.to_owned());
-            let params = params.with_arguments(arguments.clone());
-            let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
             let mut meta = RequestMetaObject::new();
             if let Some(traceparent) = call.traceparent {
                 meta.0.insert("traceparent".to_owned(), Value::String(traceparent));

@@ -2,6 +2,7 @@
 //!
 //! rmcp speaks the protocol; the text of results and definitions reaches us as the upstream wrote it.
 
+mod asking;
 mod connection;
 mod definitions;
 mod exchange;
@@ -9,6 +10,8 @@ mod http;
 mod ledger;
 mod lines;
 mod link;
+mod lists;
+mod pages;
 mod pipe;
 mod process;
 mod sse;
