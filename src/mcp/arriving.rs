@@ -15,7 +15,7 @@ use crate::principal::Principal;
 const VERSION: &str = "mcp-protocol-version";
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
-const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
+pub(super) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A session of a protocol before 2026-07-28 that is the caller's own.

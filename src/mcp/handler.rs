@@ -7,8 +7,8 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest,
     CustomResult, DetailedTask, ErrorCode, ErrorData, GetTaskParams, GetTaskResult, Implementation,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProtocolVersion, ServerConfig, SubscriptionFilter, TaskPayload,
-    ToolListChangedNotification, UpdateTaskParams,
+    PaginatedRequestParams, ProtocolVersion, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, TaskPayload, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -16,6 +16,7 @@ use rmcp::{RoleServer, ServerHandler};
 use super::answers;
 use super::calls::Era;
 use super::lists::{self, Viewer};
+use super::watching::{Watched, Watcher, Watches};
 use crate::call::refusal::Refusal;
 use crate::call::{Answer, holding};
 use crate::catalog::Kind;
@@ -31,19 +32,21 @@ use crate::storage::HoldError;
 pub struct Front {
     gateway: Arc<Gateway>,
     fixed: Option<Principal>,
+    /// What the session watches, where there is one.
+    watches: Arc<Watches>,
 }
 
 impl Front {
     /// For requests that bring their principal.
     #[must_use]
-    pub const fn per_request(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, fixed: None }
+    pub fn per_request(gateway: Arc<Gateway>) -> Self {
+        Self { gateway, fixed: None, watches: Arc::default() }
     }
 
     /// For one agent.
     #[must_use]
-    pub const fn of(gateway: Arc<Gateway>, principal: Principal) -> Self {
-        Self { gateway, fixed: Some(principal) }
+    pub fn of(gateway: Arc<Gateway>, principal: Principal) -> Self {
+        Self { gateway, fixed: Some(principal), watches: Arc::default() }
     }
 
     pub(super) const fn gateway(&self) -> &Arc<Gateway> {
@@ -58,6 +61,18 @@ impl Front {
             .clone()
             .or_else(|| context.extensions.get::<Parts>()?.extensions.get::<Principal>().cloned())
             .ok_or_else(|| ErrorData::invalid_request("the request carries no credential", None))
+    }
+
+    /// Who asks to be told of resources.
+    pub(super) fn watcher(
+        &self,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Watcher, ErrorData> {
+        Ok(Watcher {
+            gateway: Arc::clone(&self.gateway),
+            principal: self.principal(context)?,
+            client: context.client_info().map(|info| info.name.clone()),
+        })
     }
 
     /// The hold that stands behind a task now, if it is this caller's, and the task's own identifier; a
@@ -249,15 +264,36 @@ impl ServerHandler for Front {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let mut changes = self.gateway.revision_changes();
+        let gateway = Arc::clone(&self.gateway);
+        let mut changes = gateway.revision_changes();
         // Ends with the session: then nobody can be told any more.
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
-                if context.peer.notify_tool_list_changed().await.is_err() {
+                let catalog = &gateway.revision().catalog;
+                let told = lists::tell_all(&context.peer, catalog).await;
+                if told.is_err() {
                     break;
                 }
             }
         });
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let watcher = self.watcher(&context)?;
+        self.watches.add(watcher, request.uri, context.peer.clone()).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.watches.remove(&request.uri);
+        Ok(())
     }
 
     fn accepted_subscription_filter(
@@ -268,17 +304,28 @@ impl ServerHandler for Front {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        let mut changes = self.gateway.revision_changes();
+        let context = subscription.request_context();
+        // What the stream watches was asked for on its way in.
+        let watched = context.extensions.get::<Watched>().cloned();
+        let brought = || context.extensions.get::<Parts>()?.extensions.get::<Watched>().cloned();
+        let watched = watched.or_else(brought).unwrap_or_default();
+        let watcher = self.watcher(context)?;
+        let (mut changes, mut updates) =
+            (self.gateway.revision_changes(), self.gateway.backends.updates());
         loop {
-            tokio::select! {
-                changed = changes.changed() => {
-                    let note = ToolListChangedNotification::default().into();
-                    if changed.is_err() || subscription.sink().send(note).await.is_err() {
-                        return Ok(());
-                    }
-                }
+            let notes = tokio::select! {
+                changed = changes.changed() => match changed {
+                    Ok(()) => lists::changed(subscription.accepted()),
+                    Err(_) => return Ok(()),
+                },
+                news = updates.recv() => watched.notes(&watcher, &news),
                 () = subscription.cancelled() => return Ok(()),
                 () = self.gateway.leaving() => return Ok(()),
+            };
+            for note in notes {
+                if subscription.sink().send(note).await.is_err() {
+                    return Ok(());
+                }
             }
         }
     }

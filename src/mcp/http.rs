@@ -25,6 +25,7 @@ use super::arriving::{Arriving, Rejected, Session, header};
 use super::calls::{Caller, Era, Line};
 use super::reads::Asking;
 use super::sessions::Sessions;
+use super::watching;
 use super::wire::{self, Incoming, RpcError};
 use crate::gateway::Gateway;
 use crate::principal::Principal;
@@ -51,15 +52,15 @@ impl Endpoint {
         // Our own table ends idle sessions; rmcp's clock would end one whose call waits for a person.
         manager.session_config.keep_alive = None;
         let manager = Arc::new(manager);
-        let front = Front::per_request(Arc::clone(&gateway));
         let mut config = StreamableHttpServerConfig::default();
         config.cancellation_token = shutdown;
         config.json_response = true;
         config.max_request_body_bytes = gateway.config.edge.max_message_bytes;
         // Host and Origin are checked for every route before this one.
         config.allowed_hosts = Vec::new();
-        let service =
-            StreamableHttpService::new(move || Ok(front.clone()), Arc::clone(&manager), config);
+        let fronted = Arc::clone(&gateway);
+        let front = move || Ok(Front::per_request(Arc::clone(&fronted)));
+        let service = StreamableHttpService::new(front, Arc::clone(&manager), config);
         let edge = &gateway.config.edge;
         let sessions = Sessions::new(edge.max_sessions, edge.session_idle.0);
         Arc::new(Self { gateway, service, manager, sessions })
@@ -128,7 +129,7 @@ async fn post(
         let told = format!("Payload Too Large: a message has at most {limit} bytes");
         return (StatusCode::PAYLOAD_TOO_LARGE, told).into_response();
     };
-    let incoming = match Incoming::read(&bytes) {
+    let mut incoming = match Incoming::read(&bytes) {
         Ok(incoming) => incoming,
         Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
@@ -151,6 +152,10 @@ async fn post(
         }
         (Some("initialize"), Some(_)) if session.is_none() => {
             return initialize(endpoint, &principal, parts, &incoming).await;
+        }
+        (Some("subscriptions/listen"), Some(_)) => {
+            let watched = watching::arrive(&endpoint.gateway, principal, &mut incoming).await;
+            parts.extensions.insert(watched);
         }
         _ => {}
     }

@@ -4,9 +4,13 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    ErrorData, PaginatedRequestParams, Prompt, PromptsCapability, Resource, ResourceTemplate,
-    ResourcesCapability, ServerCapabilities, Tool as ToolInfo,
+    ErrorData, PaginatedRequestParams, Prompt, PromptListChangedNotification, PromptsCapability,
+    Resource, ResourceListChangedNotification, ResourceTemplate, ResourcesCapability,
+    ServerCapabilities, ServerNotification, SubscriptionFilter, Tool as ToolInfo,
+    ToolListChangedNotification,
 };
+use rmcp::service::ServiceError;
+use rmcp::{Peer, RoleServer};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -47,6 +51,36 @@ pub(super) fn capabilities(catalog: &Catalog) -> ServerCapabilities {
         capabilities.completions = Some(Object::new());
     }
     capabilities
+}
+
+/// Tells a session that its lists may be others now.
+///
+/// # Errors
+/// When nobody can be told any more.
+pub(super) async fn tell_all(
+    peer: &Peer<RoleServer>,
+    catalog: &Catalog,
+) -> Result<(), ServiceError> {
+    peer.notify_tool_list_changed().await?;
+    if catalog.lists(Kind::Resource) {
+        peer.notify_resource_list_changed().await?;
+    }
+    if catalog.lists(Kind::Prompt) {
+        peer.notify_prompt_list_changed().await?;
+    }
+    Ok(())
+}
+
+/// What tells a stream the same, as far as it listens to that.
+pub(super) fn changed(accepted: &SubscriptionFilter) -> Vec<ServerNotification> {
+    let of =
+        |wanted: Option<bool>, note: ServerNotification| (wanted == Some(true)).then_some(note);
+    let notes = [
+        of(accepted.tools_list_changed, ToolListChangedNotification::default().into()),
+        of(accepted.resources_list_changed, ResourceListChangedNotification::default().into()),
+        of(accepted.prompts_list_changed, PromptListChangedNotification::default().into()),
+    ];
+    notes.into_iter().flatten().collect()
 }
 
 /// Who looks at the catalog.

@@ -15,6 +15,7 @@ mod sessions;
 pub mod stdio;
 mod streams;
 mod waiting;
+mod watching;
 pub mod wire;
 
 pub use handler::Front;

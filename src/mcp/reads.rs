@@ -111,7 +111,14 @@ async fn read(
         Kind::Resource => gateway.revision().catalog.resource(&asked),
         Kind::Tool | Kind::Prompt | Kind::Completion => None,
     };
-    let item = item.unwrap_or_else(|| (kind.named(&asked), params.arguments().clone()));
+    // No URI has braces: the text of a template must not be taken for what it stands for.
+    let unknown = || kind.named(&asked.replace('{', "%7B").replace('}', "%7D"));
+    let item = item.unwrap_or_else(|| match kind {
+        Kind::Resource => (unknown(), Object::new()),
+        Kind::Tool | Kind::Prompt | Kind::Completion => {
+            (kind.named(&asked), params.arguments().clone())
+        }
+    });
     // A task is a call of a tool; here a client of that era waits in legs.
     let caller = Caller { tasks: false, ..caller.clone() };
     match calls::carried(gateway, &caller, params.of_item(item), line).await? {

@@ -99,6 +99,20 @@ impl Client {
         Ok(ServerResult::CustomResult(CustomResult::new(value)))
     }
 
+    /// Opens a stream that listens, once what it watches is watched.
+    async fn listen(
+        &self,
+        mut request: ClientRequest,
+        mut context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        if let ClientRequest::SubscriptionsListenRequest(listen) = &mut request {
+            let watcher = self.front.watcher(&context)?;
+            let watched = watcher.narrow(&mut listen.params.notifications).await;
+            context.extensions.insert(watched);
+        }
+        Service::handle_request(&self.front, request, context).await
+    }
+
     fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
         let mut lines = self.lines.lock();
         let line = &mut lines.entry(context.id.to_string()).or_default().line;
@@ -210,6 +224,9 @@ impl Service<RoleServer> for Client {
             ClientRequest::GetPromptRequest(it) => reading("prompts/get", &it.params, &context)?,
             ClientRequest::CompleteRequest(it) => {
                 reading("completion/complete", &it.params, &context)?
+            }
+            ClientRequest::SubscriptionsListenRequest(_) => {
+                return self.listen(request, context).await;
             }
             _ => return Service::handle_request(&self.front, request, context).await,
         };

@@ -31,7 +31,7 @@ pub const RESOURCE_NOT_FOUND: i64 = -32002;
 /// A read, a prompt or a completion is refused. Outside what JSON-RPC and MCP keep for themselves.
 pub const REFUSED: i64 = -31000;
 /// A read or a prompt waits for people: not refused, to be asked for again.
-pub const PENDING: i64 = -31001;
+pub const PENDING: i64 = -31002;
 
 /// The longest text that may be a request's id, in bytes.
 const MAX_ID_BYTES: usize = 256;

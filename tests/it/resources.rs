@@ -5,8 +5,8 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::clients::{Client, Legacy, Modern, Stdio, VERSIONS};
-use crate::harness::{ALLOW_ALL, Builder, TestGateway, text, until};
+use crate::clients::{Client, Legacy, MODERN, Stdio, VERSIONS, post};
+use crate::harness::{ALLOW_ALL, Builder, PATIENCE, RUNTIME, TestGateway, text, until};
 use crate::real_clients::{installed, program};
 
 const EVERYTHING: &str = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
@@ -236,14 +236,18 @@ fn rules_decide_about_reads_and_prompts() {
     }
     let entries = gateway.entries();
     let of = |kind: &str, tool: &str| {
-        entries.iter().filter(|it| it["type"] == kind && it.to_string().contains(tool)).count()
+        entries
+            .iter()
+            .filter(|it| it["entry"]["kind"] == kind && it.to_string().contains(tool))
+            .count()
     };
     assert_eq!(of("intent", DOCUMENT), 2);
     assert_eq!(of("intent", "resources/read:demo://resource/dynamic/text/{resourceId}"), 2);
     assert_eq!(of("refusal", "resources/read:demo://resource/dynamic/blob/7"), 2);
     assert_eq!(of("refusal", "prompts/get:weather"), 2);
-    let read =
-        entries.iter().find(|it| it["type"] == "intent" && it.to_string().contains("text/{"));
+    let read = entries
+        .iter()
+        .find(|it| it["entry"]["kind"] == "intent" && it.to_string().contains("text/{"));
     assert!(read.unwrap().to_string().contains(r#""arguments":{"resourceId":"2"}"#), "{read:?}");
 }
 
@@ -283,7 +287,7 @@ fn a_held_read_is_collected_by_asking_again() {
     let legacy = gateway.legacy("legacy");
     let pending = read(&legacy, "doc://secret")["error"].clone();
     let id = gateway.pending();
-    assert_eq!(pending["code"], -31001, "{pending}");
+    assert_eq!(pending["code"], -31002, "{pending}");
     let told = text(&pending["message"]);
     assert!(told.contains("PENDING, not failed") && told.contains(&id), "{told}");
     assert!(!told.contains("countersign_wait"), "{told}");
@@ -382,7 +386,8 @@ fn what_is_completed_is_what_may_be_used() {
     assert!(limited["data"]["countersign/retry_after"].is_number(), "{limited}");
     let entries = gateway.entries();
     let intents = entries.iter().filter(|it| {
-        it["type"] == "intent" && it.to_string().contains("completion/complete:prompts/get:ask")
+        it["entry"]["kind"] == "intent"
+            && it.to_string().contains("completion/complete:prompts/get:ask")
     });
     assert_eq!(intents.count(), 4);
 }
@@ -441,4 +446,157 @@ fn a_manifest_that_could_be_read_in_two_ways_is_an_error() {
     let builder = TestGateway::builder().manifest("x.yaml", command);
     let failed = builder.policy("all.yaml", ALLOW_ALL).expect_start_failure();
     assert!(failed.stderr.contains("`mcp` backends only"), "{failed:?}");
+}
+
+/// The next notification of `method` that this client hears.
+fn heard(client: &Stdio, method: &str) -> Value {
+    loop {
+        let message = client.next();
+        if message["method"] == method {
+            return message["params"].clone();
+        }
+    }
+}
+
+const UPDATED: &str = "notifications/resources/updated";
+
+fn watched(era: &[&str]) -> TestGateway {
+    let rules = "rules:\n  - { name: all, match: {}, decision: ALLOW }\n  - { name: secrets, match: { tags: secret }, decision: REQUIRE_APPROVAL }\n";
+    started(documents(era).policy("some.yaml", rules), "resources/read:doc://plain")
+}
+
+fn touch(client: &dyn Client, uri: &str) {
+    client.call("touch", json!({ "uri": uri }));
+}
+
+fn subscribe(client: &dyn Client, uri: &str) -> Value {
+    client.request("resources/subscribe", json!({ "uri": uri }))
+}
+
+#[test]
+fn updates_reach_exactly_the_sessions_that_subscribed() {
+    for era in [&[][..], &["--modern"]] {
+        let gateway = watched(era);
+        let other = gateway.modern("other");
+        let one = gateway.stdio("one").begin(VERSIONS[3]);
+        let two = gateway.stdio("two").begin(VERSIONS[0]);
+        for client in [&one, &two] {
+            assert_eq!(subscribe(client, "doc://plain")["result"], json!({}));
+        }
+        for (uri, code) in
+            [("doc://secret", -31000), ("doc://none", -32002), ("doc://{shelf}/{book}", -32002)]
+        {
+            assert_eq!(subscribe(&one, uri)["error"]["code"], code, "{uri}");
+        }
+        assert_eq!(subscribe(&two, "doc://a/b")["result"], json!({}));
+        touch(&other, "doc://plain");
+        for client in [&one, &two] {
+            assert_eq!(heard(client, UPDATED), json!({ "uri": "doc://plain" }));
+        }
+        assert_eq!(one.result("resources/unsubscribe", json!({ "uri": "doc://plain" })), json!({}));
+        assert_eq!(subscribe(&one, "doc://odd")["result"], json!({}));
+        // The next that each hears of is its own.
+        for uri in ["doc://plain", "doc://a/b", "doc://odd"] {
+            touch(&other, uri);
+        }
+        assert_eq!(heard(&one, UPDATED)["uri"], "doc://odd");
+        assert_eq!(heard(&two, UPDATED)["uri"], "doc://plain");
+        assert_eq!(heard(&two, UPDATED)["uri"], "doc://a/b");
+        let asked = asked(&gateway);
+        let of =
+            |uri: &str| asked.iter().filter(|it| it.contains("subscribe {") && it.contains(uri));
+        let expected = usize::from(era.is_empty());
+        assert_eq!(of("doc://plain").count(), expected, "{asked:?}");
+        // What changed while the server was away is not known.
+        other.call("die", json!({}));
+        assert_eq!(heard(&one, UPDATED)["uri"], "doc://odd");
+    }
+}
+
+/// Reads a stream of events until it says `text`, and gives what it said.
+async fn until_said(response: &mut reqwest::Response, text: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(text) {
+        let chunk = tokio::time::timeout(PATIENCE, response.chunk()).await;
+        let chunk = chunk.unwrap_or_else(|_| panic!("no `{text}` in {said}"));
+        said.push_str(&String::from_utf8_lossy(&chunk.unwrap().expect("an open stream")));
+    }
+    said
+}
+
+#[test]
+fn streams_hear_of_what_they_listen_to_over_http() {
+    let gateway = watched(&[]);
+    let modern = gateway.modern("modern");
+    let filter = json!({
+        "resourceSubscriptions": ["doc://plain", "doc://secret", "doc://none", "doc://plain"],
+        "resourcesListChanged": true,
+    });
+    let params = modern.params(json!({ "notifications": filter }));
+    let message =
+        json!({ "jsonrpc": "2.0", "id": 77, "method": "subscriptions/listen", "params": params });
+    let listen = post(&modern.url, &modern.token)
+        .header("mcp-protocol-version", MODERN)
+        .header("mcp-method", "subscriptions/listen")
+        .body(message.to_string());
+    let legacy = gateway.legacy("legacy");
+    let stream = crate::clients::http()
+        .get(format!("{}/mcp", legacy.url))
+        .bearer_auth(&legacy.token)
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &legacy.session)
+        .header("mcp-protocol-version", &legacy.version);
+    let (mut listening, mut stream) =
+        RUNTIME.block_on(async { (listen.send().await.unwrap(), stream.send().await.unwrap()) });
+    let acknowledged = RUNTIME.block_on(until_said(&mut listening, "subscriptions/acknowledged"));
+    assert!(acknowledged.contains(r#""resourceSubscriptions":["doc://plain"]"#), "{acknowledged}");
+    assert_eq!(subscribe(&legacy, "doc://odd")["result"], json!({}));
+    for uri in ["doc://secret", "doc://odd", "doc://plain"] {
+        touch(&modern, uri);
+    }
+    let said = RUNTIME.block_on(until_said(&mut listening, "doc://plain"));
+    assert!(said.contains(UPDATED) && said.contains("subscriptionId"), "{said}");
+    assert!(!said.contains("doc://odd"), "{said}");
+    let said = RUNTIME.block_on(until_said(&mut stream, "doc://odd"));
+    assert!(!said.contains("doc://plain") && !said.contains("doc://secret"), "{said}");
+
+    modern.call("add", json!({ "uri": "doc://late" }));
+    let said = RUNTIME.block_on(until_said(&mut listening, "list_changed"));
+    assert!(said.contains("notifications/resources/list_changed"), "{said}");
+    assert!(!said.contains("notifications/tools"), "{said}");
+    RUNTIME.block_on(until_said(&mut stream, "notifications/resources/list_changed"));
+    let list = legacy.result("resources/list", json!({}));
+    assert!(keys(&list, "resources", "uri").contains(&"doc://late".to_owned()), "{list}");
+}
+
+#[test]
+fn a_joined_client_stays_subscribed_when_the_gateway_changes_hands() {
+    let builder = documents(&[]).policy("all.yaml", ALLOW_ALL);
+    let mut gateway = started(builder, "resources/read:doc://plain");
+    let client = gateway.stdio("one").begin(VERSIONS[3]);
+    assert_eq!(subscribe(&client, "doc://plain")["result"], json!({}));
+    gateway.stop();
+    // Its process owns the data directory now, and with it a server of its own.
+    until("the subscription to be there again", || {
+        let asked = asked(&gateway);
+        let count = asked.iter().filter(|it| it.starts_with("resources/subscribe")).count();
+        (count == 2).then_some(())
+    });
+    touch(&client, "doc://plain");
+    assert_eq!(heard(&client, UPDATED)["uri"], "doc://plain");
+}
+
+#[test]
+fn a_server_with_updates_of_its_own_is_heard() {
+    let manifest = format!(
+        "backend:\n  name: everything\n  mcp: {}\nattributes: {{ capability: everything }}\ntools:\n  - {{ name: toggle-subscriber-updates, attributes: {{ action_type: write }} }}\nresources:\n  - {{ uri: \"{DOCUMENT}\" }}\n",
+        child()
+    );
+    let builder = TestGateway::builder().manifest("everything.yaml", &manifest);
+    let item = format!("resources/read:{DOCUMENT}");
+    let gateway = started(builder.policy("all.yaml", ALLOW_ALL), &item);
+    let client = gateway.stdio("one").begin(VERSIONS[3]);
+    assert_eq!(subscribe(&client, DOCUMENT)["result"], json!({}));
+    client.call("toggle-subscriber-updates", json!({}));
+    assert_eq!(heard(&client, UPDATED), json!({ "uri": DOCUMENT }));
 }

@@ -10,7 +10,7 @@ use rmcp::model::{
 };
 use rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _,
-    PeerRequestOptions, RequestContext, RequestHandle, RunningService, ServiceError,
+    PeerRequestOptions, RequestContext, RequestHandle, RunningService, ServiceError, Subscription,
 };
 use rmcp::transport::Transport;
 use rmcp::{ClientHandler, Peer, RoleClient};
@@ -215,6 +215,17 @@ impl Connection {
         };
         flight.id = None;
         outcome.unwrap_or_else(|| Err(unanswered(None, ticket)))
+    }
+
+    /// Opens a stream of what the filter names (2026-07-28 and later).
+    ///
+    /// # Errors
+    /// When the server opens none.
+    pub(super) async fn listen(
+        &self,
+        filter: SubscriptionFilter,
+    ) -> Result<Subscription, ServiceError> {
+        self.peer.listen(filter).await
     }
 
     /// When and why nothing can be sent any more, if so.

@@ -7,6 +7,7 @@ mod connection;
 mod definitions;
 mod exchange;
 mod http;
+mod keeping;
 mod ledger;
 mod lines;
 mod link;
@@ -15,6 +16,7 @@ mod pages;
 mod pipe;
 mod process;
 mod sse;
+mod subscriptions;
 mod trouble;
 mod wire;
 
@@ -26,6 +28,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use self::link::Link;
+pub use self::subscriptions::{Subscriptions, Update, Watching};
 use super::ProgressSink;
 
 /// Where an upstream server is.
