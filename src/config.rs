@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::authentication;
 pub use crate::catalog::manifest::Span;
 use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
@@ -49,6 +50,11 @@ pub struct File {
     pub edge: Edge,
     /// How people are told of held calls.
     pub notifications: notify::Settings,
+    /// The address of the gateway as clients and people know it, like `https://gate.example.com`; `http://` and the
+    /// listening address when absent.
+    pub public_url: Option<authentication::PublicUrl>,
+    /// How credentials become agents, besides gateway tokens.
+    pub authentication: authentication::Settings,
 }
 
 /// How held calls are answered.
@@ -150,6 +156,10 @@ pub struct Config {
     pub edge: Edge,
     /// How people are told of held calls.
     pub notifications: notify::Settings,
+    /// The address of the gateway as clients and people know it.
+    pub public_url: Option<authentication::PublicUrl>,
+    /// How credentials become agents, besides gateway tokens.
+    pub authentication: authentication::Settings,
     /// Where programs are looked up, as `PATH`.
     pub path: String,
     /// The name of the operating-system user, who is the owner of local agents and an operator.
@@ -157,6 +167,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The address of the MCP endpoint as clients know it: the resource that tokens are issued for (RFC 8707).
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match &self.public_url {
+            Some(url) => format!("{}/mcp", &**url),
+            None => format!("http://{}/mcp", self.listen),
+        }
+    }
+
     /// Reads the file that `flags` name, or `./countersign.yaml` if there is one, and lays the flags over it.
     ///
     /// # Errors
@@ -172,7 +191,9 @@ impl Config {
         let file = match file {
             Some(source) => {
                 let (file, places) = source::read::<File>(&source)?;
-                Problems::check(file.notifications.problems(&source, &places))?;
+                let mut problems = file.notifications.problems(&source, &places);
+                problems.extend(file.authentication.problems(&source, &places));
+                Problems::check(problems)?;
                 file
             }
             None => File::default(),
@@ -195,6 +216,8 @@ impl Config {
             holds: file.holds,
             edge: file.edge,
             notifications: file.notifications,
+            public_url: file.public_url,
+            authentication: file.authentication,
             path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             user: user(),
         })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Catalog;
 use super::context;
 use super::definition::Building;
+use super::lookalike;
 use super::manifest::{BackendSpec, Manifest, SecretSource};
 use super::offered::Offered;
 use super::tool::Tool;
@@ -145,6 +146,7 @@ impl Manifests {
 
     fn check_names(&self, problems: &mut Vec<Problem>) {
         let mut seen: HashMap<&str, String> = HashMap::new();
+        let mut looks: HashMap<String, (&str, String)> = HashMap::new();
         for file in &self.files {
             for (index, tool) in file.manifest.tools.iter().enumerate() {
                 let place = file.places.value(&format!("/tools/{index}/name"));
@@ -154,10 +156,19 @@ impl Manifests {
                     let hint = "use 1 to 128 characters of `A-Z a-z 0-9 _ . -`";
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
                 }
-                if tool.name.starts_with(RESERVED) {
+                let look = lookalike::skeleton(&tool.name);
+                if look.starts_with(&lookalike::skeleton(RESERVED)) {
                     let message = format!("`{}` is a name of the gateway's own tools", tool.name);
                     let hint = format!("use a name that does not begin with `{RESERVED}`");
-                    let place = file.places.value(&format!("/tools/{index}/name"));
+                    problems.push(Problem::new(&file.source, place, message).hint(hint));
+                }
+                let (like, there) = looks.entry(look).or_insert((&tool.name, here.clone()));
+                if *like != tool.name {
+                    let message = format!("`{}` looks like the tool `{like}`", tool.name);
+                    let hint = format!(
+                        "{there} has that one; names must differ in more than case, \
+                        separators and letters drawn alike"
+                    );
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
                 }
                 if let Some(first) = seen.insert(&tool.name, here) {

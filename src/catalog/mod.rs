@@ -6,6 +6,7 @@ pub mod context;
 mod definition;
 mod fault;
 mod keywords;
+mod lookalike;
 pub mod manifest;
 mod offered;
 mod result;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    ErrorData, PaginatedRequestParams, Prompt, PromptListChangedNotification, PromptsCapability,
-    Resource, ResourceListChangedNotification, ResourceTemplate, ResourcesCapability,
-    ServerCapabilities, ServerNotification, SubscriptionFilter, Tool as ToolInfo,
-    ToolListChangedNotification,
+    ErrorCode, ErrorData, PaginatedRequestParams, Prompt, PromptListChangedNotification,
+    PromptsCapability, Resource, ResourceListChangedNotification, ResourceTemplate,
+    ResourcesCapability, ServerCapabilities, ServerNotification, SubscriptionFilter,
+    Tool as ToolInfo, ToolListChangedNotification,
 };
 use rmcp::service::ServiceError;
 use rmcp::{Peer, RoleServer};
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::calls::Era;
-use super::waiting;
+use super::{cursor, waiting};
 use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{ActionType, Catalog, Kind, Offer, Tool};
 use crate::gateway::{Gateway, Revision};
@@ -95,7 +95,7 @@ impl Viewer<'_> {
     /// A page of `tools/list`.
     pub(super) fn tools(&self, request: Option<PaginatedRequestParams>) -> Page<ToolInfo> {
         let revision = self.gateway.revision();
-        let (tools, next) = self.page(&revision, request, Kind::Tool, |tool| {
+        let (tools, next) = self.page(&revision, request, ("tools", Kind::Tool), |tool| {
             matches!(tool.offer(), Offer::Tool).then(|| tool_info(tool))
         })?;
         let mut tools = tools;
@@ -108,7 +108,8 @@ impl Viewer<'_> {
 
     /// A page of `resources/list`.
     pub(super) fn resources(&self, request: Option<PaginatedRequestParams>) -> Page<Resource> {
-        self.page(&self.gateway.revision(), request, Kind::Resource, |tool| match tool.offer() {
+        let list = ("resources", Kind::Resource);
+        self.page(&self.gateway.revision(), request, list, |tool| match tool.offer() {
             Offer::Resource(entry) => shown(entry),
             Offer::Tool | Offer::Template(_) | Offer::Prompt(_) | Offer::Completion => None,
         })
@@ -119,7 +120,8 @@ impl Viewer<'_> {
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Page<ResourceTemplate> {
-        self.page(&self.gateway.revision(), request, Kind::Resource, |tool| match tool.offer() {
+        let list = ("templates", Kind::Resource);
+        self.page(&self.gateway.revision(), request, list, |tool| match tool.offer() {
             Offer::Template(entry) => shown(entry),
             Offer::Tool | Offer::Resource(_) | Offer::Prompt(_) | Offer::Completion => None,
         })
@@ -127,7 +129,8 @@ impl Viewer<'_> {
 
     /// A page of `prompts/list`.
     pub(super) fn prompts(&self, request: Option<PaginatedRequestParams>) -> Page<Prompt> {
-        self.page(&self.gateway.revision(), request, Kind::Prompt, |tool| match tool.offer() {
+        let list = ("prompts", Kind::Prompt);
+        self.page(&self.gateway.revision(), request, list, |tool| match tool.offer() {
             Offer::Prompt(entry) => shown(entry),
             Offer::Tool | Offer::Resource(_) | Offer::Template(_) | Offer::Completion => None,
         })
@@ -137,15 +140,17 @@ impl Viewer<'_> {
         &self,
         revision: &Revision,
         request: Option<PaginatedRequestParams>,
-        kind: Kind,
+        (list, kind): (&str, Kind),
         entry: impl Fn(&Tool) -> Option<T>,
     ) -> Page<T> {
-        let after = match request.and_then(|request| request.cursor) {
+        if kind != Kind::Tool && !revision.catalog.lists(kind) {
+            return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Method not found", None));
+        }
+        let (gateway, agent) = (self.gateway, self.principal.agent());
+        let said = request.and_then(|request| request.cursor);
+        let after = match said {
             None => kind.prefix().to_owned(),
-            Some(cursor) => hex::decode(cursor)
-                .ok()
-                .and_then(|name| String::from_utf8(name).ok())
-                .ok_or_else(|| ErrorData::invalid_params("Invalid cursor", None))?,
+            Some(said) => cursor::opened(gateway, agent, list, Some(&said))?,
         };
         let (principal, client) = (&self.principal, self.client.as_deref());
         let mut shown: Vec<(&str, T)> = revision
@@ -158,7 +163,7 @@ impl Viewer<'_> {
             .collect();
         let more = shown.len() > PAGE;
         shown.truncate(PAGE);
-        let last = shown.last().map(|(name, _)| hex::encode(name.as_bytes()));
+        let last = shown.last().map(|(name, _)| cursor::after(gateway, agent, list, name));
         Ok((shown.into_iter().map(|(_, entry)| entry).collect(), last.filter(|_| more)))
     }
 }

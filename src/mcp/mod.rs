@@ -6,10 +6,12 @@
 mod answers;
 mod arriving;
 pub mod calls;
+mod cursor;
 pub mod framing;
 mod handler;
 pub mod http;
 mod lists;
+mod names;
 mod reads;
 mod sessions;
 pub mod stdio;

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData,
-    ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerResult,
+    ClientRequest, CustomResult, ErrorCode, ErrorData, ProgressNotificationParam, ProgressToken,
+    ProtocolVersion, ServerResult,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service, ServiceExt};
 use rmcp::{Peer, RoleServer, ServerHandler};
@@ -16,14 +16,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
-use super::calls::{Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line};
 use super::reads::Asking;
 pub use super::streams::{LEAVING, Stop};
 use super::streams::{Lines, Streams};
 use super::wire::RpcError;
 use crate::backend::Progress;
 use crate::gateway::Gateway;
-use crate::json::Object;
 use crate::principal::Principal;
 
 /// How many progress notifications wait for a slow reader before more are dropped.
@@ -59,11 +58,7 @@ struct Client {
 
 impl Client {
     /// Carries what takes the path of a call.
-    async fn carry(
-        &self,
-        asking: Asking,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ServerResult, ErrorData> {
+    async fn carry(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
         let modern =
             context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         let caller = Caller {
@@ -76,6 +71,7 @@ impl Client {
                 .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
             session: None,
         };
+        let asking = self.asking_of(&context)?;
         let (line, carrier) = self.line_of(&context);
         let answer = {
             let run = asking.answer(self.front.gateway(), &caller, &line);
@@ -111,6 +107,15 @@ impl Client {
             context.extensions.insert(watched);
         }
         Service::handle_request(&self.front, request, context).await
+    }
+
+    /// What was asked, as it was read when it came.
+    fn asking_of(&self, context: &RequestContext<RoleServer>) -> Result<Asking, ErrorData> {
+        let asking =
+            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.asking.take());
+        asking.ok_or_else(|| {
+            ErrorData::invalid_request("the call came by a way that is not open", None)
+        })
     }
 
     fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
@@ -166,37 +171,6 @@ impl Carrier {
     }
 }
 
-fn read(
-    params: CallToolRequestParams,
-    context: &RequestContext<RoleServer>,
-) -> Result<Params, ErrorData> {
-    let mut object = Object::new();
-    object.insert("name".into(), params.name.into_owned().into());
-    if let Some(arguments) = params.arguments {
-        object.insert("arguments".into(), arguments.into());
-    }
-    if let Some(state) = params.request_state {
-        object.insert("requestState".into(), state.into());
-    }
-    let meta = serde_json::to_value(&context.meta).map_err(|error| internal(&error))?;
-    object.insert("_meta".into(), meta);
-    Params::read(object).map_err(rpc_error)
-}
-
-fn reading(
-    method: &str,
-    params: &impl serde::Serialize,
-    context: &RequestContext<RoleServer>,
-) -> Result<Asking, ErrorData> {
-    let params = serde_json::to_value(params).map_err(|error| internal(&error))?;
-    let Value::Object(mut params) = params else {
-        return Err(ErrorData::invalid_params("Invalid params", None));
-    };
-    let meta = serde_json::to_value(&context.meta).map_err(|error| internal(&error))?;
-    params.insert("_meta".into(), meta);
-    Asking::read(method, params).map_err(rpc_error)
-}
-
 fn rpc_error(error: RpcError) -> ErrorData {
     let code = i32::try_from(error.code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
     ErrorData::new(code, error.message, error.data)
@@ -214,23 +188,14 @@ impl Service<RoleServer> for Client {
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        let asking = match &request {
-            ClientRequest::CallToolRequest(call) => {
-                Asking::Call(read(call.params.clone(), &context)?)
-            }
-            ClientRequest::ReadResourceRequest(it) => {
-                reading("resources/read", &it.params, &context)?
-            }
-            ClientRequest::GetPromptRequest(it) => reading("prompts/get", &it.params, &context)?,
-            ClientRequest::CompleteRequest(it) => {
-                reading("completion/complete", &it.params, &context)?
-            }
-            ClientRequest::SubscriptionsListenRequest(_) => {
-                return self.listen(request, context).await;
-            }
-            _ => return Service::handle_request(&self.front, request, context).await,
-        };
-        self.carry(asking, context).await
+        match &request {
+            ClientRequest::CallToolRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::CompleteRequest(_) => self.carry(context).await,
+            ClientRequest::SubscriptionsListenRequest(_) => self.listen(request, context).await,
+            _ => Service::handle_request(&self.front, request, context).await,
+        }
     }
 
     async fn handle_notification(

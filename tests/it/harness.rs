@@ -257,6 +257,11 @@ impl TestGateway {
         &self.url
     }
 
+    /// The process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the gateway runs").id()
+    }
+
     /// What the gateway has written to standard error, over all its starts.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
@@ -396,6 +401,11 @@ impl TestGateway {
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.launch();
+    }
+
+    /// The most memory that the process has had at one time, in MB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        peak_memory(self.process.as_ref().expect("the gateway runs").id())
     }
 
     /// Runs one command of a person on this gateway.
@@ -574,6 +584,13 @@ fn exit_code(child: &mut Child, what: &str) -> i32 {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The most memory that a process has had at one time, in MB.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
 }
 
 /// Polls until `ready` gives something, within the deadline.
