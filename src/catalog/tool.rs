@@ -10,6 +10,7 @@ use super::arguments::CheckedArguments;
 use super::context::{Kind, Offer, Remote};
 use super::fault::Fault;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
+use super::sandbox::Sandbox;
 use super::schema::Schema;
 use super::template::{Output, Template};
 use crate::digest::Digest;
@@ -49,6 +50,8 @@ pub enum Binding {
         template: Template,
         /// How its output is understood.
         output: Output,
+        /// How the program is confined.
+        sandbox: Sandbox,
     },
     /// Something that an MCP server offers.
     Mcp(Remote),
