@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::build::{Environment, Parsed};
 use super::keywords::lint_keywords;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, ToolSpec};
-use super::mirrored::Mirrored;
 use super::schema::{Schema, SchemaError};
 use super::template::{self, Template};
 use super::tool::{Binding, Tool};
@@ -44,7 +43,7 @@ impl Building<'_> {
             None => self.mcp(environment)?,
         };
         self.check_chosen(&attributes, &described.input)?;
-        let mirrored = self.mirrored(&mut described)?;
+        self.check_mirrored(&mut described)?;
         let durability = spec.durability.unwrap_or(match &attributes.action_type {
             Some(AttributeValue::Fixed(ActionType::Read)) => Durability::Read,
             Some(AttributeValue::Fixed(_) | AttributeValue::Chosen(_)) | None => Durability::Write,
@@ -57,7 +56,6 @@ impl Building<'_> {
             backend: backend.name.as_str().into(),
             attributes,
             input: described.input,
-            mirrored,
             output: described.output,
             annotations: described.annotations,
             binding,
@@ -179,16 +177,14 @@ impl Building<'_> {
 
     /// The arguments that are repeated in headers. A server that annotates them against the rules makes its
     /// tool unavailable.
-    fn mirrored(&self, described: &mut Described) -> Result<Vec<Mirrored>, Box<Problem>> {
-        match Mirrored::all(described.input.text()) {
-            Ok(mirrored) => Ok(mirrored),
-            Err(why) if self.spec.input_schema.is_some() => Err(self.wrong("/input_schema", why)),
-            Err(why) => {
-                let why = format!("its server's input schema is refused: {why}");
-                described.unavailable.get_or_insert(why);
-                Ok(Vec::new())
-            }
+    fn check_mirrored(&self, described: &mut Described) -> Result<(), Box<Problem>> {
+        let Err(why) = described.input.mirrored() else { return Ok(()) };
+        if self.spec.input_schema.is_some() {
+            return Err(self.wrong("/input_schema", why));
         }
+        let why = format!("its server's input schema is refused: {why}");
+        described.unavailable.get_or_insert(why);
+        Ok(())
     }
 
     /// The manifest's attributes under the tool's own.

@@ -7,6 +7,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use super::fault::Fault;
+use super::mirrored::Mirrored;
 use crate::json::Object;
 
 /// The largest schema, in bytes of its JSON text.
@@ -23,6 +24,7 @@ const MAX_FAULTS: usize = 16;
 pub struct Schema {
     text: Object,
     validator: Validator,
+    mirrored: Result<Vec<Mirrored>, String>,
 }
 
 /// Why a schema is not accepted.
@@ -76,13 +78,22 @@ impl Schema {
                 pointer: error.instance_path().to_string(),
                 why: format!("not a usable JSON Schema: {error}"),
             })?;
-        Ok(Self { text, validator })
+        let mirrored = Mirrored::all(&text);
+        Ok(Self { text, validator, mirrored })
     }
 
     /// The schema as it was written.
     #[must_use]
     pub const fn text(&self) -> &Object {
         &self.text
+    }
+
+    /// The values that clients repeat in HTTP headers.
+    ///
+    /// # Errors
+    /// With what is wrong with the schema's annotations, which no client may follow.
+    pub(super) fn mirrored(&self) -> Result<&[Mirrored], &str> {
+        self.mirrored.as_deref().map_err(String::as_str)
     }
 
     /// Checks `value`, reporting every fault up to a bound.

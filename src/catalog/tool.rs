@@ -24,7 +24,6 @@ pub struct Tool {
     pub(super) backend: Arc<str>,
     pub(super) attributes: AttributeSpecs,
     pub(super) input: Schema,
-    pub(super) mirrored: Vec<Mirrored>,
     pub(super) output: Option<Schema>,
     pub(super) annotations: Option<Value>,
     pub(super) binding: Binding,
@@ -107,7 +106,7 @@ impl Tool {
     /// The arguments that clients repeat in HTTP headers.
     #[must_use]
     pub fn mirrored(&self) -> &[Mirrored] {
-        &self.mirrored
+        self.input.mirrored().unwrap_or_default()
     }
 
     /// The schema of its `structuredContent`, if it declares one.

@@ -146,7 +146,7 @@ pub(super) fn check_mirrored(
     revision: &Revision,
     headers: &HeaderMap,
     caller: &Caller,
-    params: &Params,
+    params: &super::calls::Params,
 ) -> Result<(), Rejected> {
     if caller.era == Era::Legacy {
         return Ok(());
