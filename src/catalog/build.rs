@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Catalog;
+use super::context;
 use super::definition::Building;
 use super::lookalike;
 use super::manifest::{BackendSpec, Manifest, SecretSource};
-use super::offered::Definition;
+use super::offered::Offered;
+use super::tool::Tool;
 use crate::source::{self, Places, Problem, Problems, SourceFile};
 
 /// What the names of the gateway's own tools begin with.
@@ -37,8 +39,8 @@ pub struct Environment<'a> {
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
     /// Says why a secret cannot be had now, if it cannot.
     pub missing_secret: &'a dyn Fn(&SecretSource) -> Option<String>,
-    /// By backend: the definitions its server gave, or why it has not given them.
-    pub learned: &'a HashMap<String, Result<Vec<Definition>, String>>,
+    /// By backend: what its server offers, or why it has not said.
+    pub learned: &'a HashMap<String, Result<Offered, String>>,
 }
 
 impl Manifests {
@@ -58,6 +60,7 @@ impl Manifests {
         let manifests = Self { files: parsed };
         manifests.check_backends(&mut problems);
         manifests.check_names(&mut problems);
+        context::check_names(&manifests.files, &mut problems);
         Problems::check(problems)?;
         Ok(manifests)
     }
@@ -80,19 +83,25 @@ impl Manifests {
     pub fn catalog(&self, environment: &Environment<'_>) -> Result<Catalog, Problems> {
         let mut problems = Vec::new();
         let mut tools = BTreeMap::new();
+        let mut add = |built: Result<Tool, Box<Problem>>| match built {
+            Ok(tool) => drop(tools.insert(tool.name().to_owned(), Arc::new(tool))),
+            Err(problem) => problems.push(*problem),
+        };
         for file in &self.files {
             for (index, spec) in file.manifest.tools.iter().enumerate() {
                 let building = Building { file, spec, pointer: format!("/tools/{index}") };
-                match building.tool(environment) {
-                    Ok(tool) => {
-                        tools.insert(spec.name.clone(), Arc::new(tool));
-                    }
-                    Err(problem) => problems.push(*problem),
-                }
+                add(building.tool(environment));
+            }
+            let building = |pointer| context::Building { file, pointer, environment };
+            for (index, spec) in file.manifest.resources.iter().enumerate() {
+                add(building(format!("/resources/{index}")).resource(spec));
+            }
+            for (index, spec) in file.manifest.prompts.iter().enumerate() {
+                add(building(format!("/prompts/{index}")).prompt(spec));
             }
         }
         Problems::check(problems)?;
-        Ok(Catalog { tools })
+        Ok(Catalog::new(tools))
     }
 
     fn check_backends(&self, problems: &mut Vec<Problem>) {
@@ -119,6 +128,12 @@ impl Manifests {
                     problems.push(wrong("/backend", message.into()));
                 }
             }
+            let manifest = &file.manifest;
+            let offers = [manifest.tools.len(), manifest.resources.len(), manifest.prompts.len()];
+            if offers == [0; 3] {
+                let message = "a manifest offers something: `tools`, `resources` or `prompts`";
+                problems.push(wrong("", message.to_owned()));
+            }
             if !(1..=1024).contains(&backend.concurrency) {
                 let message = "`concurrency` must be between 1 and 1024".to_owned();
                 problems.push(wrong("/backend/concurrency", message));
@@ -136,9 +151,7 @@ impl Manifests {
             for (index, tool) in file.manifest.tools.iter().enumerate() {
                 let place = file.places.value(&format!("/tools/{index}/name"));
                 let here = Problem::new(&file.source, place, String::new()).location();
-                let fits = (1..=128).contains(&tool.name.len())
-                    && tool.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-                if !fits {
+                if !is_name(&tool.name) {
                     let message = format!("`{}` is not a tool name", tool.name);
                     let hint = "use 1 to 128 characters of `A-Z a-z 0-9 _ . -`";
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
@@ -176,4 +189,10 @@ impl Manifests {
             }
         }
     }
+}
+
+/// Whether this can be the name of a tool or a prompt.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }

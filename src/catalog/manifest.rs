@@ -7,10 +7,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::context::{PromptSpec, ResourceSpec};
 use super::template::{Output, Part};
 use crate::json::Object;
 
-/// One backend and the tools it offers.
+/// One backend and what it offers.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -20,7 +21,14 @@ pub struct Manifest {
     #[serde(default)]
     pub attributes: AttributeSpecs,
     /// The tools.
+    #[serde(default)]
     pub tools: Vec<ToolSpec>,
+    /// Resources of an MCP server.
+    #[serde(default)]
+    pub resources: Vec<ResourceSpec>,
+    /// Prompts of an MCP server.
+    #[serde(default)]
+    pub prompts: Vec<PromptSpec>,
 }
 
 /// What runs the tools of a manifest; exactly one of `command` and `mcp`.
@@ -159,6 +167,48 @@ pub struct AttributeSpecs {
     /// Free words.
     #[serde(default)]
     pub tags: Vec<String>,
+}
+
+impl AttributeSpecs {
+    /// These, and where they say nothing, those of the whole manifest.
+    #[must_use]
+    pub fn over(self, shared: &Self) -> Self {
+        let shared = shared.clone();
+        Self {
+            capability: self.capability.or(shared.capability),
+            action: self.action.or(shared.action),
+            action_type: self.action_type.or(shared.action_type),
+            environment: self.environment.or(shared.environment),
+            risk: self.risk.or(shared.risk),
+            tags: shared.tags.into_iter().chain(self.tags).collect(),
+        }
+    }
+
+    /// The arguments that choose attributes.
+    pub fn chosen_by(&self) -> impl Iterator<Item = &str> {
+        [
+            chosen(self.capability.as_ref()),
+            chosen(self.action.as_ref()),
+            chosen(self.action_type.as_ref()),
+            chosen(self.environment.as_ref()),
+            chosen(self.risk.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Whether they are the same for every call.
+    #[must_use]
+    pub fn are_fixed(&self) -> bool {
+        self.chosen_by().next().is_none()
+    }
+}
+
+fn chosen<T>(value: Option<&AttributeValue<T>>) -> Option<&str> {
+    match value {
+        Some(AttributeValue::Chosen(chosen)) => Some(&chosen.argument),
+        Some(AttributeValue::Fixed(_)) | None => None,
+    }
 }
 
 /// A fixed value, or one that an argument chooses out of a closed list.

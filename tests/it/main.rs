@@ -44,6 +44,7 @@ mod real_clients;
 mod real_servers;
 mod receiver;
 mod replays;
+mod resources;
 mod retries;
 mod secrets;
 mod seed_policy;
