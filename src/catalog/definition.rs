@@ -8,6 +8,7 @@ use super::keywords::lint_keywords;
 use super::manifest::{
     ActionType, AttributeSpecs, AttributeValue, BackendSpec, Durability, ToolSpec,
 };
+use super::sandbox::Sandbox;
 use super::schema::{Schema, SchemaError};
 use super::template::{self, Template};
 use super::tool::{Binding, Tool};
@@ -41,14 +42,13 @@ impl Building<'_> {
         let spec = self.spec;
         let backend = &self.file.manifest.backend;
         let attributes = self.attributes()?;
-        let (mut described, binding) = match &backend.command {
+        let (described, binding) = match &backend.command {
             Some(command) => self.command(&command.program, environment)?,
             None => self.mcp(environment)?,
         };
         if let Some(message) = not_required(&attributes, &described.input) {
             return Err(self.wrong("/attributes", message));
         }
-        self.check_mirrored(&mut described)?;
         let durability = spec.durability.unwrap_or(match &attributes.action_type {
             Some(AttributeValue::Fixed(ActionType::Read)) => Durability::Read,
             Some(AttributeValue::Fixed(_) | AttributeValue::Chosen(_)) | None => Durability::Write,
@@ -106,10 +106,12 @@ impl Building<'_> {
                 self.wrong(&pointer, fault.to_string())
             })?;
         let found = (environment.find_program)(program);
+        let backend = &self.file.manifest.backend;
+        let sandbox = self.sandbox()?.or_else(|| backend.sandbox.clone()).unwrap_or_default();
         let missing = || {
-            let secrets = &self.file.manifest.backend.secrets;
-            let why = secrets.values().find_map(environment.missing_secret);
+            let why = backend.secrets.values().find_map(environment.missing_secret);
             why.map(|why| format!("a secret is missing: {why}"))
+                .or_else(|| (environment.unconfinable)(backend, &sandbox))
         };
         let unavailable = match &found {
             None => Some(format!("the program `{program}` is not installed")),
@@ -128,13 +130,27 @@ impl Building<'_> {
             annotations: None,
             unavailable,
         };
-        Ok((described, Binding::Command { program: found, template, output: spec.output }))
+        let output = spec.output;
+        Ok((described, Binding::Command { program: found, template, output, sandbox }))
+    }
+
+    /// The tool's own sandbox.
+    fn sandbox(&self) -> Result<Option<Sandbox>, Box<Problem>> {
+        match self.spec.sandbox.as_ref().and_then(Sandbox::problem) {
+            Some((key, message)) => Err(self.wrong(&format!("/sandbox{key}"), message)),
+            None => Ok(self.spec.sandbox.clone()),
+        }
     }
 
     fn mcp(&self, environment: &Environment<'_>) -> Result<(Described, Binding), Box<Problem>> {
         let spec = self.spec;
         if spec.run.is_some() || spec.stdin.is_some() {
             return Err(self.wrong("/run", "`run` and `stdin` are for `command` backends only"));
+        }
+        if spec.sandbox.is_some() {
+            let message =
+                "a tool of an `mcp` backend has no `sandbox` of its own: all run in one process";
+            return Err(self.wrong("/sandbox", message));
         }
         let from = spec.from.clone().unwrap_or_else(|| spec.name.clone());
         let learned = match environment.learned.get(&self.file.manifest.backend.name) {
@@ -183,18 +199,6 @@ impl Building<'_> {
         Ok((described, Binding::Mcp(Remote::Tool { from })))
     }
 
-    /// The arguments that are repeated in headers. A server that annotates them against the rules makes its
-    /// tool unavailable.
-    fn check_mirrored(&self, described: &mut Described) -> Result<(), Box<Problem>> {
-        let Err(why) = described.input.mirrored() else { return Ok(()) };
-        if self.spec.input_schema.is_some() {
-            return Err(self.wrong("/input_schema", why));
-        }
-        let why = format!("its server's input schema is refused: {why}");
-        described.unavailable.get_or_insert(why);
-        Ok(())
-    }
-
     /// The manifest's attributes under the tool's own.
     fn attributes(&self) -> Result<AttributeSpecs, Box<Problem>> {
         let attributes = self.spec.attributes.clone().over(&self.file.manifest.attributes);
@@ -209,7 +213,7 @@ impl Building<'_> {
 
     fn fingerprint(&self, described: &Described) -> Result<Digest, Box<Problem>> {
         let backend = &self.file.manifest.backend;
-        let definition = json!({
+        let mut definition = json!({
             "name": self.spec.name,
             "title": described.title,
             "description": described.description,
@@ -222,6 +226,11 @@ impl Building<'_> {
             "stdin": self.spec.stdin,
             "output": self.spec.output,
         });
+        // Left out where it is not written, so that definitions from before keep their fingerprint.
+        let sandbox = self.spec.sandbox.as_ref().or(backend.sandbox.as_ref());
+        if let (Some(sandbox), Some(members)) = (sandbox, definition.as_object_mut()) {
+            members.insert("sandbox".to_owned(), json!(sandbox));
+        }
         digest::canonical(&definition)
             .map(|bytes| Digest::of(&bytes))
             .map_err(|error| self.wrong("", error.to_string()))

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::context::{PromptSpec, ResourceSpec};
+use super::sandbox::Sandbox;
 use super::template::{Output, Part};
 use crate::json::Object;
 
@@ -67,6 +68,10 @@ pub struct BackendSpec {
     /// The directory the program runs in; relative to where the gateway runs.
     #[serde(default)]
     pub working_directory: Option<PathBuf>,
+    /// What the program may reach: grants, or `unconfined`. A `command` is confined when this is absent, a
+    /// child that speaks MCP is not.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
 }
 
 const fn default_concurrency() -> usize {
@@ -167,48 +172,6 @@ pub struct AttributeSpecs {
     /// Free words.
     #[serde(default)]
     pub tags: Vec<String>,
-}
-
-impl AttributeSpecs {
-    /// These, and where they say nothing, those of the whole manifest.
-    #[must_use]
-    pub fn over(self, shared: &Self) -> Self {
-        let shared = shared.clone();
-        Self {
-            capability: self.capability.or(shared.capability),
-            action: self.action.or(shared.action),
-            action_type: self.action_type.or(shared.action_type),
-            environment: self.environment.or(shared.environment),
-            risk: self.risk.or(shared.risk),
-            tags: shared.tags.into_iter().chain(self.tags).collect(),
-        }
-    }
-
-    /// The arguments that choose attributes.
-    pub fn chosen_by(&self) -> impl Iterator<Item = &str> {
-        [
-            chosen(self.capability.as_ref()),
-            chosen(self.action.as_ref()),
-            chosen(self.action_type.as_ref()),
-            chosen(self.environment.as_ref()),
-            chosen(self.risk.as_ref()),
-        ]
-        .into_iter()
-        .flatten()
-    }
-
-    /// Whether they are the same for every call.
-    #[must_use]
-    pub fn are_fixed(&self) -> bool {
-        self.chosen_by().next().is_none()
-    }
-}
-
-fn chosen<T>(value: Option<&AttributeValue<T>>) -> Option<&str> {
-    match value {
-        Some(AttributeValue::Chosen(chosen)) => Some(&chosen.argument),
-        Some(AttributeValue::Fixed(_)) | None => None,
-    }
 }
 
 /// A fixed value, or one that an argument chooses out of a closed list.
@@ -332,6 +295,9 @@ pub struct ToolSpec {
     /// Running it twice does what running it once does.
     #[serde(default)]
     pub idempotent: bool,
+    /// What the program of a `command` tool may reach, in place of the backend's `sandbox`.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
     /// What recording waits for; by default `write` unless `action_type` is `read`.
     #[serde(default)]
     pub durability: Option<Durability>,
@@ -372,6 +338,12 @@ impl<'de> Deserialize<'de> for Span {
         Duration::try_from(span).ok().filter(|duration| !duration.is_zero()).map(Self).ok_or_else(
             || serde::de::Error::custom(format!("`{text}` must be longer than nothing")),
         )
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}ms", self.0.as_millis()))
     }
 }
 

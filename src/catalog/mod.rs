@@ -1,6 +1,8 @@
 //! What agents may see: tools, resources and prompts; manifests, schemas, argument and result checks.
 
+mod annotations;
 mod arguments;
+mod attributes;
 mod build;
 pub mod context;
 mod definition;
@@ -8,9 +10,9 @@ mod fault;
 mod keywords;
 mod lookalike;
 pub mod manifest;
-mod mirrored;
 mod offered;
 mod result;
+pub mod sandbox;
 mod schema;
 pub mod template;
 mod tool;
@@ -19,14 +21,15 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use annotations::Repeated;
 pub use arguments::CheckedArguments;
 pub use build::{Environment, Manifests};
 pub use context::{Described, Kind, Offer, Remote};
 pub use fault::Fault;
 pub use manifest::{ActionType, BackendSpec, Durability, Risk};
-pub use mirrored::Mirrored;
 pub use offered::{Definition, Offered};
 pub use result::{CheckedResult, ResultFault};
+pub use sandbox::Sandbox;
 pub use schema::{Schema, SchemaError};
 pub use tool::{Attributes, Binding, Tool};
 

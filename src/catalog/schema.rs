@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
+use super::annotations::Repeated;
 use super::fault::Fault;
-use super::mirrored::Mirrored;
 use crate::json::Object;
 
 /// The largest schema, in bytes of its JSON text.
@@ -24,7 +24,7 @@ const MAX_FAULTS: usize = 16;
 pub struct Schema {
     text: Object,
     validator: Validator,
-    mirrored: Result<Vec<Mirrored>, String>,
+    repeated: Vec<Repeated>,
 }
 
 /// Why a schema is not accepted.
@@ -78,8 +78,8 @@ impl Schema {
                 pointer: error.instance_path().to_string(),
                 why: format!("not a usable JSON Schema: {error}"),
             })?;
-        let mirrored = Mirrored::all(&text);
-        Ok(Self { text, validator, mirrored })
+        let repeated = Repeated::of(&text);
+        Ok(Self { text, validator, repeated })
     }
 
     /// The schema as it was written.
@@ -88,12 +88,10 @@ impl Schema {
         &self.text
     }
 
-    /// The values that clients repeat in HTTP headers.
-    ///
-    /// # Errors
-    /// With what is wrong with the schema's annotations, which no client may follow.
-    pub(super) fn mirrored(&self) -> Result<&[Mirrored], &str> {
-        self.mirrored.as_deref().map_err(String::as_str)
+    /// The arguments that a client repeats as headers.
+    #[must_use]
+    pub fn repeated(&self) -> &[Repeated] {
+        &self.repeated
     }
 
     /// Checks `value`, reporting every fault up to a bound.

@@ -10,7 +10,7 @@ use super::arguments::CheckedArguments;
 use super::context::{Kind, Offer, Remote};
 use super::fault::Fault;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
-use super::mirrored::Mirrored;
+use super::sandbox::Sandbox;
 use super::schema::Schema;
 use super::template::{Output, Template};
 use crate::digest::Digest;
@@ -50,6 +50,8 @@ pub enum Binding {
         template: Template,
         /// How its output is understood.
         output: Output,
+        /// How the program is confined.
+        sandbox: Sandbox,
     },
     /// Something that an MCP server offers.
     Mcp(Remote),
@@ -101,12 +103,6 @@ impl Tool {
     #[must_use]
     pub const fn input(&self) -> &Schema {
         &self.input
-    }
-
-    /// The arguments that clients repeat in HTTP headers.
-    #[must_use]
-    pub fn mirrored(&self) -> &[Mirrored] {
-        self.input.mirrored().unwrap_or_default()
     }
 
     /// The schema of its `structuredContent`, if it declares one.

@@ -1,8 +1,5 @@
 //! A `tools/call`, or what takes the same path, over HTTP: what its body and its headers say, and whether they say the same.
 
-use std::sync::Arc;
-
-use base64::Engine;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use rmcp::model::ProtocolVersion;
@@ -12,12 +9,10 @@ use super::calls::{Caller, Era};
 use super::reads::Asking;
 use super::sessions::Refused;
 use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
-use crate::catalog::Tool;
-use crate::gateway::Revision;
 use crate::principal::Principal;
 
 pub(super) const VERSION: &str = "mcp-protocol-version";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 pub(super) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
@@ -60,11 +55,8 @@ impl Arriving<'_> {
             }
             None => self.legacy(said)?,
         };
-        let asking = Asking::read(self.incoming.method.as_deref().unwrap_or_default(), params)?;
-        if let Some(name) = asking.name_in_header().filter(|_| caller.era == Era::Modern) {
-            self.check_name(name)?;
-        }
-        Ok((caller, asking))
+        let method = self.incoming.method.as_deref().unwrap_or_default();
+        Ok((caller, Asking::read(method, params)?))
     }
 
     fn modern(
@@ -91,9 +83,6 @@ impl Arriving<'_> {
             );
             return Err(Rejected::params(told));
         };
-        if header(self.headers, "mcp-method") != self.incoming.method.as_deref() {
-            return Err(Rejected::mismatch("the Mcp-Method header differs from the body"));
-        }
         let client = meta
             .and_then(|meta| meta.get(CLIENT_KEY))
             .and_then(|client| client.get("name"))
@@ -129,58 +118,6 @@ impl Arriving<'_> {
             session: Some(session.id.clone()),
         })
     }
-
-    /// `Mcp-Name` must say what the body says (SEP-2243); policy only ever reads the body.
-    fn check_name(&self, name: &str) -> Result<(), Rejected> {
-        let mut values = self.headers.get_all("mcp-name").iter();
-        let said = values.next().and_then(|value| value.to_str().ok()).and_then(decoded);
-        if said.as_deref() != Some(name) || values.next().is_some() {
-            return Err(Rejected::mismatch("the Mcp-Name header differs from the body"));
-        }
-        Ok(())
-    }
-}
-
-/// The arguments that a tool wants repeated in headers must say there what the body says (SEP-2243). Only of
-/// tools that this caller is shown: nobody learns of others by it.
-pub(super) fn check_mirrored(
-    revision: &Revision,
-    headers: &HeaderMap,
-    caller: &Caller,
-    params: &super::calls::Params,
-) -> Result<(), Rejected> {
-    if caller.era == Era::Legacy {
-        return Ok(());
-    }
-    let lists = |tool: &&Arc<Tool>| {
-        revision.policy.lists(&caller.principal, caller.client.as_deref(), tool)
-    };
-    let Some(tool) = revision.catalog.available(params.name()).filter(lists) else { return Ok(()) };
-    for mirrored in tool.mirrored() {
-        let name = format!("mcp-param-{}", mirrored.header());
-        let mut values = headers.get_all(&name).iter();
-        let said = values.next().map(|value| value.to_str().ok().and_then(decoded));
-        let differs = match (said, mirrored.value_in(params.arguments())) {
-            (None, None) => false,
-            (Some(said), Some(value)) => said != Some(value),
-            (Some(_), None) | (None, Some(_)) => true,
-        };
-        if differs || values.next().is_some() {
-            let told = format!("the Mcp-Param-{} header differs from the body", mirrored.header());
-            return Err(Rejected::mismatch(&told));
-        }
-    }
-    Ok(())
-}
-
-/// A header value that may be written `=?base64?…?=`.
-fn decoded(value: &str) -> Option<String> {
-    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
-    else {
-        return Some(value.trim().to_owned());
-    };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    String::from_utf8(bytes).ok()
 }
 
 pub(super) fn is_modern(version: &str) -> bool {
@@ -203,7 +140,8 @@ impl Rejected {
         Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(INVALID_PARAMS, told) }
     }
 
-    fn mismatch(why: &str) -> Self {
+    /// The headers say other than the body.
+    pub(super) fn mismatch(why: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(HEADER_MISMATCH, why) }
     }
 
@@ -227,9 +165,9 @@ impl Rejected {
         Self { status, error: RpcError::new(INVALID_REQUEST, told) }
     }
 
-    /// The status and the body that answer the request `id`.
-    pub(super) fn answer(&self, id: &Value) -> (StatusCode, Bytes) {
-        (self.status, self.error.answer(Some(id)))
+    /// The status and the body that answer the request `id`, or a message without one.
+    pub(super) fn answer(&self, id: Option<&Value>) -> (StatusCode, Bytes) {
+        (self.status, self.error.answer(id))
     }
 }
 

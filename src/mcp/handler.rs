@@ -95,13 +95,11 @@ impl Front {
 
     /// As whom, and with what, the request sees the catalog.
     fn viewer(&self, context: &RequestContext<RoleServer>) -> Result<Viewer<'_>, ErrorData> {
-        let modern =
-            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         Ok(Viewer {
             gateway: &self.gateway,
             principal: self.principal(context)?,
             client: context.client_info().map(|info| info.name.clone()),
-            era: if modern { Era::Modern } else { Era::Legacy },
+            era: if is_modern(context) { Era::Modern } else { Era::Legacy },
         })
     }
 }

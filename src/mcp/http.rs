@@ -21,13 +21,16 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
-use super::arriving::{Arriving, Rejected, Session, VERSION, check_mirrored, header, is_modern};
+use super::agreeing;
+use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
 use super::calls::{Caller, Era, Line};
+use super::lasting::{Held, Lasting};
 use super::reads::Asking;
 use super::sessions::Sessions;
 use super::watching;
 use super::wire::{self, Incoming, RpcError};
 use crate::gateway::Gateway;
+use crate::ids::AgentName;
 use crate::principal::Principal;
 
 const SESSION: &str = "mcp-session-id";
@@ -42,6 +45,7 @@ pub struct Endpoint {
     service: StreamableHttpService<Front, LocalSessionManager>,
     manager: Arc<LocalSessionManager>,
     sessions: Sessions,
+    lasting: Arc<Lasting>,
 }
 
 impl Endpoint {
@@ -63,7 +67,8 @@ impl Endpoint {
         let service = StreamableHttpService::new(front, Arc::clone(&manager), config);
         let edge = &gateway.config.edge;
         let sessions = Sessions::new(edge.max_sessions, edge.session_idle.0);
-        Arc::new(Self { gateway, service, manager, sessions })
+        let lasting = Lasting::new(edge.limits.streams_per_agent);
+        Arc::new(Self { gateway, service, manager, sessions, lasting })
     }
 
     /// Ends the sessions that were idle too long.
@@ -110,12 +115,26 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, mut request: Request)
     if method == Method::POST {
         return post(&endpoint, principal, session, request).await;
     }
+    if method == Method::GET {
+        return last(&endpoint, principal.agent(), request).await;
+    }
     let response = forward(&endpoint, request).await;
     if let Some(session) = session.filter(|_| method == Method::DELETE) {
         endpoint.sessions.closed(&session.id);
         endpoint.show_sessions();
     }
     response
+}
+
+/// Answers with a stream that lasts, one of those that the agent may have.
+async fn last(endpoint: &Endpoint, agent: &AgentName, request: Request) -> Response {
+    let Some(place) = endpoint.lasting.open(agent) else {
+        endpoint.gateway.metrics.edge.refused("streams_per_agent");
+        let told = "Service Unavailable: this agent has too many event streams open";
+        return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
+    };
+    let guard = (place, endpoint.gateway.metrics.edge.streaming());
+    forward(endpoint, request).await.map(|body| Held::body(body, guard))
 }
 
 async fn forward(endpoint: &Endpoint, request: Request) -> Response {
@@ -144,20 +163,23 @@ async fn post(
         Ok(incoming) => incoming,
         Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
+    if let Err(why) = agreeing::check(&parts.headers, &incoming) {
+        return reject(&Rejected::mismatch(why), incoming.id.as_ref());
+    }
     match (incoming.method.as_deref(), &incoming.id) {
         (Some(method), Some(id)) if Asking::takes(method) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            let revision = endpoint.gateway.revision();
             let read = arriving.read().and_then(|(caller, asking)| {
                 if let Asking::Call(params) = &asking {
-                    check_mirrored(&revision, &parts.headers, &caller, params)?;
+                    agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, params)
+                        .map_err(Rejected::mismatch)?;
                 }
                 Ok((caller, asking))
             });
             return match read {
                 Ok((caller, asking)) => begin(endpoint, caller, asking, id.clone()).await,
-                Err(rejected) => reject(&rejected, id),
+                Err(rejected) => reject(&rejected, Some(id)),
             };
         }
         (Some("notifications/cancelled"), None) => {
@@ -172,8 +194,12 @@ async fn post(
             return initialize(endpoint, &principal, parts, &incoming).await;
         }
         (Some("subscriptions/listen"), Some(_)) => {
+            let agent = principal.agent().clone();
             let watched = watching::arrive(&endpoint.gateway, principal, &mut incoming).await;
             parts.extensions.insert(watched);
+            parts.headers.remove(http::header::CONTENT_LENGTH);
+            let request = Request::from_parts(parts, incoming.to_bytes().into());
+            return last(endpoint, &agent, request).await;
         }
         _ => {}
     }
@@ -230,7 +256,7 @@ fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     None
 }
 
-fn reject(rejected: &Rejected, id: &Value) -> Response {
+fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {
     let (status, body) = rejected.answer(id);
     json_response(status, body)
 }
@@ -243,7 +269,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, asking: Asking, id: Val
     if let Some(session) = &caller.session
         && let Err(refused) = endpoint.sessions.begin(session, &id, line.clone())
     {
-        return reject(&Rejected::of(refused), &id);
+        return reject(&Rejected::of(refused), Some(&id));
     }
     let call = Call { endpoint: Arc::clone(endpoint), caller, asking, line, id };
     match token {

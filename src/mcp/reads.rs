@@ -52,16 +52,6 @@ impl Asking {
         Params::read(params).map(|params| Self::Read(kind, params))
     }
 
-    /// The name that the `Mcp-Name` header has to repeat (SEP-2243).
-    pub(super) fn name_in_header(&self) -> Option<&str> {
-        match self {
-            Self::Call(params) | Self::Read(Kind::Resource | Kind::Prompt | Kind::Tool, params) => {
-                Some(params.name())
-            }
-            Self::Read(Kind::Completion, _) => None,
-        }
-    }
-
     /// The `_meta` that came with it.
     pub(super) const fn meta(&self) -> &Object {
         match self {

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode, Uri};
-use tokio::net::{UnixListener, UnixStream};
+use http::{HeaderMap, StatusCode};
+use tokio::net::UnixStream;
 
 use super::resource;
 use crate::api;
-use crate::authentication::{self, Denied, PublicUrl, Reason};
+use crate::authentication::{self, Denied, Reason};
+use crate::edge::{Arrival, Names};
 use crate::gateway::Gateway;
 use crate::principal::Person;
 
@@ -25,12 +24,6 @@ pub const AGENT_HEADER: &str = "countersign-agent";
 pub(super) struct Peer {
     user: Option<u32>,
     process: Option<i32>,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self::of(stream.io())
-    }
 }
 
 impl Peer {
@@ -147,40 +140,30 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through
-/// a visitor's browser (DNS rebinding).
+/// a visitor's browser (DNS rebinding). A target that is a whole address must name it too.
 pub(super) async fn check_names(
-    State(gateway): State<Arc<Gateway>>,
+    State(names): State<Arc<Names>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-    let public = gateway.config.public_url.as_ref().map(PublicUrl::host);
-    let allowed = |authority: &str| is_ours(authority, public, &gateway.config.edge.allowed_hosts);
-    if !host.is_some_and(allowed) {
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    // What a client named to a trusted proxy stands for what the proxy names to us.
+    let forwarded = request.extensions().get::<Arrival>().and_then(|it| it.host.as_deref());
+    let ours = |name: &str| names.is_ours(name);
+    let named = match forwarded {
+        Some(forwarded) => ours(forwarded),
+        None => (host.is_some() || target.is_some()) && host.into_iter().chain(target).all(ours),
+    };
+    if !named {
         return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's")
             .into_response();
     }
-    if let Some(origin) = request.headers().get(ORIGIN) {
-        let authority = origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.parse::<Uri>().ok())
-            .and_then(|uri| uri.authority().map(ToString::to_string));
-        if !authority.as_deref().is_some_and(allowed) {
-            return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
-                .into_response();
-        }
+    if let Some(origin) = request.headers().get(ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| names.origin_is_ours(origin))
+    {
+        return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
+            .into_response();
     }
     next.run(request).await
-}
-
-fn is_ours(authority: &str, public: Option<&str>, allowed: &[String]) -> bool {
-    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
-    let host = authority.host().trim_matches(['[', ']']);
-    let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    loopback
-        || host.eq_ignore_ascii_case("localhost")
-        || public.is_some_and(|name| name.trim_matches(['[', ']']).eq_ignore_ascii_case(host))
-        || allowed.iter().any(|name| name.eq_ignore_ascii_case(host))
 }

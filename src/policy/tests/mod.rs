@@ -109,6 +109,7 @@ fn catalog_with(manifests: &[&str], learned: &HashMap<String, Result<Offered, St
         .catalog(&Environment {
             find_program: &|name| Some(PathBuf::from(name)),
             missing_secret: &|_| None,
+            unconfinable: &|_, _| None,
             learned,
         })
         .unwrap()
