@@ -70,6 +70,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/keys/{fingerprint}", delete(reviewers::remove_key))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
+        .route("/metrics", get(health::metrics))
         .route("/api/v1/notifications/test", post(notifications::test));
     #[cfg(feature = "testing")]
     let routes = routes.merge(testing::routes());

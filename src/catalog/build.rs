@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::Catalog;
 use super::definition::Building;
 use super::lookalike;
-use super::manifest::{BackendSpec, Manifest, SecretSource};
+use super::manifest::{BackendSpec, Manifest, SecretSource, ToolSpec};
 use super::offered::Definition;
+use super::sandbox::Sandbox;
 use crate::source::{self, Places, Problem, Problems, SourceFile};
 
 /// What the names of the gateway's own tools begin with.
@@ -37,6 +38,8 @@ pub struct Environment<'a> {
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
     /// Says why a secret cannot be had now, if it cannot.
     pub missing_secret: &'a dyn Fn(&SecretSource) -> Option<String>,
+    /// Says why the program of a backend cannot be confined as its tool demands, if it cannot.
+    pub unconfinable: &'a dyn Fn(&BackendSpec, &Sandbox) -> Option<String>,
     /// By backend: the definitions its server gave, or why it has not given them.
     pub learned: &'a HashMap<String, Result<Vec<Definition>, String>>,
 }
@@ -65,6 +68,17 @@ impl Manifests {
     /// The backends, in the order of the files.
     pub fn backends(&self) -> impl Iterator<Item = &BackendSpec> {
         self.files.iter().map(|file| &file.manifest.backend)
+    }
+
+    /// How the programs of a backend are confined: as its tools say, or else as it says itself, once for each
+    /// tool.
+    pub fn sandboxes(&self, backend: &str) -> Vec<Sandbox> {
+        let files = self.files.iter().filter(|file| file.manifest.backend.name == backend);
+        let tools = files.flat_map(|file| file.manifest.tools.iter().map(move |tool| (file, tool)));
+        let own = |(file, tool): (&Parsed, &ToolSpec)| {
+            tool.sandbox.clone().or_else(|| file.manifest.backend.sandbox.clone())
+        };
+        tools.map(|both| own(both).unwrap_or_default()).collect()
     }
 
     /// The text of all manifests, for the revision's digest.
@@ -118,6 +132,14 @@ impl Manifests {
                     let message = "a backend has exactly one of `command` and `mcp`";
                     problems.push(wrong("/backend", message.into()));
                 }
+            }
+            if let Some((key, message)) = backend.sandbox.as_ref().and_then(Sandbox::problem) {
+                problems.push(wrong(&format!("/backend/sandbox{key}"), message));
+            }
+            if backend.sandbox.is_some() && backend.mcp.as_ref().is_some_and(|it| it.url.is_some())
+            {
+                let message = "`sandbox` is for programs, not for a `url`".to_owned();
+                problems.push(wrong("/backend/sandbox", message));
             }
             if !(1..=1024).contains(&backend.concurrency) {
                 let message = "`concurrency` must be between 1 and 1024".to_owned();

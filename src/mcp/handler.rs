@@ -135,6 +135,14 @@ fn internal(error: impl std::fmt::Display) -> ErrorData {
     ErrorData::internal_error("the gateway failed; its operators can see why", None)
 }
 
+/// Methods of earlier protocols that 2026-07-28 does not have.
+const REMOVED: &[&str] =
+    &["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28)
+}
+
 /// Whether rmcp knows the method: then its parameters were wrong, and nobody may take it for another.
 fn is_known(method: &str) -> bool {
     const KNOWN: &[&str] = &[
@@ -182,9 +190,7 @@ impl ServerHandler for Front {
         let client = context.client_info().map(|info| info.name.clone());
         let said = request.and_then(|request| request.cursor);
         let after = cursor::opened(&self.gateway, principal.agent(), TOOLS, said.as_deref())?;
-        let modern =
-            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
-        let era = if modern { Era::Modern } else { Era::Legacy };
+        let era = if is_modern(&context) { Era::Modern } else { Era::Legacy };
         let (tools, next) = self.page(&principal, (era, client.as_deref()), &after);
         let mut result = ListToolsResult::with_all_items(tools);
         result.next_cursor = next;
@@ -213,6 +219,9 @@ impl ServerHandler for Front {
         let task = answers::task_of(&self.gateway, id, &hold);
         let payload = match hold.state.name() {
             StateName::Withdrawn => TaskPayload::Cancelled,
+            _ if answers::broke(&hold) => {
+                TaskPayload::Failed { error: answers::breakdown(self.task_result(&hold).await?) }
+            }
             name if name.is_terminal() => {
                 TaskPayload::Completed { result: self.task_result(&hold).await? }
             }
@@ -255,9 +264,11 @@ impl ServerHandler for Front {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if is_known(&request.method) {
+        // Without the parameters that they had, methods that the newest protocol removed come here too.
+        let removed = is_modern(&context) && REMOVED.contains(&request.method.as_str());
+        if is_known(&request.method) && !removed {
             return Err(ErrorData::invalid_params("Invalid params", None));
         }
         let told = "Method not found";

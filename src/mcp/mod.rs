@@ -3,6 +3,7 @@
 //! `tools/call` is read and written here, because typed proxying loses what a result holds and answers
 //! of held calls differ by era; everything else of the protocol is rmcp's.
 
+mod agreeing;
 mod answers;
 mod arriving;
 pub mod calls;
@@ -10,6 +11,7 @@ mod cursor;
 pub mod framing;
 mod handler;
 pub mod http;
+mod lasting;
 mod names;
 mod sessions;
 pub mod stdio;

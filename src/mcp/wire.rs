@@ -162,19 +162,18 @@ impl Incoming {
 /// are checked with their tool, and refused and recorded as the call they belong to.
 fn check_numbers(method: &str, message: &Object) -> Result<(), NotIJson> {
     for (key, value) in message {
-        match value {
-            Value::Object(params) if key == "params" => {
-                let others = params
-                    .iter()
-                    .filter(|(key, _)| method != "tools/call" || key.as_str() != "arguments");
-                for (key, value) in others {
-                    json::check_i_json_at(key, value).map_err(|error| NotIJson {
-                        pointer: format!("/params{}", error.pointer),
-                        ..error
-                    })?;
-                }
+        let Some(params) = value.as_object().filter(|_| key == "params") else {
+            json::check_i_json_at(key, value)?;
+            continue;
+        };
+        for (key, value) in params {
+            if method == "tools/call" && key == "arguments" {
+                continue;
             }
-            value => json::check_i_json_at(key, value)?,
+            json::check_i_json_at(key, value).map_err(|error| NotIJson {
+                pointer: format!("/params{}", error.pointer),
+                ..error
+            })?;
         }
     }
     Ok(())
