@@ -27,6 +27,13 @@ pub const HEADER_MISMATCH: i64 = -32020;
 /// A protocol version that is not spoken here (MCP 2026-07-28).
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 
+/// A resource that is not there (MCP before 2026-07-28).
+pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// A read, a prompt or a completion is refused. Outside what JSON-RPC and MCP keep for themselves.
+pub const REFUSED: i64 = -31000;
+/// A read or a prompt waits for people: not refused, to be asked for again.
+pub const PENDING: i64 = -31002;
+
 /// The longest text that may be a request's id, in bytes.
 const MAX_ID_BYTES: usize = 256;
 

@@ -200,7 +200,7 @@ impl Modern {
         headers: &[(String, String)],
     ) -> Reply {
         let params = self.params(params);
-        let name = ["name", "taskId"].iter().find_map(|key| params.get(key)).cloned();
+        let name = ["name", "uri", "taskId"].iter().find_map(|key| params.get(key)).cloned();
         let message =
             json!({ "jsonrpc": "2.0", "id": next_id(), "method": method, "params": params });
         let name = name.as_ref().and_then(Value::as_str);

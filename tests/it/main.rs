@@ -48,6 +48,7 @@ mod real_clients;
 mod real_servers;
 mod receiver;
 mod replays;
+mod resources;
 mod retries;
 mod same_decision;
 mod secrets;
