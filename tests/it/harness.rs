@@ -436,9 +436,14 @@ impl TestGateway {
         self.launch();
     }
 
+    /// The process's id.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.as_ref().expect("the gateway runs").id()
+    }
+
     /// The most memory that the process has had at one time, in MB.
     pub(crate) fn peak_memory(&self) -> u64 {
-        peak_memory(self.process.as_ref().expect("the gateway runs").id())
+        peak_memory(self.process())
     }
 
     /// Runs one command of a person on this gateway.
