@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::catalog::manifest::Span;
-use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
+use crate::{authentication, notify};
 
 /// How many files one directory of policies or manifests may hold.
 const MAX_FILES: usize = 10_000;
@@ -43,6 +43,10 @@ pub struct File {
     pub policies: Option<PathBuf>,
     /// The directory of tool manifests.
     pub tool_manifests: Option<PathBuf>,
+    /// The address under which browsers reach the gateway, like `https://gateway.example`.
+    pub public_url: Option<String>,
+    /// How people sign in.
+    pub authentication: authentication::Settings,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
@@ -144,6 +148,10 @@ pub struct Config {
     pub policies: PathBuf,
     /// The directory of tool manifests.
     pub tool_manifests: PathBuf,
+    /// The address under which browsers reach the gateway.
+    pub public_url: Option<String>,
+    /// How people sign in.
+    pub authentication: authentication::Settings,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
@@ -192,12 +200,31 @@ impl Config {
                 .clone()
                 .or(file.tool_manifests)
                 .unwrap_or_else(|| "tool-manifests".into()),
+            public_url: file.public_url,
+            authentication: file.authentication,
             holds: file.holds,
             edge: file.edge,
             notifications: file.notifications,
             path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             user: user(),
         })
+    }
+}
+
+impl Config {
+    /// What links to this gateway begin with; none where no browser can reach it.
+    #[must_use]
+    pub fn site(&self) -> Option<String> {
+        if let Some(url) = &self.public_url {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        let (host, port) = self.listen.rsplit_once(':').filter(|(_, port)| *port != "0")?;
+        let host = match host {
+            "0.0.0.0" => "127.0.0.1",
+            "[::]" => "[::1]",
+            host => host,
+        };
+        Some(format!("http://{host}:{port}"))
     }
 }
 

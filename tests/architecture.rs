@@ -23,12 +23,19 @@ const PURE: [&str; 11] = [
 /// What the gateway reaches out with.
 const OUT: [&str; 5] = ["authentication", "backend", "notify", "storage", "telemetry"];
 /// What reaches into the gateway.
-const IN: [&str; 4] = ["api", "cli", "mcp", "server"];
+const IN: [&str; 5] = ["api", "cli", "mcp", "page", "server"];
 /// What stands between: the configuration, every long-lived part, the path of a call.
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 23] = [
+const EXCEPTIONS: [(&str, &str, &str); 30] = [
+    ("config", "authentication", "how people sign in is written in the configuration"),
+    ("authentication", "telemetry", "counts tries to sign in"),
+    ("page", "authentication", "signs people in and out"),
+    ("page", "storage", "shows credentials and sessions"),
+    ("server", "page", "mounts the pages"),
+    ("server", "authentication", "reads cookies and tokens of sessions"),
+    ("server", "storage", "lets in whose session stands"),
     ("config", "catalog", "a length of time is written alike in every file"),
     ("config", "source", "places and problems of files"),
     ("config", "notify", "channels are written in the configuration, which checks them"),

@@ -1,6 +1,12 @@
-//! A credential becomes a `Principal` or a `Person`: gateway tokens, and the local operating-system user.
+//! A credential becomes a `Principal` or a `Person`: gateway tokens, sessions of people, and the local operating-system user.
 
+pub mod attempts;
+pub mod browser;
+pub mod passwords;
 mod people;
+mod sessions;
+mod settings;
+mod sign_in;
 
 use std::collections::HashMap;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,6 +24,8 @@ use crate::principal::Principal;
 use crate::storage::{Agent, Store, StoreError};
 
 pub use people::{PERSON_TOKEN_PREFIX, People};
+pub use settings::Settings;
+pub use sign_in::{From, LINK_FOR, SignIn, SignInError, Visitor, new_secret, registered};
 
 /// What an agent's token starts with, so that scanners for leaked secrets can find one.
 const TOKEN_PREFIX: &str = "cs_";

@@ -11,9 +11,11 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::api;
+use crate::api::{self, Failure};
+use crate::authentication::browser::{self, Site};
 use crate::gateway::Gateway;
-use crate::principal::Person;
+use crate::principal::{Authentication, Person};
+use crate::storage::Session;
 
 /// The header by which a local client says for which agent it speaks.
 pub const AGENT_HEADER: &str = "countersign-agent";
@@ -76,6 +78,7 @@ pub(super) async fn let_local_in(
             return refused("the token is not a person's, or not valid any more\n");
         };
         request.extensions_mut().insert(person);
+        request.extensions_mut().insert(Authentication::Token);
     } else if let Some(agent) =
         request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok())
     {
@@ -87,6 +90,7 @@ pub(super) async fn let_local_in(
         request.extensions_mut().insert(principal);
     } else {
         request.extensions_mut().insert(Person::local(name));
+        request.extensions_mut().insert(Authentication::Local);
     }
     next.run(request).await
 }
@@ -106,17 +110,56 @@ pub(super) async fn let_agent_in(
     next.run(request).await
 }
 
-/// People over HTTP need a token, always. Without a valid one nobody stands behind the request, and each
-/// route says alike that it needs a person.
+/// People over HTTP need a token or a session, always. Without a valid one nobody stands behind the request,
+/// and each route says alike that it needs a person.
 pub(super) async fn let_person_in(
     State(gateway): State<Arc<Gateway>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Some(person) = person_of(&gateway, request.headers()) {
-        request.extensions_mut().insert(person);
+    if request.headers().contains_key(AUTHORIZATION) {
+        // Who shows a token is who the token says, and never who is signed in at the browser instead.
+        if let Some(person) = person_of(&gateway, request.headers()) {
+            request.extensions_mut().insert(person);
+            request.extensions_mut().insert(Authentication::Token);
+        }
+    } else {
+        match signed_in(&gateway, &request) {
+            Ok(Some(session)) => {
+                if let Err(error) = gateway.sign_in.used(&session).await {
+                    return Failure::from(error).into_response();
+                }
+                request.extensions_mut().insert(session.person);
+                request.extensions_mut().insert(session.with);
+            }
+            Ok(None) => {}
+            Err(refused) => return refused.into_response(),
+        }
     }
     next.run(request).await
+}
+
+/// The session that a request came with. One that changes something must come from our own page and show the
+/// session's token, or another site could make a signed-in person's browser decide.
+fn signed_in(gateway: &Gateway, request: &Request) -> Result<Option<Session>, Failure> {
+    let headers = request.headers();
+    let public_url = gateway.config.public_url.as_deref();
+    let site = Site::of(headers, request.uri(), public_url);
+    let Some((visitor, site)) =
+        site.and_then(|site| Some((gateway.sign_in.visitor(headers, &site)?, site)))
+    else {
+        return Ok(None);
+    };
+    if !browser::only_reads(request.method()) {
+        let shown = headers.get(browser::CSRF_HEADER).and_then(|token| token.to_str().ok());
+        let shown = shown.is_some_and(|token| browser::is_csrf_token(token, &visitor.secret));
+        if !shown || !site.made_by_us(headers) {
+            let told = "a change in a session needs its token in `x-csrf-token`, and to be made by a page of \
+                        this gateway";
+            return Err(Failure::new(StatusCode::FORBIDDEN, told));
+        }
+    }
+    Ok(Some(visitor.session))
 }
 
 fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<Person> {

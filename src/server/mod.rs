@@ -25,6 +25,7 @@ use crate::call::time::Watch;
 use crate::config::Span;
 use crate::gateway::Gateway;
 use crate::mcp::http::{Endpoint, handle};
+use crate::page;
 
 /// The local socket's name in the data directory.
 const SOCKET: &str = "countersign.sock";
@@ -121,6 +122,7 @@ pub async fn run(
         let stop = closing.clone();
         // Without it a small answer waits for the acknowledgement of the one before (40 ms).
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let remote = remote.into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener, remote)
             .with_graceful_shutdown(async move { stop.cancelled().await });
         tokio::spawn(serve.into_future())
@@ -191,6 +193,7 @@ fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
         .route("/mcp", mcp)
         .merge(people)
         .merge(api::probes(Arc::clone(gateway)))
+        .merge(page::routes(Arc::clone(gateway)))
         .merge(api::links())
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), check_names))
 }
