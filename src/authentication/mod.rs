@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod browser;
+pub mod passkeys;
 pub mod passwords;
 mod people;
 mod sessions;

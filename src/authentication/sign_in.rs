@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use super::attempts::{Attempts, TooMany};
 use super::browser::{Cookie, Site};
+use super::passkeys::Ceremonies;
 use super::passwords::{PasswordError, Passwords};
 use super::sessions::Sessions;
 use super::settings::Settings;
@@ -35,6 +36,8 @@ pub struct SignIn {
     pub sessions: Sessions,
     /// What compares passwords.
     pub passwords: Passwords,
+    /// The challenges that passkeys are to answer.
+    pub passkeys: Ceremonies,
     /// What bounds guessing.
     pub attempts: Attempts,
     store: Arc<dyn Store>,
@@ -121,6 +124,7 @@ impl SignIn {
             settings,
             sessions: Sessions::load(store.as_ref(), clock.now()).await?,
             passwords: Passwords::new().map_err(unready)?,
+            passkeys: Ceremonies::new(Arc::clone(&clock)),
             attempts: Attempts::new(Arc::clone(&clock)),
             store,
             clock,

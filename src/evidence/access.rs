@@ -39,7 +39,7 @@ pub enum Access {
         passkey: String,
         /// The name that the person gave it.
         name: String,
-        /// The public key: DER `SubjectPublicKeyInfo` in base64url for ES256 and RS256, the 32 bytes for `EdDSA`.
+        /// The public key (`COSE_Key`), in base64url.
         key: String,
         /// The algorithm, by its COSE name.
         algorithm: String,

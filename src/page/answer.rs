@@ -1,6 +1,7 @@
 //! What is sent back: pages with their headers, ways to the next one, and what went wrong in words.
 
 use askama::Template;
+use axum::Json;
 use axum::response::{Html, IntoResponse, Response};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
@@ -49,6 +50,17 @@ fn with_cookies(mut response: Response, cookies: &[String]) -> Response {
         }
     }
     response
+}
+
+/// An answer to our page's program.
+pub(super) fn message(answer: Result<(Json<serde_json::Value>, Vec<String>), Wrong>) -> Response {
+    match answer {
+        Ok((body, cookies)) => with_cookies((HEADERS, body).into_response(), &cookies),
+        Err(wrong) => {
+            let body = Json(serde_json::json!({ "error": wrong.told }));
+            (wrong.status, HEADERS, body).into_response()
+        }
+    }
 }
 
 #[derive(Template)]

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::response::Response;
+use axum::{Form, Json};
 use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::answer::{Wrong, go, page};
+use super::answer::{Wrong, go, message, page};
 use crate::authentication::browser::{self, Cookie, Site};
 use crate::authentication::{From, Visitor, new_secret};
 use crate::gateway::Gateway;
@@ -89,7 +89,8 @@ impl Caller {
         page(status, template, &self.cookies())
     }
 
-    fn cookies(&self) -> Vec<String> {
+    /// Cookies that the browser needs and does not have.
+    pub(super) fn cookies(&self) -> Vec<String> {
         let fresh = (!self.known).then_some(self.browser.as_str());
         fresh.map(|it| self.site.set_cookie(Cookie::Browser, Some(it), None)).into_iter().collect()
     }
@@ -143,5 +144,36 @@ impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Posted<T> {
             return Err(Wrong::not_ours());
         }
         Ok(Self { caller, form: signed.form })
+    }
+}
+
+/// A message that the program of one of our pages sent.
+pub(super) struct Sent<T> {
+    pub(super) caller: Caller,
+    pub(super) message: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Sent<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, gateway: &Arc<Gateway>) -> Result<Self, Response> {
+        Self::read(request, gateway).await.map_err(|wrong| message(Err(wrong)))
+    }
+}
+
+impl<T: DeserializeOwned> Sent<T> {
+    async fn read(request: Request, gateway: &Arc<Gateway>) -> Result<Self, Wrong> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, gateway).await?;
+        let shown = parts.headers.get(browser::CSRF_HEADER).and_then(|token| token.to_str().ok());
+        let ours = shown.is_some_and(|token| browser::is_csrf_token(token, caller.secret()));
+        if !ours || !caller.site.made_by_us(&parts.headers) {
+            return Err(Wrong::not_ours());
+        }
+        let request = Request::from_parts(parts, body);
+        let Json(message) = Json::<T>::from_request(request, &()).await.map_err(|rejection| {
+            Wrong::new(rejection.status(), "The message is not one of ours.")
+        })?;
+        Ok(Self { caller, message })
     }
 }

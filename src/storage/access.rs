@@ -183,7 +183,7 @@ pub struct Passkey {
     pub name: String,
     /// The algorithm, by its COSE name.
     pub algorithm: String,
-    /// The public key, in base64url.
+    /// The public key (`COSE_Key`), in base64url.
     pub key: String,
     /// By what authenticators know the person, in base64url; the same for all of a person's.
     pub handle: String,
