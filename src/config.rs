@@ -7,9 +7,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::authentication;
 pub use crate::catalog::manifest::Span;
+use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
-use crate::{authentication, notify};
 
 /// How many files one directory of policies or manifests may hold.
 const MAX_FILES: usize = 10_000;
@@ -43,16 +44,17 @@ pub struct File {
     pub policies: Option<PathBuf>,
     /// The directory of tool manifests.
     pub tool_manifests: Option<PathBuf>,
-    /// The address under which browsers reach the gateway, like `https://gateway.example`.
-    pub public_url: Option<String>,
-    /// How people sign in.
-    pub authentication: authentication::Settings,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
     pub edge: Edge,
     /// How people are told of held calls.
     pub notifications: notify::Settings,
+    /// The address of the gateway as clients and people know it, like `https://gate.example.com`; `http://` and the
+    /// listening address when absent.
+    pub public_url: Option<authentication::PublicUrl>,
+    /// How agents are let in besides gateway tokens, and how people sign in.
+    pub authentication: authentication::Settings,
 }
 
 /// How held calls are answered.
@@ -148,16 +150,16 @@ pub struct Config {
     pub policies: PathBuf,
     /// The directory of tool manifests.
     pub tool_manifests: PathBuf,
-    /// The address under which browsers reach the gateway.
-    pub public_url: Option<String>,
-    /// How people sign in.
-    pub authentication: authentication::Settings,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
     pub edge: Edge,
     /// How people are told of held calls.
     pub notifications: notify::Settings,
+    /// The address of the gateway as clients and people know it.
+    pub public_url: Option<authentication::PublicUrl>,
+    /// How agents are let in besides gateway tokens, and how people sign in.
+    pub authentication: authentication::Settings,
     /// Where programs are looked up, as `PATH`.
     pub path: String,
     /// The name of the operating-system user, who is the owner of local agents and an operator.
@@ -165,6 +167,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The address of the MCP endpoint as clients know it: the resource that tokens are issued for (RFC 8707).
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match &self.public_url {
+            Some(url) => format!("{}/mcp", &**url),
+            None => format!("http://{}/mcp", self.listen),
+        }
+    }
+
     /// Reads the file that `flags` name, or `./countersign.yaml` if there is one, and lays the flags over it.
     ///
     /// # Errors
@@ -180,7 +191,9 @@ impl Config {
         let file = match file {
             Some(source) => {
                 let (file, places) = source::read::<File>(&source)?;
-                Problems::check(file.notifications.problems(&source, &places))?;
+                let mut problems = file.notifications.problems(&source, &places);
+                problems.extend(file.authentication.problems(&source, &places));
+                Problems::check(problems)?;
                 file
             }
             None => File::default(),
@@ -200,11 +213,11 @@ impl Config {
                 .clone()
                 .or(file.tool_manifests)
                 .unwrap_or_else(|| "tool-manifests".into()),
-            public_url: file.public_url,
-            authentication: file.authentication,
             holds: file.holds,
             edge: file.edge,
             notifications: file.notifications,
+            public_url: file.public_url,
+            authentication: file.authentication,
             path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             user: user(),
         })
@@ -216,7 +229,7 @@ impl Config {
     #[must_use]
     pub fn site(&self) -> Option<String> {
         if let Some(url) = &self.public_url {
-            return Some(url.trim_end_matches('/').to_owned());
+            return Some((**url).to_owned());
         }
         let (host, port) = self.listen.rsplit_once(':').filter(|(_, port)| *port != "0")?;
         let host = match host {

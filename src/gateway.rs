@@ -9,7 +9,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::authentication::{Agents, People, SignIn};
+use crate::authentication::{Agents, Issuers, People, SignIn};
 use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
 use crate::call::standing::Grants;
@@ -51,6 +51,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// Registered agents, by token.
     pub agents: Agents,
+    /// Authorization servers whose tokens let agents in.
+    pub issuers: Issuers,
     /// Registered people, by token.
     pub people: People,
     /// How people sign in, and their sessions.
@@ -133,12 +135,14 @@ impl Gateway {
                 .await?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
+            issuers: Issuers::open(&config.authentication, config.resource(), &clock)
+                .map_err(OpenError::Other)?,
             people: People::load(store.as_ref()).await?,
             sign_in: SignIn::open(
                 config.authentication.clone(),
                 Arc::clone(&store),
                 Arc::clone(&clock),
-                metrics.sign_ins(),
+                (config::variable, metrics.sign_ins()),
             )
             .await?,
             limits: Limits::new(Arc::clone(&clock)),

@@ -28,16 +28,15 @@ const IN: [&str; 5] = ["api", "cli", "mcp", "page", "server"];
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 30] = [
-    ("config", "authentication", "how people sign in is written in the configuration"),
+const EXCEPTIONS: [(&str, &str, &str); 33] = [
     ("authentication", "telemetry", "counts tries to sign in"),
     ("page", "authentication", "signs people in and out"),
     ("page", "storage", "shows credentials and sessions"),
     ("server", "page", "mounts the pages"),
-    ("server", "authentication", "reads cookies and tokens of sessions"),
     ("server", "storage", "lets in whose session stands"),
     ("config", "catalog", "a length of time is written alike in every file"),
     ("config", "source", "places and problems of files"),
+    ("config", "authentication", "issuers are written in the configuration, which checks them"),
     ("config", "notify", "channels are written in the configuration, which checks them"),
     ("notify", "backend", "secrets are read as those of backends are"),
     ("notify", "storage", "follows the log, and keeps how far it has come"),
@@ -45,6 +44,7 @@ const EXCEPTIONS: [(&str, &str, &str); 30] = [
     ("backend", "config", "pools are opened from the configuration"),
     ("backend", "storage", "nothing is dispatched without the receipt that storage made"),
     ("authentication", "storage", "registered agents are kept in the store"),
+    ("server", "authentication", "lets agents in, and tells why not"),
     ("server", "api", "mounts the routes for people"),
     ("server", "mcp", "mounts the endpoint for agents"),
     ("server", "backend", "keeps the catalog at what MCP servers offer"),

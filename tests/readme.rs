@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it waits for what may have to be compiled first.
 const BUILD: Duration = Duration::from_secs(1800);
 /// The documents whose commands are run, in this order, against one gateway.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "docs/operating.md",
     "docs/policy.md",
@@ -35,6 +35,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/metrics.md",
     "docs/notifications.md",
     "docs/holds.md",
+    "docs/agents.md",
 ];
 
 /// One fenced block: the words after the fence, and what is in it.

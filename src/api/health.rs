@@ -11,12 +11,16 @@ use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
 use super::Viewer;
+use crate::authentication::jwks::{self, Jwks};
 use crate::backend::mcp::Health;
 use crate::call::manned;
 use crate::clock::NEAR;
 use crate::gateway::Gateway;
 use crate::hold::StateName;
 use crate::storage::HoldQuery;
+
+/// How many names one check tells.
+const SHOWN: usize = 10;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,6 +84,8 @@ pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Js
     checks.extend(servers(&gateway));
     checks.extend(super::notifications::checks(&gateway).await);
     checks.push(manned(&gateway));
+    checks.push(tokens(&gateway));
+    checks.extend(issuers(&gateway));
     checks.push(clock(&gateway));
     checks.push(holds(&gateway).await);
     Json(checks)
@@ -153,6 +159,36 @@ fn servers(gateway: &Gateway) -> Vec<Check> {
             }
         })
         .collect()
+}
+
+fn tokens(gateway: &Gateway) -> Check {
+    let ending = gateway.agents.ending(gateway.clock.now());
+    if ending.is_empty() {
+        return Check::good("tokens", "no agent's token ends soon");
+    }
+    let all: Vec<String> =
+        ending.iter().take(SHOWN).map(|(name, end)| format!("{name} ({end:.0})")).collect();
+    let more = if ending.len() > SHOWN { ", …" } else { "" };
+    Check::bad(
+        "tokens",
+        format!("{} tokens of agents end soon: {}{more}", ending.len(), all.join(", ")),
+        "give each a new one with `countersign agents rotate NAME --overlap 1d --expires 90d`",
+    )
+}
+
+fn issuers(gateway: &Gateway) -> Vec<Check> {
+    let check = |(issuer, keys): (&str, &Arc<Jwks>)| {
+        let jwks::Health { keys, fault } = keys.health();
+        match fault {
+            None => Check::good("issuer", format!("{issuer}: {keys} keys")),
+            Some(why) => Check::bad(
+                "issuer",
+                format!("{issuer}: {keys} keys, and no newer ones: {why}"),
+                "start it, or mend `authentication.jwt` in the configuration",
+            ),
+        }
+    };
+    gateway.issuers.keys().map(check).collect()
 }
 
 fn clock(gateway: &Gateway) -> Check {

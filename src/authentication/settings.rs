@@ -1,4 +1,4 @@
-//! How people sign in, as written in `countersign.yaml` under `authentication`.
+//! How long people stay signed in, as written in `countersign.yaml` under `authentication.sessions`.
 
 use std::time::Duration;
 
@@ -6,14 +6,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::catalog::manifest::Span;
-
-/// How people sign in.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// How long people stay signed in.
-    pub sessions: SessionSettings,
-}
 
 /// How long people stay signed in.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -8,12 +8,13 @@ use http::{HeaderMap, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use super::Settings;
 use super::attempts::{Attempts, TooMany};
 use super::browser::{Cookie, Site};
+use super::oidc::Provider;
 use super::passkeys::Ceremonies;
 use super::passwords::{PasswordError, Passwords};
 use super::sessions::Sessions;
-use super::settings::Settings;
 use crate::clock::Clock;
 use crate::digest::Digest;
 use crate::ids::PersonName;
@@ -36,6 +37,8 @@ pub struct SignIn {
     pub sessions: Sessions,
     /// What compares passwords.
     pub passwords: Passwords,
+    /// The OpenID provider, if there is one.
+    pub provider: Option<Provider>,
     /// The challenges that passkeys are to answer.
     pub passkeys: Ceremonies,
     /// What bounds guessing.
@@ -117,13 +120,17 @@ impl SignIn {
         settings: Settings,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        counts: SignInCounts,
+        (environment, counts): (fn(&str) -> Option<String>, SignInCounts),
     ) -> Result<Self, StoreError> {
         let unready = |error: PasswordError| StoreError::Engine(error.to_string());
+        let provider = settings.oidc.clone();
+        let provider =
+            provider.map(|it| Provider::open(it, environment, Arc::clone(&clock))).transpose();
         Ok(Self {
             settings,
             sessions: Sessions::load(store.as_ref(), clock.now()).await?,
             passwords: Passwords::new().map_err(unready)?,
+            provider: provider.map_err(StoreError::Engine)?,
             passkeys: Ceremonies::new(Arc::clone(&clock)),
             attempts: Attempts::new(Arc::clone(&clock)),
             store,

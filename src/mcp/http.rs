@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
-use super::arriving::{Arriving, Rejected, Session, header};
+use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
 use super::calls::{self, Caller, Era, Line, Params};
 use super::sessions::Sessions;
 use super::wire::{self, Incoming, RpcError};
@@ -71,18 +71,28 @@ impl Endpoint {
                 tracing::warn!(%error, "an idle session could not be closed");
             }
         }
+        self.show_sessions();
     }
 
     fn now(&self) -> Duration {
         self.gateway.clock.monotonic()
     }
+
+    /// Shows how many sessions are open now.
+    fn show_sessions(&self) {
+        self.gateway.metrics.sessions(self.sessions.count());
+    }
 }
 
 /// One request to `/mcp`. Its principal stands in the extensions: the edge put it there.
-pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+pub async fn handle(State(endpoint): State<Arc<Endpoint>>, mut request: Request) -> Response {
     let Some(principal) = request.extensions().get::<Principal>().cloned() else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
+    // Since 2026-07-28 there are no sessions: whoever names one names nothing.
+    if header(request.headers(), VERSION).is_some_and(is_modern) {
+        request.headers_mut().remove(SESSION);
+    }
     let session = match header(request.headers(), SESSION) {
         None => None,
         Some(id) => match endpoint.sessions.client_of(id, principal.agent(), endpoint.now()) {
@@ -101,6 +111,7 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> 
     let response = forward(&endpoint, request).await;
     if let Some(session) = session.filter(|_| method == Method::DELETE) {
         endpoint.sessions.closed(&session.id);
+        endpoint.show_sessions();
     }
     response
 }
@@ -164,10 +175,10 @@ async fn initialize(
     mut parts: http::request::Parts,
     incoming: &Incoming,
 ) -> Response {
-    if !endpoint.sessions.has_room() {
+    let Some(place) = endpoint.sessions.opening() else {
         let told = "Service Unavailable: too many sessions are open";
         return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
-    }
+    };
     let client = incoming
         .message
         .get("params")
@@ -177,7 +188,8 @@ async fn initialize(
     parts.headers.remove(http::header::CONTENT_LENGTH);
     let response = forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
     if let Some(id) = header(response.headers(), SESSION) {
-        endpoint.sessions.opened(id, principal.agent().clone(), client, endpoint.now());
+        place.opened(id, principal.agent().clone(), client, endpoint.now());
+        endpoint.show_sessions();
     }
     response
 }

@@ -39,6 +39,11 @@ pub(super) fn page(
 
 /// The way to another of our pages, which is fetched with GET.
 pub(super) fn go(to: &'static str, cookies: &[String]) -> Response {
+    go_to(to, cookies)
+}
+
+/// The way elsewhere.
+pub(super) fn go_to(to: &str, cookies: &[String]) -> Response {
     with_cookies((StatusCode::SEE_OTHER, HEADERS, [(LOCATION, to)]).into_response(), cookies)
 }
 

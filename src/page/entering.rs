@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::answer::{Wrong, go};
 use super::visiting::{Caller, Posted};
 use crate::authentication::browser::Cookie;
+use crate::authentication::oidc::Provider;
 use crate::gateway::Gateway;
 use crate::storage::{LinkKind, Which};
 
@@ -51,20 +52,25 @@ pub(super) async fn show(
         if caller.visitor.is_some() {
             return Ok(go("/", &[]));
         }
-        return sign_in_page(&caller, String::new(), None);
+        return sign_in_page(&gateway, &caller, String::new(), None);
     };
     let link = gateway.sign_in.link(&code, LinkKind::SignIn, caller.from.address).await?;
     let page = LinkPage { csrf: caller.csrf(), name: link.person.name, code };
     caller.page(StatusCode::OK, &page)
 }
 
-fn sign_in_page(caller: &Caller, name: String, wrong: Option<Wrong>) -> Result<Response, Wrong> {
+fn sign_in_page(
+    gateway: &Gateway,
+    caller: &Caller,
+    name: String,
+    wrong: Option<Wrong>,
+) -> Result<Response, Wrong> {
     let status = wrong.as_ref().map_or(StatusCode::OK, |wrong| wrong.status);
     let page = SignInPage {
         csrf: caller.csrf(),
         passkeys_work: caller.site.domain().is_some(),
         named: caller.site.with_name(),
-        provider: None,
+        provider: gateway.sign_in.provider.as_ref().map(Provider::name),
         name,
         wrong: wrong.map(|wrong| wrong.told),
     };
@@ -84,7 +90,7 @@ pub(super) async fn with_password(
     let Password { name, password } = form;
     match gateway.sign_in.with_password(&name, password, caller.from.clone()).await {
         Ok(visitor) => Ok(go("/", &caller.let_in(&gateway, &visitor).await?)),
-        Err(error) => sign_in_page(&caller, name, Some(error.into())),
+        Err(error) => sign_in_page(&gateway, &caller, name, Some(error.into())),
     }
 }
 

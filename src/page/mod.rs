@@ -7,6 +7,7 @@ mod entering;
 mod home;
 mod invitation;
 mod passkeys;
+mod provider;
 mod visiting;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
+use crate::authentication::oidc::CALLBACK;
 use crate::gateway::Gateway;
 
 /// The largest form or message of a page, in bytes.
@@ -30,6 +32,8 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/sign-in/link", post(entering::with_link))
         .route("/sign-in/passkey/start", post(passkeys::ask_to_sign_in))
         .route("/sign-in/passkey/finish", post(passkeys::sign_in))
+        .route("/sign-in/oidc", get(provider::leave))
+        .route(CALLBACK, get(provider::back))
         .route("/sign-out", post(entering::sign_out))
         .route("/invitation/{code}", get(invitation::show).post(invitation::with_password))
         .route("/invitation/{code}/passkey/start", post(passkeys::ask_invited))

@@ -11,8 +11,10 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::resource;
 use crate::api::{self, Failure};
 use crate::authentication::browser::{self, Site};
+use crate::authentication::{self, Denied, PublicUrl, Reason};
 use crate::gateway::Gateway;
 use crate::principal::{Authentication, Person};
 use crate::storage::Session;
@@ -101,13 +103,21 @@ pub(super) async fn let_agent_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let token = bearer(request.headers());
-    let principal = token.and_then(|token| gateway.agents.of_token(token, gateway.clock.now()));
-    let Some(principal) = principal else {
-        return refused("a valid gateway token is needed: countersign agents add NAME\n");
+    let credential = match bearer(request.headers()) {
+        Some(token) => {
+            let registers = (&gateway.agents, &gateway.issuers);
+            authentication::agent(token, registers, gateway.clock.now()).await
+        }
+        None if request.headers().contains_key(AUTHORIZATION) => Err(Reason::Malformed.into()),
+        None => Err(Denied::Missing),
     };
-    request.extensions_mut().insert(principal);
-    next.run(request).await
+    match credential {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(denied) => resource::refused(&gateway, &denied),
+    }
 }
 
 /// People over HTTP need a token or a session, always. Without a valid one nobody stands behind the request,
@@ -175,7 +185,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let value = given.next().filter(|_| given.next().is_none())?;
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through
@@ -187,7 +198,8 @@ pub(super) async fn check_names(
 ) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-    let allowed = |authority: &str| is_ours(authority, &gateway.config.edge.allowed_hosts);
+    let public = gateway.config.public_url.as_ref().map(PublicUrl::host);
+    let allowed = |authority: &str| is_ours(authority, public, &gateway.config.edge.allowed_hosts);
     if !host.is_some_and(allowed) {
         return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's")
             .into_response();
@@ -206,11 +218,12 @@ pub(super) async fn check_names(
     next.run(request).await
 }
 
-fn is_ours(authority: &str, allowed: &[String]) -> bool {
+fn is_ours(authority: &str, public: Option<&str>, allowed: &[String]) -> bool {
     let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
     let host = authority.host().trim_matches(['[', ']']);
     let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     loopback
         || host.eq_ignore_ascii_case("localhost")
+        || public.is_some_and(|name| name.trim_matches(['[', ']']).eq_ignore_ascii_case(host))
         || allowed.iter().any(|name| name.eq_ignore_ascii_case(host))
 }

@@ -2,6 +2,8 @@
 
 mod admission;
 pub mod joined;
+mod resource;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -150,6 +152,7 @@ pub async fn run(
         tracing::warn!("connections were still open after {DRAIN:?}");
     }
     joined_ends.abort();
+    tokens::look(&gateway).await;
     gateway.backends.close().await;
     // The process ends without waiting for who still holds the store: what nobody waited for goes first.
     match tokio::time::timeout(DRAIN, gateway.store.settle()).await {
@@ -195,6 +198,7 @@ fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
         .merge(api::probes(Arc::clone(gateway)))
         .merge(page::routes(Arc::clone(gateway)))
         .merge(api::links())
+        .merge(resource::routes(gateway))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), check_names))
 }
 
@@ -207,7 +211,9 @@ fn start_background(
         tokio::spawn(sweep_holds(Arc::clone(gateway))),
         tokio::spawn(sweep_results(Arc::clone(gateway))),
         tokio::spawn(sweep_sessions(Arc::clone(gateway), Arc::clone(endpoint))),
+        tokio::spawn(tokens::watch(Arc::clone(gateway))),
     ];
+    tasks.extend(gateway.issuers.keys().map(|(_, keys)| tokio::spawn(Arc::clone(keys).keep())));
     for channel in gateway.notifier.channels() {
         let channel = Arc::clone(channel);
         tasks.push(tokio::spawn(async move { channel.run().await }));

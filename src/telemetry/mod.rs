@@ -67,6 +67,16 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NotificationLabels {
     channel: String,
     result: &'static str,
@@ -130,6 +140,9 @@ pub struct Metrics {
     notifications: NotificationCounts,
     sign_ins: SignInCounts,
     clock_jumps: Counter,
+    turned_away: Family<ReasonLabels, Counter>,
+    agent_tokens: Family<StateLabels, Gauge>,
+    sessions: Gauge,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -158,10 +171,15 @@ impl Metrics {
             notifications: NotificationCounts::default(),
             sign_ins: SignInCounts::default(),
             clock_jumps: Counter::default(),
+            turned_away: Family::default(),
+            agent_tokens: Family::default(),
+            sessions: Gauge::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
         metrics.register();
+        // Shown before the first, so that the first is a change.
+        drop(metrics.turned_away.get_or_create(&ReasonLabels { reason: "missing" }));
         metrics
     }
 
@@ -203,6 +221,17 @@ impl Metrics {
             "How often the wall clock was found set",
             self.clock_jumps.clone(),
         );
+        to.register(
+            "agents_turned_away",
+            "Requests of agents whose credential was refused",
+            self.turned_away.clone(),
+        );
+        to.register(
+            "agent_tokens",
+            "Gateway tokens by how it stands with them",
+            self.agent_tokens.clone(),
+        );
+        to.register("sessions", "Sessions that are open", self.sessions.clone());
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
@@ -278,6 +307,21 @@ impl Metrics {
     /// Counts that the wall clock was found set.
     pub fn clock_jumped(&self) {
         self.clock_jumps.inc();
+    }
+
+    /// Counts a request of an agent that was not let in, for `reason`.
+    pub fn turned_away(&self, reason: &'static str) {
+        self.turned_away.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Shows how many sessions of protocols before 2026-07-28 are open.
+    pub fn sessions(&self, count: usize) {
+        self.sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how many gateway tokens are in `state`.
+    pub fn agent_tokens(&self, state: &'static str, count: u32) {
+        self.agent_tokens.get_or_create(&StateLabels { state }).set(count.into());
     }
 
     /// Shows the revision in force.

@@ -234,7 +234,7 @@ POST   /api/v1/notifications/test                      401    401   403    403  
 ";
 
 #[test]
-fn roles_and_routes() {
+fn r9_roles_and_routes() {
     let gateway = gateway();
     let person = |role: &str| {
         let token = gateway.cli(&["reviewers", "add", role, "--role", role]).done();

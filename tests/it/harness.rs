@@ -257,6 +257,11 @@ impl TestGateway {
         &self.url
     }
 
+    /// The process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the gateway runs").id()
+    }
+
     /// What the gateway has written to standard error, over all its starts.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
