@@ -42,6 +42,7 @@ mod replays;
 mod retries;
 mod secrets;
 mod seed_policy;
+mod sign_in;
 mod signatures;
 mod slow_people;
 mod smoke;
