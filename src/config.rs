@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authentication;
 pub use crate::catalog::manifest::Span;
+use crate::edge;
 use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
 
@@ -119,7 +120,13 @@ pub struct Edge {
     /// that a load balancer sends no more before a connection is refused; at most 10 s, not at all when absent.
     pub drain_notice: Option<Span>,
     /// Names under which browsers and clients may address the gateway, besides loopback names.
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<edge::HostRule>,
+    /// Limits of connections and requests.
+    pub limits: edge::Limits,
+    /// The certificate to listen with.
+    pub tls: Option<edge::Tls>,
+    /// Proxies that speak TLS before the gateway.
+    pub trusted_proxy: Option<edge::TrustedProxy>,
 }
 
 impl Default for Edge {
@@ -131,6 +138,9 @@ impl Default for Edge {
             max_calls: 10_000,
             drain_notice: None,
             allowed_hosts: Vec::new(),
+            limits: edge::Limits::default(),
+            tls: None,
+            trusted_proxy: None,
         }
     }
 }
@@ -231,13 +241,17 @@ impl Config {
         if let Some(url) = &self.public_url {
             return Some((**url).to_owned());
         }
-        let (host, port) = self.listen.rsplit_once(':').filter(|(_, port)| *port != "0")?;
-        let host = match host {
-            "0.0.0.0" => "127.0.0.1",
-            "[::]" => "[::1]",
-            host => host,
-        };
-        Some(format!("http://{host}:{port}"))
+        if self.listen.ends_with(":0") {
+            return None;
+        }
+        Some(self.url().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
+    }
+
+    /// How the address that it listens on is written before a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.edge.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.listen)
     }
 }
 

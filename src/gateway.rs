@@ -131,7 +131,7 @@ impl Gateway {
         };
         let settings = &config.notifications;
         let notifier =
-            Notifier::open(settings, (&config.listen, config.listens), config::variable, &parts)
+            Notifier::open(settings, (&config.url(), config.listens), config::variable, &parts)
                 .await?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
@@ -298,8 +298,14 @@ impl Revision {
         };
         let missing_secret =
             |source: &_| backend::secrets::missing(source, &|name| config::variable(name));
-        let environment =
-            Environment { find_program: &find_program, missing_secret: &missing_secret, learned };
+        let unconfinable =
+            |spec: &_, sandbox: &_| backend::confinement::problem(spec, sandbox, config);
+        let environment = Environment {
+            find_program: &find_program,
+            missing_secret: &missing_secret,
+            unconfinable: &unconfinable,
+            learned,
+        };
         let catalog = manifests.catalog(&environment)?;
         let policy = Policy::load(policies, &catalog)?;
         let files: Vec<_> = policy

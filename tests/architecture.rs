@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Decide without I/O; use only one another.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "catalog",
     "clock",
     "digest",
+    "edge",
     "evidence",
     "hold",
     "ids",
@@ -28,13 +29,14 @@ const IN: [&str; 5] = ["api", "cli", "mcp", "page", "server"];
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 33] = [
+const EXCEPTIONS: [(&str, &str, &str); 31] = [
     ("authentication", "telemetry", "counts tries to sign in"),
     ("page", "authentication", "signs people in and out"),
     ("page", "storage", "shows credentials and sessions"),
     ("server", "page", "mounts the pages"),
     ("server", "storage", "lets in whose session stands"),
     ("config", "catalog", "a length of time is written alike in every file"),
+    ("config", "edge", "the network edge has settings of its own"),
     ("config", "source", "places and problems of files"),
     ("config", "authentication", "issuers are written in the configuration, which checks them"),
     ("config", "notify", "channels are written in the configuration, which checks them"),

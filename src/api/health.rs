@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Viewer;
 use crate::authentication::jwks::{self, Jwks};
+use crate::backend::confinement::Kernel;
 use crate::backend::mcp::Health;
 use crate::call::manned;
 use crate::clock::NEAR;
@@ -50,12 +51,11 @@ impl Check {
     }
 }
 
-/// The routes that probes and scrapers use: they tell nothing about calls but how many there were.
+/// The routes that probes use, without a credential: they tell nothing but whether the gateway is well.
 pub fn probes(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .with_state(gateway)
 }
 
@@ -73,14 +73,17 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
-async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], gateway.metrics.exposition()).into_response()
+    let places = gateway.config.edge.max_calls.min(tokio::sync::Semaphore::MAX_PERMITS);
+    let calls = places.saturating_sub(gateway.places.available_permits());
+    ([(CONTENT_TYPE, kind)], gateway.metrics.exposition(calls)).into_response()
 }
 
 pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {
     let mut checks = vec![record(&gateway), policy(&gateway)];
     checks.extend(tools(&gateway));
+    checks.push(confinement());
     checks.extend(servers(&gateway));
     checks.extend(super::notifications::checks(&gateway).await);
     checks.push(manned(&gateway));
@@ -136,6 +139,19 @@ fn tools(gateway: &Gateway) -> Vec<Check> {
         checks.push(Check::good("unavailable", found));
     }
     checks
+}
+
+fn confinement() -> Check {
+    let kernel = Kernel::look();
+    match kernel.lacks() {
+        None => Check::good("confinement", kernel.shown()),
+        Some(why) => Check::bad(
+            "confinement",
+            format!("{why}: tools that are programs are unavailable"),
+            "start a newer kernel, or one that has Landlock among its `lsm=`; or write `sandbox: unconfined` \
+             in a manifest whose programs may do all that the gateway's user may",
+        ),
+    }
 }
 
 fn servers(gateway: &Gateway) -> Vec<Check> {

@@ -2,10 +2,12 @@
 //! request that changes something was made by our own page.
 
 use http::header::{COOKIE, HOST, ORIGIN};
+use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
 
 use crate::digest::Digest;
+use crate::edge::Arrival;
 
 /// The header by which a page's program shows the token of its session.
 pub const CSRF_HEADER: &str = "x-csrf-token";
@@ -38,24 +40,25 @@ pub struct Site {
 impl Site {
     /// The site that a request was made to. The edge has checked before that the name is one of ours.
     ///
-    /// `public_url` says how its own name is reached; loopback names are reached in the clear, and all others
-    /// only over TLS, or tokens and cookies would cross a network for all to read.
+    /// `public_url` says how its own name is reached. Names beyond loopback are reached over TLS alone, or
+    /// cookies would cross a network for all to read.
     #[must_use]
-    pub fn of(headers: &HeaderMap, uri: &Uri, public_url: Option<&str>) -> Option<Self> {
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| uri.authority().map(Authority::as_str))?;
+    pub fn of(parts: &Parts, public_url: Option<&str>) -> Option<Self> {
+        let arrival = parts.extensions.get::<Arrival>();
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = arrival.and_then(|arrival| arrival.host.as_deref()).or(host);
+        let host = host.or_else(|| parts.uri.authority().map(Authority::as_str))?;
         let authority = host.parse::<Authority>().ok()?;
-        let public = public_url.and_then(|url| url.parse::<Uri>().ok());
-        if let Some(public) = public
-            && public.authority().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host))
-        {
-            let secure = public.scheme_str() == Some("https");
-            return Some(Self { secure, authority: host.to_ascii_lowercase() });
-        }
         let name = authority.host().trim_matches(['[', ']']);
         let loopback = name.eq_ignore_ascii_case("localhost")
             || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        Some(Self { secure: !loopback, authority: host.to_ascii_lowercase() })
+        let public = public_url.and_then(|url| url.parse::<Uri>().ok()).filter(|public| {
+            public.authority().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host))
+        });
+        let over_tls = arrival.is_some_and(|arrival| arrival.secure);
+        let secure =
+            over_tls || public.map_or(!loopback, |public| public.scheme_str() == Some("https"));
+        Some(Self { secure, authority: host.to_ascii_lowercase() })
     }
 
     /// The origin, as browsers write it.
@@ -184,7 +187,8 @@ mod tests {
     }
 
     fn site(host: &str, public_url: Option<&str>) -> Site {
-        Site::of(&headers(&[("host", host)]), &Uri::from_static("/"), public_url).unwrap()
+        let request = http::Request::builder().uri("/").header("host", host).body(()).unwrap();
+        Site::of(&request.into_parts().0, public_url).unwrap()
     }
 
     #[test]

@@ -9,13 +9,14 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{self, Command};
+use super::confinement::{Confinement, Kept};
 use super::mcp::{self, Link, Target};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
-use crate::catalog::Binding;
 use crate::catalog::manifest::{BackendSpec, McpSpec};
 use crate::catalog::template::Rendered;
+use crate::catalog::{Binding, Sandbox};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::Digest;
@@ -45,6 +46,7 @@ pub(super) struct Running {
     redactor: Mutex<Option<(Digest, Arc<Redactor>)>>,
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
+    kept: Kept,
     clock: Arc<dyn Clock>,
 }
 
@@ -68,13 +70,14 @@ pub struct Prepared {
 }
 
 enum How {
-    Command { program: PathBuf, rendered: Rendered },
+    Command { program: PathBuf, rendered: Rendered, confinement: Option<Arc<Confinement>> },
     Mcp { link: Arc<Link> },
 }
 
 impl Running {
     pub(super) fn open(
         spec: &BackendSpec,
+        sandboxes: &[Sandbox],
         config: &Config,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BackendError> {
@@ -108,6 +111,7 @@ impl Running {
             secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
             redactor: Mutex::new(None),
             environment: environment(spec, config),
+            kept: Kept::new(spec, sandboxes.iter(), &config.data),
             directory,
             clock,
         })
@@ -123,11 +127,12 @@ impl Running {
         let digest = digest_of(&secrets);
         let redactor = self.redactor(&secrets, digest)?;
         let how = match (&self.kind, permit.tool().binding()) {
-            (Kind::Command, Binding::Command { program: Some(program), template, .. }) => {
+            (Kind::Command, Binding::Command { program: Some(program), template, sandbox, .. }) => {
                 let rendered = template
                     .render(permit.arguments())
                     .map_err(|error| BackendError::Unfit(error.to_string()))?;
-                How::Command { program: program.clone(), rendered }
+                let confinement = self.kept.of(sandbox)?;
+                How::Command { program: program.clone(), rendered, confinement }
             }
             (Kind::Mcp { .. }, Binding::Mcp { .. }) => {
                 How::Mcp { link: self.linked(&secrets, digest)? }
@@ -148,9 +153,12 @@ impl Running {
     ) -> Result<RawResult, BackendError> {
         let Prepared { _slot: slot, secrets, redactor, how } = prepared;
         let raw = match (how, permit.tool().binding()) {
-            (How::Command { program, rendered }, Binding::Command { output, .. }) => {
+            (How::Command { program, rendered, confinement }, Binding::Command { output, .. }) => {
                 let mut environment = self.environment.clone();
                 environment.extend(secrets.iter().cloned());
+                if confinement.is_some() {
+                    self.kept.without_home(&mut environment);
+                }
                 let command = Command {
                     program: &program,
                     argv: rendered.argv,
@@ -158,6 +166,7 @@ impl Running {
                     environment,
                     working_directory: self.directory.as_deref(),
                     call: receipt.call(),
+                    confinement: confinement.as_deref(),
                 };
                 let limits = command::Limits {
                     deadline: permit.timeout(),

@@ -21,11 +21,14 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
+use super::agreeing;
 use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
 use super::calls::{self, Caller, Era, Line, Params};
+use super::lasting::{Held, Lasting};
 use super::sessions::Sessions;
 use super::wire::{self, Incoming, RpcError};
 use crate::gateway::Gateway;
+use crate::ids::AgentName;
 use crate::principal::Principal;
 
 const SESSION: &str = "mcp-session-id";
@@ -40,6 +43,7 @@ pub struct Endpoint {
     service: StreamableHttpService<Front, LocalSessionManager>,
     manager: Arc<LocalSessionManager>,
     sessions: Sessions,
+    lasting: Arc<Lasting>,
 }
 
 impl Endpoint {
@@ -61,7 +65,8 @@ impl Endpoint {
             StreamableHttpService::new(move || Ok(front.clone()), Arc::clone(&manager), config);
         let edge = &gateway.config.edge;
         let sessions = Sessions::new(edge.max_sessions, edge.session_idle.0);
-        Arc::new(Self { gateway, service, manager, sessions })
+        let lasting = Lasting::new(edge.limits.streams_per_agent);
+        Arc::new(Self { gateway, service, manager, sessions, lasting })
     }
 
     /// Ends the sessions that were idle too long.
@@ -108,12 +113,26 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, mut request: Request)
     if method == Method::POST {
         return post(&endpoint, principal, session, request).await;
     }
+    if method == Method::GET {
+        return last(&endpoint, principal.agent(), request).await;
+    }
     let response = forward(&endpoint, request).await;
     if let Some(session) = session.filter(|_| method == Method::DELETE) {
         endpoint.sessions.closed(&session.id);
         endpoint.show_sessions();
     }
     response
+}
+
+/// Answers with a stream that lasts, one of those that the agent may have.
+async fn last(endpoint: &Endpoint, agent: &AgentName, request: Request) -> Response {
+    let Some(place) = endpoint.lasting.open(agent) else {
+        endpoint.gateway.metrics.edge.refused("streams_per_agent");
+        let told = "Service Unavailable: this agent has too many event streams open";
+        return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
+    };
+    let guard = (place, endpoint.gateway.metrics.edge.streaming());
+    forward(endpoint, request).await.map(|body| Held::body(body, guard))
 }
 
 async fn forward(endpoint: &Endpoint, request: Request) -> Response {
@@ -142,13 +161,21 @@ async fn post(
         Ok(incoming) => incoming,
         Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
+    if let Err(why) = agreeing::check(&parts.headers, &incoming) {
+        return reject(&Rejected::mismatch(why), incoming.id.as_ref());
+    }
     match (incoming.method.as_deref(), &incoming.id) {
         (Some("tools/call"), Some(id)) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            return match arriving.read() {
+            let read = arriving.read().and_then(|(caller, params)| {
+                agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, &params)
+                    .map_err(Rejected::mismatch)?;
+                Ok((caller, params))
+            });
+            return match read {
                 Ok((caller, params)) => begin(endpoint, caller, params, id.clone()).await,
-                Err(rejected) => reject(&rejected, id),
+                Err(rejected) => reject(&rejected, Some(id)),
             };
         }
         (Some("notifications/cancelled"), None) => {
@@ -161,6 +188,11 @@ async fn post(
         }
         (Some("initialize"), Some(_)) if session.is_none() => {
             return initialize(endpoint, &principal, parts, &incoming).await;
+        }
+        (Some("subscriptions/listen"), Some(_)) => {
+            parts.headers.remove(http::header::CONTENT_LENGTH);
+            let request = Request::from_parts(parts, incoming.to_bytes().into());
+            return last(endpoint, principal.agent(), request).await;
         }
         _ => {}
     }
@@ -217,7 +249,7 @@ fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     None
 }
 
-fn reject(rejected: &Rejected, id: &Value) -> Response {
+fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {
     let (status, body) = rejected.answer(id);
     json_response(status, body)
 }
@@ -230,7 +262,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Val
     if let Some(session) = &caller.session
         && let Err(refused) = endpoint.sessions.begin(session, &id, line.clone())
     {
-        return reject(&Rejected::of(refused), &id);
+        return reject(&Rejected::of(refused), Some(&id));
     }
     let call = Call { endpoint: Arc::clone(endpoint), caller, params, line, id };
     match token {

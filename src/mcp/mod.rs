@@ -3,12 +3,16 @@
 //! `tools/call` is read and written here, because typed proxying loses what a result holds and answers
 //! of held calls differ by era; everything else of the protocol is rmcp's.
 
+mod agreeing;
 mod answers;
 mod arriving;
 pub mod calls;
+mod cursor;
 pub mod framing;
 mod handler;
 pub mod http;
+mod lasting;
+mod names;
 mod sessions;
 pub mod stdio;
 mod streams;

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData,
-    ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerResult,
+    ClientRequest, CustomResult, ErrorCode, ErrorData, ProgressNotificationParam, ProgressToken,
+    ProtocolVersion, ServerResult,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service, ServiceExt};
 use rmcp::{Peer, RoleServer, ServerHandler};
@@ -22,7 +22,6 @@ use super::streams::{Lines, Streams};
 use super::wire::RpcError;
 use crate::backend::Progress;
 use crate::gateway::Gateway;
-use crate::json::Object;
 use crate::principal::Principal;
 
 /// How many progress notifications wait for a slow reader before more are dropped.
@@ -57,11 +56,7 @@ struct Client {
 }
 
 impl Client {
-    async fn call(
-        &self,
-        params: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ServerResult, ErrorData> {
+    async fn call(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
         let modern =
             context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         let caller = Caller {
@@ -74,7 +69,7 @@ impl Client {
                 .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
             session: None,
         };
-        let params = read(params, &context)?;
+        let params = self.params_of(&context)?;
         let (line, carrier) = self.line_of(&context);
         let answer = {
             let run = calls::answer(self.front.gateway(), &caller, params, &line);
@@ -96,6 +91,15 @@ impl Client {
         let text = serde_json::to_string(&members).map_err(|error| internal(&error))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| internal(&error))?;
         Ok(ServerResult::CustomResult(CustomResult::new(value)))
+    }
+
+    /// What was asked, as it was read when it came.
+    fn params_of(&self, context: &RequestContext<RoleServer>) -> Result<Params, ErrorData> {
+        let params =
+            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.params.take());
+        params.ok_or_else(|| {
+            ErrorData::invalid_request("the call came by a way that is not open", None)
+        })
     }
 
     fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
@@ -151,23 +155,6 @@ impl Carrier {
     }
 }
 
-fn read(
-    params: CallToolRequestParams,
-    context: &RequestContext<RoleServer>,
-) -> Result<Params, ErrorData> {
-    let mut object = Object::new();
-    object.insert("name".into(), params.name.into_owned().into());
-    if let Some(arguments) = params.arguments {
-        object.insert("arguments".into(), arguments.into());
-    }
-    if let Some(state) = params.request_state {
-        object.insert("requestState".into(), state.into());
-    }
-    let meta = serde_json::to_value(&context.meta).map_err(|error| internal(&error))?;
-    object.insert("_meta".into(), meta);
-    Params::read(object).map_err(rpc_error)
-}
-
 fn rpc_error(error: RpcError) -> ErrorData {
     let code = i32::try_from(error.code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
     ErrorData::new(code, error.message, error.data)
@@ -184,10 +171,10 @@ impl Service<RoleServer> for Client {
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        let ClientRequest::CallToolRequest(call) = request else {
-            return Service::handle_request(&self.front, request, context).await;
-        };
-        self.call(call.params, context).await
+        if matches!(request, ClientRequest::CallToolRequest(_)) {
+            return self.call(context).await;
+        }
+        Service::handle_request(&self.front, request, context).await
     }
 
     async fn handle_notification(

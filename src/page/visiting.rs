@@ -1,10 +1,9 @@
 //! Who asks for a page: the browser, who is signed in there, and whether a form or message is one of ours.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::Response;
 use axum::{Form, Json};
 use http::StatusCode;
@@ -15,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::answer::{Wrong, go, message, page};
 use crate::authentication::browser::{self, Cookie, Site};
 use crate::authentication::{From, Visitor, new_secret};
+use crate::edge::Arrival;
 use crate::gateway::Gateway;
 use crate::principal::Capacity;
 use crate::storage::Which;
@@ -38,10 +38,10 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Wrong> {
         let public_url = gateway.config.public_url.as_deref();
-        let site = Site::of(&parts.headers, &parts.uri, public_url)
+        let site = Site::of(parts, public_url)
             .ok_or_else(|| Wrong::new(StatusCode::BAD_REQUEST, "The request names no host."))?;
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let from = From::new(&parts.headers, address.map(|address| address.0.ip()));
+        let address = parts.extensions.get::<Arrival>().map(|arrival| arrival.address);
+        let from = From::new(&parts.headers, address);
         let known = site.cookie(&parts.headers, Cookie::Browser);
         let (browser, known) = match known {
             Some(secret) => (secret, true),

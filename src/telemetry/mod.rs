@@ -1,5 +1,7 @@
 //! What is counted, and how it is shown: Prometheus text at `/metrics`, names in `docs/metrics.md`.
 
+mod edge;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+pub use edge::{Counted, EdgeMetrics};
 
 use crate::digest::Digest;
 use crate::hold::Hold;
@@ -127,6 +131,8 @@ struct PolicyLabels {
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
+    /// What is counted at the network edge.
+    pub edge: EdgeMetrics,
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     deciding: Histogram,
@@ -159,6 +165,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
+            edge: EdgeMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
             upstream: Family::new_with_constructor(|| Histogram::new(LONG)),
@@ -235,6 +242,7 @@ impl Metrics {
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
+        self.edge.register(to);
     }
 
     /// Counts one call.
@@ -334,9 +342,10 @@ impl Metrics {
         self.policy.get_or_create(&labels).set(1);
     }
 
-    /// The exposition in OpenMetrics text form.
+    /// The exposition in OpenMetrics text form, while `calls` have a place.
     #[must_use]
-    pub fn exposition(&self) -> String {
+    pub fn exposition(&self, calls: usize) -> String {
+        self.edge.look(calls);
         let mut text = String::new();
         // Writing to a string fails only when an encoder of ours does; half a page is shown then.
         if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {

@@ -233,6 +233,7 @@ DELETE /api/v1/reviewers/{name}/sessions               401    401   403    403  
 POST   /api/v1/sign-in-link                            401    401   403    403      403      yes
 GET    /api/v1/audit                                   401    401   yes    yes      yes      yes
 GET    /api/v1/doctor                                  401    401   yes    yes      yes      yes
+GET    /metrics                                        401    401   yes    yes      yes      yes
 POST   /api/v1/notifications/test                      401    401   403    403      yes      yes
 ";
 

@@ -80,6 +80,7 @@ struct Inner {
     keys: Vec<Value>,
     metadata: Value,
     wrong: Option<StatusCode>,
+    asked: usize,
     fetched: usize,
     others: usize,
 }
@@ -132,6 +133,11 @@ impl Issuer {
         self.inner.lock().unwrap().wrong = status;
     }
 
+    /// How often anything was asked for.
+    pub(crate) fn asked(&self) -> usize {
+        self.inner.lock().unwrap().asked
+    }
+
     /// How often the keys were fetched.
     pub(crate) fn fetched(&self) -> usize {
         self.inner.lock().unwrap().fetched
@@ -168,6 +174,7 @@ impl Drop for Issuer {
 async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Response {
     let mut inner = inner.lock().unwrap();
     let path = request.uri().path();
+    inner.asked += 1;
     if path == "/keys" {
         inner.fetched += 1;
     }

@@ -187,8 +187,12 @@ impl Ledger {
 
     /// Takes a message from upstream, whole.
     pub(super) fn incoming(&self, bytes: &[u8]) -> Incoming {
-        let Some(envelope) = Envelope::of(bytes) else {
-            return self.broken(bytes, BackendError::Nonsense("a malformed message".to_owned()));
+        let envelope = match Envelope::of(bytes) {
+            Ok(envelope) => envelope,
+            Err(why) => {
+                let why = format!("a malformed message: {why}");
+                return self.broken(bytes, BackendError::Nonsense(why));
+            }
         };
         match (&envelope.method, envelope.id) {
             (Some(method), None) => self.notified(method, envelope.params),

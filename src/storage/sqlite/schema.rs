@@ -122,7 +122,10 @@ const MIGRATIONS: [&str; 3] = [
         body TEXT NOT NULL
      ) STRICT;
      CREATE INDEX sessions_of_person ON sessions(person, created_at);
-     CREATE INDEX sessions_end ON sessions(expires_at);",
+     CREATE INDEX sessions_end ON sessions(expires_at);
+     ALTER TABLE pending_calls ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0;
+     UPDATE pending_calls SET oldest = (SELECT min(created_at) FROM holds
+        WHERE holds.digest = pending_calls.digest AND state = 'pending');",
 ];
 
 /// The one connection that writes.
