@@ -7,6 +7,7 @@ use super::{Failed, local};
 use crate::call::manned;
 use crate::config::{Config, Flags};
 use crate::gateway::Gateway;
+use crate::principal::Person;
 use crate::{notify, server};
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,18 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     let shutdown = stop_on_signal()?;
     let sockets = server::Sockets::bind(&gateway.config.data)?;
     eprintln!("listening on {url}");
+    offer_sign_in(&gateway).await?;
     server::run(gateway, sockets, Some(listening), shutdown).await;
+    Ok(())
+}
+
+/// Prints a link with which the person at this terminal can sign in at a browser.
+async fn offer_sign_in(gateway: &Gateway) -> Result<(), Failed> {
+    let user = Person::local(gateway.config.user.clone());
+    let Some(site) = gateway.config.site() else { return Ok(()) };
+    let made = gateway.sign_in.sign_in_link(&user, &user.name).await;
+    let (code, _) = made.map_err(anyhow::Error::from)?;
+    eprintln!("sign in: {site}/sign-in?code={code}");
     Ok(())
 }
 

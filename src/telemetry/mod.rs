@@ -18,6 +18,7 @@ pub use edge::{Counted, EdgeMetrics};
 
 use crate::digest::Digest;
 use crate::hold::Hold;
+use crate::principal::Authentication;
 
 /// The label value for a tool that is not in the catalog: names that callers choose never become labels.
 const OTHER: &str = "_other";
@@ -105,6 +106,24 @@ impl NotificationCounts {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignInLabels {
+    with: &'static str,
+    result: &'static str,
+}
+
+/// Counts tries to sign in, for those who let people in.
+#[derive(Clone, Debug, Default)]
+pub struct SignInCounts(Family<SignInLabels, Counter>);
+
+impl SignInCounts {
+    /// Counts one try.
+    pub fn count(&self, with: Authentication, opened: bool) {
+        let result = if opened { "opened" } else { "refused" };
+        self.0.get_or_create(&SignInLabels { with: with.as_str(), result }).inc();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
     revision: String,
 }
@@ -125,6 +144,7 @@ pub struct Metrics {
     rate_limited: Family<LimitLabels, Counter>,
     append_failures: Counter,
     notifications: NotificationCounts,
+    sign_ins: SignInCounts,
     clock_jumps: Counter,
     turned_away: Family<ReasonLabels, Counter>,
     agent_tokens: Family<StateLabels, Gauge>,
@@ -156,6 +176,7 @@ impl Metrics {
             rate_limited: Family::default(),
             append_failures: Counter::default(),
             notifications: NotificationCounts::default(),
+            sign_ins: SignInCounts::default(),
             clock_jumps: Counter::default(),
             turned_away: Family::default(),
             agent_tokens: Family::default(),
@@ -201,6 +222,7 @@ impl Metrics {
             "Notices by what became of them",
             self.notifications.0.clone(),
         );
+        to.register("sign_ins", "Tries of people to sign in", self.sign_ins.0.clone());
         to.register(
             "clock_jumps",
             "How often the wall clock was found set",
@@ -271,6 +293,12 @@ impl Metrics {
     /// Counts a call that a rate limit refused.
     pub fn limited(&self, limit: &str) {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).inc();
+    }
+
+    /// What counts tries to sign in.
+    #[must_use]
+    pub fn sign_ins(&self) -> SignInCounts {
+        self.sign_ins.clone()
     }
 
     /// What counts notices.

@@ -53,6 +53,7 @@ mod retries;
 mod same_decision;
 mod secrets;
 mod seed_policy;
+mod sign_in;
 mod signatures;
 mod slow_people;
 mod smoke;
