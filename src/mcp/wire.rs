@@ -169,19 +169,17 @@ impl Incoming {
 /// are checked with their tool, and refused and recorded as the call they belong to.
 fn check_numbers(method: &str, message: &Object) -> Result<(), NotIJson> {
     for (key, value) in message {
-        match value {
-            Value::Object(params) if key == "params" => {
-                let others = params
-                    .iter()
-                    .filter(|(key, _)| method != "tools/call" || key.as_str() != "arguments");
-                for (key, value) in others {
-                    json::check_i_json_at(key, value).map_err(|error| NotIJson {
-                        pointer: format!("/params{}", error.pointer),
-                        ..error
-                    })?;
-                }
-            }
-            value => json::check_i_json_at(key, value)?,
+        let Some(params) = value.as_object().filter(|_| key == "params") else {
+            json::check_i_json_at(key, value)?;
+            continue;
+        };
+        let others =
+            params.iter().filter(|(key, _)| method != "tools/call" || key.as_str() != "arguments");
+        for (key, value) in others {
+            json::check_i_json_at(key, value).map_err(|error| NotIJson {
+                pointer: format!("/params{}", error.pointer),
+                ..error
+            })?;
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ mod bad_backends;
 mod bad_input;
 mod clients;
 mod confinement;
+mod conformance;
 mod crash;
 mod crash_points;
 mod disk;

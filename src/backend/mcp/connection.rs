@@ -51,6 +51,8 @@ pub(super) enum NotOpen {
     Start(BackendError),
     /// The other side did not come through the handshake.
     Handshake(BackendError),
+    /// It could be asked what it speaks, and speaks only protocols that begin with `initialize`.
+    OnlyLegacy(BackendError),
 }
 
 /// What a server says it offers beside tools, and of which lists it announces changes.
@@ -126,7 +128,7 @@ pub(super) async fn open(
             serve(transport, opening, &ledger).await
         }
     };
-    let running = served.map_err(|error| NotOpen::Handshake(why_not(&error, &ledger)))?;
+    let running = served.map_err(|error| not_open(&error, &ledger))?;
     let peer = running.peer().clone();
     peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
     let info = peer.peer_info();
@@ -171,12 +173,20 @@ where
     Refusing.serve_with_lifecycle(transport, mode).await
 }
 
-fn why_not(error: &ClientInitializeError, ledger: &Ledger) -> BackendError {
+fn not_open(error: &ClientInitializeError, ledger: &Ledger) -> NotOpen {
     let why = match ledger.loss() {
         Some(loss) => loss.error.to_string(),
         None => bounded(&error.to_string()),
     };
-    BackendError::Unavailable(format!("no handshake: {why}"))
+    let why = BackendError::Unavailable(format!("no handshake: {why}"));
+    match error {
+        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. }
+            if server_supported.iter().any(ProtocolVersion::has_initialize) =>
+        {
+            NotOpen::OnlyLegacy(why)
+        }
+        _ => NotOpen::Handshake(why),
+    }
 }
 
 impl Connection {

@@ -300,6 +300,9 @@ impl Inner {
             Err(NotOpen::Handshake(error)) if matches!(self.target, Target::Process(_)) => {
                 self.open_with(second).await.map_err(|_| error)?
             }
+            Err(NotOpen::OnlyLegacy(error)) => {
+                self.open_with(Opening::Legacy).await.map_err(|_| error)?
+            }
             Err(NotOpen::Handshake(error) | NotOpen::Start(error)) => return Err(error),
         };
         self.is_legacy.store(!connection.is_modern, Ordering::Relaxed);
