@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{self, Command};
-use super::confinement::{Confinement, Kept};
+use super::confinement::{self, Confinement, Kept};
 use super::mcp::{self, Link, Target};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
@@ -52,8 +52,11 @@ pub(super) struct Running {
 
 enum Kind {
     Command,
-    Mcp { spec: McpSpec, limits: mcp::Limits, link: Mutex<Option<Linked>> },
+    Mcp { spec: McpSpec, sandbox: ChildSandbox, limits: mcp::Limits, link: Mutex<Option<Linked>> },
 }
+
+/// How a child that speaks MCP is to be confined, if it is, or why it cannot be.
+type ChildSandbox = Option<Result<Sandbox, String>>;
 
 /// A link, with the digest of the secrets it was made with.
 struct Linked {
@@ -95,6 +98,9 @@ impl Running {
             None => Kind::Command,
             Some(mcp) => Kind::Mcp {
                 spec: mcp.clone(),
+                sandbox: spec.sandbox.clone().map(|sandbox| {
+                    confinement::problem(spec, &sandbox, config).map_or(Ok(sandbox), Err)
+                }),
                 limits: mcp::Limits {
                     max_message_bytes: spec.max_output_bytes.saturating_add(ENVELOPE),
                     connect_timeout: CONNECT_TIMEOUT,
@@ -240,14 +246,14 @@ impl Running {
 
     /// The link made with these secrets; when they have changed, a new one takes the old one's place.
     fn linked(&self, secrets: &[Named], digest: Digest) -> Result<Arc<Link>, BackendError> {
-        let Kind::Mcp { spec, limits, link } = &self.kind else {
+        let Kind::Mcp { spec, sandbox, limits, link } = &self.kind else {
             return Err(BackendError::Unavailable("not an MCP server".into()));
         };
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(linked) = link.as_ref().filter(|linked| linked.secrets == digest) {
             return Ok(Arc::clone(&linked.link));
         }
-        let target = self.target(spec, secrets)?;
+        let target = self.target(spec, sandbox, secrets)?;
         let made = Link::new(&self.name, target, limits.clone(), Arc::clone(&self.clock));
         let made = Arc::new(made);
         let old = link.replace(Linked { secrets: digest, link: Arc::clone(&made) });
@@ -257,7 +263,12 @@ impl Running {
         Ok(made)
     }
 
-    fn target(&self, spec: &McpSpec, secrets: &[Named]) -> Result<Target, BackendError> {
+    fn target(
+        &self,
+        spec: &McpSpec,
+        sandbox: &ChildSandbox,
+        secrets: &[Named],
+    ) -> Result<Target, BackendError> {
         if let Some(url) = &spec.url {
             let headers = spec
                 .headers
@@ -267,14 +278,22 @@ impl Running {
             return Ok(Target::Http { url: url.clone(), headers });
         }
         let missing = || BackendError::Unavailable("neither `url` nor `program`".into());
+        let program = spec.program.as_ref().ok_or_else(missing)?;
         let mut env = self.environment.clone();
         env.extend(secrets.iter().cloned());
-        Ok(Target::Process(mcp::Program {
-            path: Path::new(spec.program.as_ref().ok_or_else(missing)?).to_owned(),
-            args: spec.args.clone(),
-            env,
-            cwd: self.directory.clone(),
-        }))
+        let sandbox = sandbox.clone().transpose().map_err(BackendError::Unavailable)?;
+        let confinement = sandbox.map(|sandbox| self.kept.of(&sandbox)).transpose()?.flatten();
+        let path = if confinement.is_some() {
+            self.kept.without_home(&mut env);
+            let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+            let path = path.map(ExposeSecret::expose_secret).unwrap_or_default();
+            let absent = || BackendError::Unavailable(format!("`{program}` is not installed"));
+            command::find_program(program, path.as_ref()).ok_or_else(absent)?
+        } else {
+            Path::new(program).to_owned()
+        };
+        let (args, cwd) = (spec.args.clone(), self.directory.clone());
+        Ok(Target::Process(mcp::Program { path, args, env, cwd, confinement }))
     }
 }
 

@@ -16,6 +16,7 @@ mod trouble;
 mod wire;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::link::Link;
 use super::ProgressSink;
+use super::confinement::Confinement;
 
 /// Where an upstream server is.
 pub enum Target {
@@ -48,6 +50,8 @@ pub struct Program {
     pub env: Vec<(String, SecretString)>,
     /// Where it runs; the gateway's own directory if absent.
     pub cwd: Option<PathBuf>,
+    /// How it is confined, unless it is not.
+    pub confinement: Option<Arc<Confinement>>,
 }
 
 /// The limits of a link.
