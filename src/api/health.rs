@@ -71,6 +71,9 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    for (server, healthy) in gateway.backends.health() {
+        gateway.metrics.upstream_healthy(server, healthy);
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], gateway.metrics.exposition()).into_response()
 }

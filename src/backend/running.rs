@@ -8,9 +8,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::breaker::{Breaker, Pass};
 use super::command::{self, Command};
 use super::confinement::{self, Confinement, Kept};
-use super::mcp::{self, Link, Target};
+use super::mcp::{self, Health, Link, Target};
+use super::outgoing::Trust;
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
@@ -47,6 +49,8 @@ pub(super) struct Running {
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
     kept: Kept,
+    /// Of an MCP server: a program that is run once per call has nothing that could be broken.
+    breaker: Option<Arc<Breaker>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -67,6 +71,7 @@ struct Linked {
 /// A call that can be dispatched as soon as it is recorded.
 pub struct Prepared {
     _slot: Slot,
+    pass: Option<Pass>,
     secrets: Vec<Named>,
     redactor: Option<Arc<Redactor>>,
     how: How,
@@ -119,6 +124,7 @@ impl Running {
             environment: environment(spec, config),
             kept: Kept::new(spec, sandboxes.iter(), &config.data),
             directory,
+            breaker: spec.mcp.is_some().then(|| Breaker::new(Arc::clone(&clock))),
             clock,
         })
     }
@@ -129,6 +135,7 @@ impl Running {
         cancel: &CancellationToken,
     ) -> Result<Prepared, BackendError> {
         let slot = self.pool.acquire(QUEUE_DEADLINE, cancel).await?;
+        let pass = self.breaker.as_ref().map(Breaker::pass).transpose()?;
         let secrets = self.resolve()?;
         let digest = digest_of(&secrets);
         let redactor = self.redactor(&secrets, digest)?;
@@ -147,7 +154,7 @@ impl Running {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
-        Ok(Prepared { _slot: slot, secrets, redactor, how })
+        Ok(Prepared { _slot: slot, pass, secrets, redactor, how })
     }
 
     pub(super) async fn dispatch(
@@ -157,7 +164,7 @@ impl Running {
         prepared: Prepared,
         journey: Journey,
     ) -> Result<RawResult, BackendError> {
-        let Prepared { _slot: slot, secrets, redactor, how } = prepared;
+        let Prepared { _slot: slot, pass, secrets, redactor, how } = prepared;
         let raw = match (how, permit.tool().binding()) {
             (How::Command { program, rendered, confinement }, Binding::Command { output, .. }) => {
                 let mut environment = self.environment.clone();
@@ -191,7 +198,11 @@ impl Running {
                     progress: journey.progress,
                     traceparent: None,
                 };
-                link.call(from, permit.arguments(), call).await?
+                let result = link.call(from, permit.arguments(), call).await;
+                if let Some(pass) = pass {
+                    pass.tell(&result);
+                }
+                result?
             }
             (
                 How::Command { .. } | How::Mcp { .. },
@@ -216,6 +227,16 @@ impl Running {
                 self.linked(&secrets, digest_of(&secrets)).ok()
             }
         }
+    }
+
+    /// Whether calls reach the MCP server, if this backend is one.
+    pub(super) fn is_healthy(&self) -> Option<bool> {
+        let breaker = self.breaker.as_ref()?;
+        let is_up = |link: Arc<Link>| match link.health() {
+            Health::Idle | Health::Connecting | Health::Connected { .. } => true,
+            Health::Down { .. } | Health::Closed => false,
+        };
+        Some(breaker.is_closed() && self.link().is_some_and(is_up))
     }
 
     fn resolve(&self) -> Result<Vec<Named>, BackendError> {
@@ -275,7 +296,8 @@ impl Running {
                 .iter()
                 .map(|(name, value)| (name.clone(), filled(value, secrets)))
                 .collect();
-            return Ok(Target::Http { url: url.clone(), headers });
+            let trust = Trust { allow_private: spec.allow_private, ca: spec.ca.clone() };
+            return Ok(Target::Http { url: url.clone(), headers, trust });
         }
         let missing = || BackendError::Unavailable("neither `url` nor `program`".into());
         let program = spec.program.as_ref().ok_or_else(missing)?;

@@ -110,6 +110,7 @@ pub struct Metrics {
     append_failures: Counter,
     notifications: NotificationCounts,
     clock_jumps: Counter,
+    upstream_healthy: Family<ServerLabels, Gauge>,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -137,6 +138,7 @@ impl Metrics {
             append_failures: Counter::default(),
             notifications: NotificationCounts::default(),
             clock_jumps: Counter::default(),
+            upstream_healthy: Family::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
@@ -181,6 +183,11 @@ impl Metrics {
             "How often the wall clock was found set",
             self.clock_jumps.clone(),
         );
+        to.register(
+            "upstream_healthy",
+            "Whether calls reach an MCP server",
+            self.upstream_healthy.clone(),
+        );
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
@@ -203,6 +210,12 @@ impl Metrics {
         if let Some(time) = observed.backend_time {
             self.upstream.get_or_create(&ServerLabels { server }).observe(time.as_secs_f64());
         }
+    }
+
+    /// Sets whether calls reach the MCP server of a backend.
+    pub fn upstream_healthy(&self, server: &str, healthy: bool) {
+        let labels = ServerLabels { server: server.to_owned() };
+        self.upstream_healthy.get_or_create(&labels).set(healthy.into());
     }
 
     /// Counts a new hold.

@@ -154,7 +154,7 @@ fn a_confined_tool_has_no_network_unless_granted() {
     assert!(output(&client, &connect(gateway.url())).contains("not permitted"));
     let pair = "import socket as s; a, b = s.socketpair(); a.send(b'x'); print(b.recv(1)); s.socketpair(s.AF_UNIX, s.SOCK_DGRAM)";
     let told = output(&client, &format!("python3 -c \"{pair}\""));
-    assert!(told.starts_with("b'x'") && told.contains("not permitted"), "{told}");
+    assert!(told.contains("b'x'") && told.contains("not permitted"), "{told}");
     let gateway = confined("  sandbox: { network: true }").start();
     let client = gateway.modern("a");
     assert_eq!(output(&client, &connect(gateway.url())), "connected\n");

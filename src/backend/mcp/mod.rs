@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::link::Link;
 use super::ProgressSink;
 use super::confinement::Confinement;
+use super::outgoing::Trust;
 
 /// Where an upstream server is.
 pub enum Target {
@@ -37,6 +38,8 @@ pub enum Target {
         url: String,
         /// Headers for every exchange, for example the credential.
         headers: Vec<(String, SecretString)>,
+        /// Where it may be, and which certificates it may have.
+        trust: Trust,
     },
 }
 
