@@ -56,11 +56,16 @@ pub(super) struct Running {
 
 enum Kind {
     Command,
-    Mcp { spec: McpSpec, sandbox: ChildSandbox, limits: mcp::Limits, link: Mutex<Option<Linked>> },
+    Mcp {
+        spec: Box<McpSpec>,
+        sandbox: ChildSandbox,
+        limits: mcp::Limits,
+        link: Mutex<Option<Linked>>,
+    },
 }
 
 /// How a child that speaks MCP is to be confined, if it is, or why it cannot be.
-type ChildSandbox = Option<Result<Sandbox, String>>;
+type ChildSandbox = Option<Result<Box<Sandbox>, String>>;
 
 /// A link, with the digest of the secrets it was made with.
 struct Linked {
@@ -102,9 +107,10 @@ impl Running {
         let kind = match &spec.mcp {
             None => Kind::Command,
             Some(mcp) => Kind::Mcp {
-                spec: mcp.clone(),
+                spec: Box::new(mcp.clone()),
                 sandbox: spec.sandbox.clone().map(|sandbox| {
-                    confinement::problem(spec, &sandbox, config).map_or(Ok(sandbox), Err)
+                    let problem = confinement::problem(spec, &sandbox, config);
+                    problem.map_or_else(|| Ok(Box::new(sandbox)), Err)
                 }),
                 limits: mcp::Limits {
                     max_message_bytes: spec.max_output_bytes.saturating_add(ENVELOPE),

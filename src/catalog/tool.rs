@@ -48,7 +48,7 @@ pub enum Binding {
         /// How its output is understood.
         output: Output,
         /// How the program is confined.
-        sandbox: Sandbox,
+        sandbox: Arc<Sandbox>,
     },
     /// A tool of an MCP server.
     Mcp {

@@ -1,7 +1,7 @@
 //! What a confined tool cannot reach, use or leave behind; and that it is unavailable where it cannot be confined.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -486,5 +486,25 @@ fn cve_2025_53109_and_53110_paths_of_shipped_tools_stay_in_the_workspace() {
         let path = format!("../{name}/x.yaml");
         refused(&client.call("write_file", json!({ "path": path, "content": "rules: []" })));
         assert!(!gateway.dir().join(name).join("x.yaml").exists());
+    }
+}
+
+/// Whoever may write policies decides: an agent's tool, run as anybody, would be enough.
+#[test]
+fn cve_2025_53773_files_that_anybody_may_write_keep_the_gateway_from_starting() {
+    for name in ["policies/all.yaml", "tool-manifests", "countersign.yaml"] {
+        let gateway = confined("  sandbox: {}").prepare();
+        let path = gateway.dir().join(name);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode | 0o002)).unwrap();
+        let failed = gateway.cli(&["serve", "--listen", "127.0.0.1:0"]);
+        let told = format!("chmod o-w {}", path.file_name().unwrap().display());
+        let told = told.rsplit(' ').next().unwrap();
+        assert_eq!(failed.code, 1, "{failed:?}");
+        assert!(
+            failed.stderr.contains("anybody on this machine may write")
+                && failed.stderr.contains(told),
+            "{failed:?}"
+        );
     }
 }

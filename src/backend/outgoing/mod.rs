@@ -114,7 +114,6 @@ pub fn client(trust: &Trust) -> Result<ClientBuilder, Refused> {
 }
 
 /// A builder of clients that connect to discovered URLs: https, and public addresses only.
-#[must_use]
 pub fn stranger() -> ClientBuilder {
     guarded(Guard { trust: None, names: Arc::new(System) }).https_only(true)
 }
