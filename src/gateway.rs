@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::authentication::{Agents, People};
 use crate::backend::{self, Backends};
+use crate::call::asking::Parked;
 use crate::call::board::{Board, HeldAgents};
 use crate::call::standing::Grants;
 use crate::call::{holding, time};
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub people: People,
     /// Who waits for which hold in this process.
     pub board: Arc<Board>,
+    /// Calls whose client was asked something and has yet to come back with the answer.
+    pub parked: Arc<Parked>,
     /// Which agents may have holds.
     pub held_agents: HeldAgents,
     /// Standing approvals in force.
@@ -134,6 +137,7 @@ impl Gateway {
             people: People::load(store.as_ref()).await?,
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
+            parked: Arc::default(),
             held_agents: HeldAgents::default(),
             standing: Grants::load(store.as_ref()).await?,
             metrics,

@@ -1,6 +1,8 @@
 //! The only way out: what really runs a tool.
 
 pub mod command;
+pub mod contact;
+mod links;
 pub mod mcp;
 pub mod pool;
 mod running;
@@ -17,26 +19,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::Permit;
 use crate::storage::Receipt;
+pub use contact::Contact;
 pub use running::Prepared;
 use running::Running;
 
 /// What a backend gave back: the text of an MCP `CallToolResult` object, not yet checked.
 #[derive(Debug)]
 pub struct RawResult(pub Box<RawValue>);
-
-/// One progress notification on its way to the caller (MCP `notifications/progress`).
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// How far, in units of the tool's choosing; must grow.
-    pub progress: f64,
-    /// Out of how much, if known.
-    pub total: Option<f64>,
-    /// In words.
-    pub message: Option<String>,
-}
-
-/// Where progress goes. Bounded; what does not fit is dropped.
-pub type ProgressSink = tokio::sync::mpsc::Sender<Progress>;
 
 /// Why a backend gave no result. The texts are for operators; agents get a fixed sentence per kind.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,6 +62,9 @@ pub enum BackendError {
     /// It answered what is not an MCP result. It may have had an effect.
     #[error("nonsense: {0}")]
     Nonsense(String),
+    /// It asked for something that nobody gave it. What it did before it asked is not known.
+    #[error("unanswered: {0}")]
+    Unanswered(String),
     /// Its result is larger than the limit, in bytes.
     #[error("a result of more than {limit} bytes")]
     TooLarge {
@@ -86,8 +78,8 @@ pub enum BackendError {
 pub struct Journey {
     /// Cancelled when the caller takes the call back.
     pub cancel: CancellationToken,
-    /// Where progress goes.
-    pub progress: Option<ProgressSink>,
+    /// The way back to the caller.
+    pub contact: Contact,
 }
 
 /// Every backend of the manifests, each with its worker slots.
@@ -146,8 +138,8 @@ impl Backends {
 
     /// Ends every long-lived link.
     pub async fn close(&self) {
-        for (_, link) in self.servers() {
-            link.close().await;
+        for running in self.running.values() {
+            running.close().await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! One backend while the gateway runs: its worker slots, its secrets, and how a call reaches it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{self, Command};
-use super::mcp::{self, Link, Target};
+use super::links::{Server, Turn};
+use super::mcp::{self, Link};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
 use crate::catalog::Binding;
-use crate::catalog::manifest::{BackendSpec, McpSpec};
+use crate::catalog::manifest::BackendSpec;
 use crate::catalog::template::Rendered;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -28,16 +29,9 @@ const QUEUE_DEADLINE: Duration = Duration::from_secs(30);
 const MAX_ERROR_BYTES: usize = 8 << 10;
 /// How long a command has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long the handshake with an MCP server may take, the start of its program included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How many tools an MCP server may offer.
-const MAX_TOOLS: usize = 10_000;
-/// What a message of an MCP server may be larger than the largest result, in bytes.
-const ENVELOPE: usize = 64 << 10;
 
 /// One backend.
 pub(super) struct Running {
-    name: String,
     kind: Kind,
     pool: Pool,
     secrets: Secrets,
@@ -45,18 +39,11 @@ pub(super) struct Running {
     redactor: Mutex<Option<(Digest, Arc<Redactor>)>>,
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
-    clock: Arc<dyn Clock>,
 }
 
 enum Kind {
     Command,
-    Mcp { spec: McpSpec, limits: mcp::Limits, link: Mutex<Option<Linked>> },
-}
-
-/// A link, with the digest of the secrets it was made with.
-struct Linked {
-    secrets: Digest,
-    link: Arc<Link>,
+    Mcp(Server),
 }
 
 /// A call that can be dispatched as soon as it is recorded.
@@ -69,7 +56,7 @@ pub struct Prepared {
 
 enum How {
     Command { program: PathBuf, rendered: Rendered },
-    Mcp { link: Arc<Link> },
+    Mcp { link: Arc<Link>, _turn: Option<Turn> },
 }
 
 impl Running {
@@ -90,26 +77,20 @@ impl Running {
         }
         let kind = match &spec.mcp {
             None => Kind::Command,
-            Some(mcp) => Kind::Mcp {
-                spec: mcp.clone(),
-                limits: mcp::Limits {
-                    max_message_bytes: spec.max_output_bytes.saturating_add(ENVELOPE),
-                    connect_timeout: CONNECT_TIMEOUT,
-                    max_concurrent: spec.concurrency,
-                    max_tools: MAX_TOOLS,
-                },
-                link: Mutex::new(None),
-            },
+            Some(mcp) => Kind::Mcp(Server::new(
+                spec,
+                mcp.clone(),
+                environment(spec, config),
+                Arc::clone(&clock),
+            )),
         };
         Ok(Self {
-            name: spec.name.clone(),
             kind,
             pool: Pool::new(spec.concurrency, spec.queue),
             secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
             redactor: Mutex::new(None),
             environment: environment(spec, config),
             directory,
-            clock,
         })
     }
 
@@ -129,10 +110,11 @@ impl Running {
                     .map_err(|error| BackendError::Unfit(error.to_string()))?;
                 How::Command { program: program.clone(), rendered }
             }
-            (Kind::Mcp { .. }, Binding::Mcp { .. }) => {
-                How::Mcp { link: self.linked(&secrets, digest)? }
+            (Kind::Mcp(server), Binding::Mcp { .. }) => {
+                let (link, turn) = server.turn(permit.agent(), (&secrets, digest), cancel).await?;
+                How::Mcp { link, _turn: turn }
             }
-            (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp { .. }) => {
+            (Kind::Command | Kind::Mcp(_), Binding::Command { .. } | Binding::Mcp { .. }) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
@@ -168,12 +150,12 @@ impl Running {
                 let finished = command::run(command, limits, journey.cancel).await?;
                 command::into_result(finished, *output)?
             }
-            (How::Mcp { link }, Binding::Mcp { from }) => {
+            (How::Mcp { link, _turn }, Binding::Mcp { from }) => {
                 let call = mcp::Call {
                     max_result_bytes: permit.max_result_bytes(),
                     deadline: permit.timeout(),
                     cancel: journey.cancel,
-                    progress: journey.progress,
+                    contact: journey.contact,
                     traceparent: None,
                 };
                 link.call(from, permit.arguments(), call).await?
@@ -196,10 +178,17 @@ impl Running {
     pub(super) fn link(&self) -> Option<Arc<Link>> {
         match &self.kind {
             Kind::Command => None,
-            Kind::Mcp { .. } => {
+            Kind::Mcp(server) => {
                 let secrets = self.resolve().ok()?;
-                self.linked(&secrets, digest_of(&secrets)).ok()
+                server.shared(&secrets, digest_of(&secrets)).ok()
             }
+        }
+    }
+
+    /// Ends every long-lived link.
+    pub(super) async fn close(&self) {
+        if let Kind::Mcp(server) = &self.kind {
+            server.close().await;
         }
     }
 
@@ -228,54 +217,6 @@ impl Running {
         *kept = Some((digest, Arc::clone(&made)));
         Ok(Some(made))
     }
-
-    /// The link made with these secrets; when they have changed, a new one takes the old one's place.
-    fn linked(&self, secrets: &[Named], digest: Digest) -> Result<Arc<Link>, BackendError> {
-        let Kind::Mcp { spec, limits, link } = &self.kind else {
-            return Err(BackendError::Unavailable("not an MCP server".into()));
-        };
-        let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(linked) = link.as_ref().filter(|linked| linked.secrets == digest) {
-            return Ok(Arc::clone(&linked.link));
-        }
-        let target = self.target(spec, secrets)?;
-        let made = Link::new(&self.name, target, limits.clone(), Arc::clone(&self.clock));
-        let made = Arc::new(made);
-        let old = link.replace(Linked { secrets: digest, link: Arc::clone(&made) });
-        if let Some(old) = old {
-            tokio::spawn(async move { old.link.close().await });
-        }
-        Ok(made)
-    }
-
-    fn target(&self, spec: &McpSpec, secrets: &[Named]) -> Result<Target, BackendError> {
-        if let Some(url) = &spec.url {
-            let headers = spec
-                .headers
-                .iter()
-                .map(|(name, value)| (name.clone(), filled(value, secrets)))
-                .collect();
-            return Ok(Target::Http { url: url.clone(), headers });
-        }
-        let missing = || BackendError::Unavailable("neither `url` nor `program`".into());
-        let mut env = self.environment.clone();
-        env.extend(secrets.iter().cloned());
-        Ok(Target::Process(mcp::Program {
-            path: Path::new(spec.program.as_ref().ok_or_else(missing)?).to_owned(),
-            args: spec.args.clone(),
-            env,
-            cwd: self.directory.clone(),
-        }))
-    }
-}
-
-/// A header with the secrets that `${NAME}` stands for.
-fn filled(text: &str, secrets: &[Named]) -> SecretString {
-    let mut filled = text.to_owned();
-    for (name, value) in secrets {
-        filled = filled.replace(&format!("${{{name}}}"), value.expose_secret());
-    }
-    filled.into()
 }
 
 /// The whole plain environment of a command or child: nothing of the gateway's own but where programs are.

@@ -1,5 +1,6 @@
 //! The tools that agents may see: manifests, schemas, argument and result checks.
 
+mod ability;
 mod arguments;
 mod build;
 mod definition;
@@ -15,6 +16,7 @@ mod tool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use ability::Ability;
 pub use arguments::CheckedArguments;
 pub use build::{Environment, Manifests};
 pub use fault::Fault;

@@ -7,4 +7,4 @@ pub mod signature;
 pub mod verify;
 
 pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
-pub use outcome::{Outcome, OutcomeStatus};
+pub use outcome::{AskedClient, Outcome, OutcomeStatus};

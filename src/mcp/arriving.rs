@@ -7,22 +7,24 @@ use rmcp::model::ProtocolVersion;
 use serde_json::{Value, json};
 
 use super::calls::{Caller, Era, Params};
-use super::sessions::Refused;
+use super::sessions::{About, Refused};
 use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
+use crate::backend::contact::{Abilities, Client, Level};
 use crate::principal::Principal;
 
 const VERSION: &str = "mcp-protocol-version";
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
+const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A session of a protocol before 2026-07-28 that is the caller's own.
 pub(super) struct Session {
     /// Its id.
     pub(super) id: String,
-    /// The name that its client gave itself.
-    pub(super) client: Option<String>,
+    /// Who its client says it is, and what it can do.
+    pub(super) about: About,
 }
 
 /// A `tools/call` that has arrived.
@@ -97,7 +99,11 @@ impl Arriving<'_> {
         let tasks = capabilities.get("extensions").is_some_and(|all| all.get(TASKS).is_some());
         let opens_pages = capabilities.get("elicitation").is_some_and(|it| it.get("url").is_some());
         let principal = self.principal.clone();
-        Ok(Caller { principal, era: Era::Modern, client, tasks, opens_pages, session: None })
+        let peer = Client {
+            abilities: Abilities::of(meta.and_then(|meta| meta.get(CAPABILITIES_KEY))),
+            level: level_in(meta),
+        };
+        Ok(Caller { principal, era: Era::Modern, client, tasks, opens_pages, peer, session: None })
     }
 
     fn legacy(&self, said: Option<&str>) -> Result<Caller, Rejected> {
@@ -118,9 +124,10 @@ impl Arriving<'_> {
         Ok(Caller {
             principal: self.principal.clone(),
             era: Era::Legacy,
-            client: session.client.clone(),
+            client: session.about.name.clone(),
             tasks: false,
             opens_pages: false,
+            peer: session.about.peer.clone(),
             session: Some(session.id.clone()),
         })
     }
@@ -134,6 +141,11 @@ impl Arriving<'_> {
         }
         Ok(())
     }
+}
+
+/// The least severe log messages that a request wants; one that says nothing understandable gets none.
+pub(super) fn level_in(meta: Option<&crate::json::Object>) -> Option<Level> {
+    meta?.get(LEVEL_KEY).and_then(Level::of)
 }
 
 /// A header value that may be written `=?base64?…?=`.

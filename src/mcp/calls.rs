@@ -8,11 +8,16 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::{self, Carried, Leg};
+use super::outlet::Outlet;
+use super::questions::Questions;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
 use super::{answers, waiting};
-use crate::backend::{Progress, ProgressSink};
+use crate::backend::Contact;
+use crate::backend::contact::{Client, Listener as _, News, Progress};
+use crate::call::asking::Running;
 use crate::call::refusal::{Kind, Refusal};
-use crate::call::{self, Answer, Request, Waiting, holding};
+use crate::call::{Request, holding};
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
 use crate::ids::{CallId, HoldId};
@@ -48,6 +53,8 @@ pub struct Caller {
     pub tasks: bool,
     /// Whether its client can open a page for its person (elicitation by URL).
     pub opens_pages: bool,
+    /// What its client can do for tools, and wants to hear of them.
+    pub peer: Client,
     /// The session, where the era has one.
     pub session: Option<String>,
 }
@@ -59,8 +66,10 @@ pub struct Line {
     pub cancel: CancellationToken,
     /// Whether the caller took it back; a caller who is merely gone leaves its hold.
     pub withdrawn: Arc<AtomicBool>,
-    /// Where progress goes.
-    pub progress: Option<ProgressSink>,
+    /// Where messages go that come before the answer.
+    pub(super) outlet: Option<Outlet>,
+    /// The requests that its client has yet to answer, where its era has such.
+    pub(super) questions: Option<Arc<Questions>>,
 }
 
 impl Line {
@@ -78,10 +87,12 @@ pub struct Params {
     arguments: Object,
     meta: Object,
     request_state: Option<String>,
+    /// Nothing reads what is in them: they go to the tool that asked, and decide nothing.
+    input_responses: Object,
 }
 
 impl Params {
-    /// Reads them; `inputResponses` are not among them, for nothing that an agent sends decides anything.
+    /// Reads them.
     ///
     /// # Errors
     /// When a member has the wrong type.
@@ -96,12 +107,13 @@ impl Params {
             Some(_) => Err(wrong(&format!("`{key}` must be an object"))),
         };
         let (arguments, meta) = (object("arguments")?, object("_meta")?);
+        let input_responses = object("inputResponses")?;
         let request_state = match params.remove("requestState") {
             None => None,
             Some(Value::String(state)) => Some(state),
             Some(_) => return Err(wrong("`requestState` must be a text")),
         };
-        Ok(Self { name, arguments, meta, request_state })
+        Ok(Self { name, arguments, meta, request_state, input_responses })
     }
 
     /// The tool's name.
@@ -120,6 +132,10 @@ impl Params {
     #[must_use]
     pub const fn arguments(&self) -> &Object {
         &self.arguments
+    }
+
+    pub(super) fn request_state(&self) -> Option<&str> {
+        self.request_state.as_deref()
     }
 
     fn note(&self, key: &str) -> Option<String> {
@@ -144,12 +160,19 @@ pub async fn answer(
         let refusal = Refusal::new(Kind::Unavailable, told).after(Duration::from_secs(1));
         return Ok(answers::refused(caller.era, &refusal, Object::new()));
     };
-    if params.name == waiting::NAME {
-        return waiting::answer(gateway, caller, &params, line).await;
+    let leg = Leg::of(gateway, caller, line, &params);
+    let state = opened_state(gateway, caller, &params)?;
+    let mut params = params;
+    if let Some(state) = &state {
+        let answers = std::mem::take(&mut params.input_responses);
+        if let Some(asked) = asking::resumed(&leg, state, answers)? {
+            return asking::go_on(&leg, asked).await;
+        }
     }
-    let hold = joined_hold(gateway, caller, &params)?;
-    // A client that comes back with a state was shown the page before.
-    let first = params.request_state.is_none();
+    if params.name == waiting::NAME {
+        return waiting::answer(&leg, &params).await;
+    }
+    let hold = joined_hold(state.as_deref(), &params)?;
     let request = Request {
         call: CallId::new(),
         principal: caller.principal.clone(),
@@ -161,21 +184,11 @@ pub async fn answer(
         hold,
         approval: None,
         cancel: line.cancel.clone(),
-        progress: line.progress.clone(),
+        contact: Contact::new(caller.peer.clone(), params.input_responses),
     };
-    let answer = match call::run(Arc::clone(gateway), request).await {
-        Answer::Held(waiting) => {
-            let Waiting { hold, seat } = *waiting;
-            let answer = match held(gateway, caller, hold, line, first).await? {
-                Held::Ended(hold) => holding::tell(gateway, *hold).await,
-                Held::Said(members) => return Ok(members),
-            };
-            drop(seat);
-            answer
-        }
-        ended @ (Answer::Result(_) | Answer::Refused(_)) => ended,
-    };
-    answers::finished(gateway, caller.era, answer)
+    let running = Running::begin(gateway, request);
+    let attendance = leg.attend(&running.contact);
+    asking::follow(&leg, running, attendance).await
 }
 
 /// A workflow is named by the caller, else by its trace, else by its session (design §11).
@@ -189,21 +202,28 @@ fn workflow_of(params: &Params, caller: &Caller) -> Option<String> {
         .or_else(|| caller.session.clone())
 }
 
-/// The hold that the caller says the call belongs to: by the sealed state of an earlier answer, or by name.
-fn joined_hold(
+/// What an earlier answer sealed for this caller.
+fn opened_state(
     gateway: &Gateway,
     caller: &Caller,
     params: &Params,
-) -> Result<Option<HoldId>, RpcError> {
-    if let Some(sealed) = &params.request_state {
-        let agent = caller.principal.agent().as_str();
-        let invalid =
-            || RpcError::new(INVALID_PARAMS, "Invalid params: `requestState` is not valid");
-        let opened = gateway.seal.open_with(sealed, agent.as_bytes()).map_err(|_| invalid())?;
-        let text = std::str::from_utf8(&opened).map_err(|_| invalid())?;
-        return text.parse().map(Some).map_err(|_| invalid());
+) -> Result<Option<String>, RpcError> {
+    let Some(sealed) = &params.request_state else { return Ok(None) };
+    let agent = caller.principal.agent().as_str();
+    let opened = gateway.seal.open_with(sealed, agent.as_bytes()).map_err(|_| invalid_state())?;
+    String::from_utf8(opened).map(Some).map_err(|_| invalid_state())
+}
+
+fn invalid_state() -> RpcError {
+    RpcError::new(INVALID_PARAMS, "Invalid params: `requestState` is not valid")
+}
+
+/// The hold that the caller says the call belongs to: by the sealed state of an earlier answer, or by name.
+fn joined_hold(state: Option<&str>, params: &Params) -> Result<Option<HoldId>, RpcError> {
+    match state {
+        Some(state) => state.parse().map(Some).map_err(|_| invalid_state()),
+        None => Ok(params.note("countersign/hold").and_then(|text| text.parse().ok())),
     }
-    Ok(params.note("countersign/hold").and_then(|text| text.parse().ok()))
 }
 
 /// What came of waiting for a hold.
@@ -216,13 +236,8 @@ pub(super) enum Held {
 
 /// How a held call answers (design §7), by what the client can do; `first` when it is the first answer on
 /// this hold.
-pub(super) async fn held(
-    gateway: &Arc<Gateway>,
-    caller: &Caller,
-    hold: Hold,
-    line: &Line,
-    first: bool,
-) -> Result<Held, RpcError> {
+pub(super) async fn held(leg: &Leg<'_>, hold: Hold, first: bool) -> Result<Held, RpcError> {
+    let Leg { gateway, caller, .. } = leg;
     let hold = current(gateway, hold).await?;
     if hold.state.name().is_terminal() {
         return Ok(Held::Ended(Box::new(hold)));
@@ -233,10 +248,11 @@ pub(super) async fn held(
     }
     let window = gateway.config.holds.window_for(caller.client.as_deref());
     let window = if caller.era == Era::Modern { window.min(MAX_LEG) } else { window };
-    let hold = wait(gateway, hold, window, line).await?;
-    if hold.state.name().is_terminal() {
-        return Ok(Held::Ended(Box::new(hold)));
-    }
+    let hold = match wait(leg, hold, window).await? {
+        Held::Ended(hold) if hold.state.name().is_terminal() => return Ok(Held::Ended(hold)),
+        Held::Ended(hold) => hold,
+        said @ Held::Said(_) => return Ok(said),
+    };
     match caller.era {
         Era::Modern => {
             let page = first && caller.opens_pages;
@@ -252,34 +268,40 @@ pub(super) async fn held(
     }
 }
 
-/// Waits for people, telling the client now and then that it still does.
-async fn wait(
-    gateway: &Arc<Gateway>,
-    hold: Hold,
-    window: Duration,
-    line: &Line,
-) -> Result<Hold, RpcError> {
+/// Waits for people, telling the client now and then that it still does, and carries what the approved call
+/// asks. Gives the hold as it is when waiting ends.
+async fn wait(leg: &Leg<'_>, hold: Hold, window: Duration) -> Result<Held, RpcError> {
+    let Leg { gateway, line, .. } = leg;
     let until = gateway.clock.monotonic() + window;
+    let wants_progress = line.outlet.as_ref().is_some_and(Outlet::wants_progress);
     let mut count = 0_u32;
     let mut hold = hold;
     loop {
         say_waiting(line, &hold, count);
         count += 1;
         let left = until.saturating_sub(gateway.clock.monotonic());
-        let patience = if line.progress.is_some() { left.min(PROGRESS_EVERY) } else { left };
-        hold = holding::wait(gateway, hold.id, patience, &line.cancel).await.map_err(unread)?;
+        let patience = if wants_progress { left.min(PROGRESS_EVERY) } else { left };
+        let attendance = leg.attend(&gateway.board.contact(hold.id));
+        let waiting = Box::pin(holding::wait(gateway, hold.id, patience, &line.cancel));
+        hold = match asking::carry(leg, &attendance, waiting).await {
+            Carried::Done(waited) => waited.map_err(unread)?,
+            Carried::Asked(rounds) => {
+                return leg.park_hold(hold.id, rounds, attendance).map(Held::Said);
+            }
+        };
+        drop(attendance);
         hold = current(gateway, hold).await?;
         if line.cancel.is_cancelled() {
             if !line.withdrawn.load(Ordering::SeqCst) || hold.terms.keep {
-                return Ok(hold);
+                return Ok(Held::Ended(Box::new(hold)));
             }
             // Too late is fine: then the hold says what became of it.
             let withdrawn = holding::withdraw(gateway, hold.id).await;
-            return Ok(withdrawn.unwrap_or(hold));
+            return Ok(Held::Ended(Box::new(withdrawn.unwrap_or(hold))));
         }
         let ended = hold.state.name().is_terminal() || gateway.clock.monotonic() >= until;
         if ended || holding::is_left(gateway, &hold) {
-            return Ok(hold);
+            return Ok(Held::Ended(Box::new(hold)));
         }
     }
 }
@@ -294,14 +316,13 @@ fn unread(error: impl std::fmt::Display) -> RpcError {
 }
 
 fn say_waiting(line: &Line, hold: &Hold, count: u32) {
-    if let Some(sink) = &line.progress {
+    if let Some(outlet) = &line.outlet {
         let message = if hold.state.name() == StateName::Pending {
             format!("waiting for a person to approve (hold {})", hold.id)
         } else {
             format!("approved; running (hold {})", hold.id)
         };
         let progress = Progress { progress: f64::from(count), total: None, message: Some(message) };
-        // A client that does not read loses progress, never the call.
-        drop(sink.try_send(progress));
+        outlet.tell(News::Progress(progress));
     }
 }

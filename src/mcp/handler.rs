@@ -157,11 +157,13 @@ fn is_known(method: &str) -> bool {
 }
 
 impl ServerHandler for Front {
+    #[expect(deprecated, reason = "clients of earlier protocols still set a level for the log")]
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_tool_list_changed()
             .enable_tasks()
+            .enable_logging()
             .build();
         let mut info = ServerConfig::new(capabilities);
         info.server_info = Implementation::new("countersign", env!("CARGO_PKG_VERSION"));

@@ -23,14 +23,16 @@ use tower::ServiceExt;
 use super::Front;
 use super::arriving::{Arriving, Rejected, Session, header};
 use super::calls::{self, Caller, Era, Line, Params};
-use super::sessions::Sessions;
-use super::wire::{self, Incoming, RpcError};
+use super::outlet::Outlet;
+use super::sessions::{About, Sessions};
+use super::wire::{self, INVALID_PARAMS, Incoming, RpcError};
+use crate::backend::contact::{Abilities, Client, Level};
 use crate::gateway::Gateway;
 use crate::principal::Principal;
 
 const SESSION: &str = "mcp-session-id";
-/// How many progress notifications wait for a slow reader before more are dropped.
-const PROGRESS_QUEUE: usize = 16;
+/// How many messages wait to be written to one stream.
+const STREAM_QUEUE: usize = 16;
 /// How often a stream without news sends a comment, so that nothing between cuts it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -86,7 +88,7 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> 
     let session = match header(request.headers(), SESSION) {
         None => None,
         Some(id) => match endpoint.sessions.client_of(id, principal.agent(), endpoint.now()) {
-            Some(client) => Some(Session { id: id.to_owned(), client }),
+            Some(about) => Some(Session { id: id.to_owned(), about }),
             // A foreign session looks like an unknown one.
             None => {
                 let told = "Not Found: Session not found";
@@ -148,6 +150,18 @@ async fn post(
                 return StatusCode::ACCEPTED.into_response();
             }
         }
+        (Some("logging/setLevel"), Some(id)) => {
+            if let Some(session) = &session {
+                return set_level(endpoint, session, &incoming, id);
+            }
+        }
+        (None, Some(_)) => {
+            if let Some(session) = &session
+                && endpoint.sessions.answered(&session.id, &incoming.message)
+            {
+                return StatusCode::ACCEPTED.into_response();
+            }
+        }
         (Some("initialize"), Some(_)) if session.is_none() => {
             return initialize(endpoint, &principal, parts, &incoming).await;
         }
@@ -168,18 +182,31 @@ async fn initialize(
         let told = "Service Unavailable: too many sessions are open";
         return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
     }
-    let client = incoming
-        .message
-        .get("params")
+    let params = incoming.message.get("params");
+    let name = params
         .and_then(|params| params.pointer("/clientInfo/name"))
         .and_then(Value::as_str)
         .map(|name| name.chars().take(128).collect());
+    let abilities = Abilities::of(params.and_then(|params| params.get("capabilities")));
+    let about = About { name, peer: Client { abilities, level: None } };
     parts.headers.remove(http::header::CONTENT_LENGTH);
     let response = forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
     if let Some(id) = header(response.headers(), SESSION) {
-        endpoint.sessions.opened(id, principal.agent().clone(), client, endpoint.now());
+        endpoint.sessions.opened(id, principal.agent().clone(), about, endpoint.now());
     }
     response
+}
+
+/// Sets what the session's client hears of logs from its next call on.
+fn set_level(endpoint: &Endpoint, session: &Session, incoming: &Incoming, id: &Value) -> Response {
+    let level = incoming.message.get("params").and_then(|params| params.get("level"));
+    let Some(level) = level.and_then(Level::of) else {
+        let told = "Invalid params: `level` must be a level of RFC 5424, like `info`";
+        let error = RpcError::new(INVALID_PARAMS, told);
+        return json_response(StatusCode::OK, error.answer(Some(id)));
+    };
+    endpoint.sessions.hears(&session.id, level);
+    json_response(StatusCode::OK, wire::response(id, &wire::Members::new()))
 }
 
 /// The media types that the transport demands (MCP, Streamable HTTP, sending messages).
@@ -213,18 +240,15 @@ fn reject(rejected: &Rejected, id: &Value) -> Response {
 /// Runs a call whose parameters could be read, and answers it.
 async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Value) -> Response {
     let token = params.meta().get("progressToken").cloned();
-    let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
-    let line = Line { progress: token.is_some().then_some(sink), ..Line::default() };
+    let (outlet, messages) = Outlet::new(token, caller.peer.level);
+    let questions = caller.session.as_deref().and_then(|id| endpoint.sessions.questions(id));
+    let line = Line { outlet: Some(outlet), questions, ..Line::default() };
     if let Some(session) = &caller.session
         && let Err(refused) = endpoint.sessions.begin(session, &id, line.clone())
     {
         return reject(&Rejected::of(refused), &id);
     }
-    let call = Call { endpoint: Arc::clone(endpoint), caller, params, line, id };
-    match token {
-        Some(token) => call.stream(token, progress).await,
-        None => call.answer().await,
-    }
+    Call { endpoint: Arc::clone(endpoint), caller, params, line, id }.answer(messages).await
 }
 
 /// A call that may begin.
@@ -251,18 +275,6 @@ impl Drop for UnderWay {
 }
 
 impl Call {
-    /// Answers with the result alone.
-    async fn answer(self) -> Response {
-        // Before 2026-07-28 a client that hangs up has not taken its call back.
-        let leaving =
-            (self.caller.era == Era::Modern).then(|| self.line.cancel.clone().drop_guard());
-        let answer = self.run().await;
-        if let Some(guard) = leaving {
-            guard.disarm();
-        }
-        answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer))
-    }
-
     /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
     /// cancellation).
     async fn run(self) -> Option<Bytes> {
@@ -282,44 +294,52 @@ impl Call {
         })
     }
 
-    /// Answers with a stream of progress that ends with the result; with the result alone if nothing
-    /// came before it.
-    async fn stream(
-        self,
-        token: Value,
-        mut progress: mpsc::Receiver<crate::backend::Progress>,
-    ) -> Response {
-        let cancel = self.line.cancel.clone();
+    /// Answers with the result alone; with a stream that ends with it if anything comes before it.
+    async fn answer(self, mut messages: mpsc::Receiver<Bytes>) -> Response {
+        // Before 2026-07-28 a client that hangs up has not taken its call back.
         let modern = self.caller.era == Era::Modern;
-        let leaving = modern.then(|| cancel.drop_guard());
-        let mut running = tokio::spawn(self.run());
-        let failed = || RpcError::new(wire::INTERNAL_ERROR, "the call failed").answer(None);
-        let first = tokio::select! {
+        let leaving = modern.then(|| self.line.cancel.clone().drop_guard());
+        let mut running = Box::pin(self.run());
+        let (first, done) = tokio::select! {
             biased;
-            Some(first) = progress.recv() => first,
-            done = &mut running => {
-                if let Some(guard) = leaving {
-                    guard.disarm();
+            Some(first) = messages.recv() => (first, None),
+            answer = &mut running => match messages.try_recv() {
+                Ok(first) => (first, Some(answer)),
+                Err(_) => {
+                    if let Some(guard) = leaving {
+                        guard.disarm();
+                    }
+                    return answer.map_or_else(nothing, |it| json_response(StatusCode::OK, it));
                 }
-                let answer = done.unwrap_or_else(|_| Some(failed()));
-                return answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer));
-            }
+            },
         };
-        let (out, events) = mpsc::channel::<Bytes>(PROGRESS_QUEUE);
+        let (out, events) = mpsc::channel::<Bytes>(STREAM_QUEUE);
         tokio::spawn(async move {
             let _leaving = leaving;
             let mut next = Some(first);
-            while let Some(news) = next {
-                if out.send(wire::progress(&token, &news)).await.is_err() {
+            let answer = match done {
+                Some(answer) => answer,
+                None => loop {
+                    if let Some(message) = next.take()
+                        && out.send(message).await.is_err()
+                    {
+                        return;
+                    }
+                    tokio::select! {
+                        biased;
+                        Some(message) = messages.recv() => next = Some(message),
+                        answer = &mut running => break answer,
+                        () = out.closed() => return,
+                    }
+                },
+            };
+            // What was said before the answer goes before it: a client knows no call that has ended.
+            while let Some(message) = next.take().or_else(|| messages.try_recv().ok()) {
+                if out.send(message).await.is_err() {
                     return;
                 }
-                next = tokio::select! {
-                    biased;
-                    news = progress.recv() => news,
-                    () = out.closed() => return,
-                };
             }
-            if let Some(answer) = running.await.unwrap_or_else(|_| Some(failed())) {
+            if let Some(answer) = answer {
                 drop(out.send(answer).await);
             }
         });

@@ -5,10 +5,13 @@
 
 mod answers;
 mod arriving;
+mod asking;
 pub mod calls;
 pub mod framing;
 mod handler;
 pub mod http;
+mod outlet;
+mod questions;
 mod sessions;
 pub mod stdio;
 mod streams;

@@ -119,7 +119,7 @@ impl Exchange {
             // The body of an exchange is its answer, whatever id an error carries.
             Some(error) => self.failed(id, error.get(), wire::refusal(error))?,
             None if !ours => return Err(Trouble::Malformed),
-            None => match self.ledger.incoming(&body) {
+            None => match self.ledger.incoming(&body, Some(id)) {
                 Incoming::Replace(message) => *message,
                 Incoming::Pass => serde_json::from_slice(&body).map_err(|_| Trouble::Malformed)?,
                 Incoming::Done => return Ok(Posted::Accepted),

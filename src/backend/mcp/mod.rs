@@ -2,6 +2,8 @@
 //!
 //! rmcp speaks the protocol; the text of results and definitions reaches us as the upstream wrote it.
 
+mod asked;
+mod client;
 mod connection;
 mod definitions;
 mod exchange;
@@ -11,10 +13,12 @@ mod lines;
 mod link;
 mod pipe;
 mod process;
+mod rounds;
 mod sse;
 mod trouble;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +27,8 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use self::link::Link;
-use super::ProgressSink;
+use super::Contact;
+use crate::catalog::Ability;
 
 /// Where an upstream server is.
 pub enum Target {
@@ -61,6 +66,20 @@ pub struct Limits {
     pub max_concurrent: usize,
     /// How many tools the upstream may offer.
     pub max_tools: usize,
+    /// What the upstream may ask of callers' clients.
+    pub asking: Asking,
+}
+
+/// What an upstream may ask of the client whose call it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    /// For what.
+    pub allow: BTreeSet<Ability>,
+    /// How long a client may take to answer.
+    pub within: Duration,
+    /// Whether the link has one call under way at a time, all of one agent, so that what comes without saying
+    /// for which call can only be for that one.
+    pub is_alone: bool,
 }
 
 /// How one call is made.
@@ -71,8 +90,8 @@ pub struct Call {
     pub deadline: Duration,
     /// Fired when the caller takes the call back.
     pub cancel: CancellationToken,
-    /// Where progress goes.
-    pub progress: Option<ProgressSink>,
+    /// The way back to the caller.
+    pub contact: Contact,
     /// The W3C trace context to pass on.
     pub traceparent: Option<String>,
 }

@@ -75,9 +75,9 @@ async fn modern_changes_are_listened_for() {
 async fn progress_comes_on_the_stream_of_the_call() {
     for arguments in [&["--sse"][..], &["--modern", "--sse"]] {
         let up = upstream(arguments);
-        let (sink, mut progress) = tokio::sync::mpsc::channel(8);
-        let watched = Call { progress: Some(sink), ..call() };
-        up.link.call("steps", &Object::new(), watched).await.unwrap();
+        let (call, attendance, mut progress) = watched();
+        up.link.call("steps", &Object::new(), call).await.unwrap();
+        drop(attendance);
         let mut seen = Vec::new();
         while let Some(step) = progress.recv().await {
             seen.push(step.progress);
