@@ -151,6 +151,7 @@ impl Running {
                 command::into_result(finished, *output)?
             }
             (How::Mcp { link, _turn }, Binding::Mcp { from }) => {
+                journey.contact.redact(redactor.clone());
                 let call = mcp::Call {
                     max_result_bytes: permit.max_result_bytes(),
                     deadline: permit.timeout(),

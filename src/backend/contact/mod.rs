@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::news::{Level, Log, News, Progress};
 pub use self::questions::{Abilities, Answers, NotAble, Question, Round, Silence};
+use super::secrets::Redactor;
 use crate::evidence::AskedClient;
 use crate::json::Object;
 
@@ -56,6 +57,8 @@ struct State {
     answered_before: Object,
     waiting: VecDeque<Round>,
     noted: Vec<AskedClient>,
+    /// What takes the backend's secrets out of what goes to the client.
+    redactor: Option<Arc<Redactor>>,
     last: u64,
 }
 
@@ -90,12 +93,22 @@ impl Contact {
         Attendance { contact: self.clone(), number }
     }
 
+    /// Takes these secrets out of all that goes to the client from now on.
+    pub fn redact(&self, redactor: Option<Arc<Redactor>>) {
+        self.state().redactor = redactor;
+    }
+
     /// Tells whoever waits.
-    pub fn tell(&self, news: News) {
-        let listener = self.state().listener.clone();
-        if let Some(listener) = listener {
-            listener.tell(news);
+    pub fn tell(&self, mut news: News) {
+        let (listener, redactor) = {
+            let state = self.state();
+            (state.listener.clone(), state.redactor.clone())
+        };
+        let Some(listener) = listener else { return };
+        if let Some(redactor) = redactor {
+            news.redact(&redactor);
         }
+        listener.tell(news);
     }
 
     /// The client of whoever waits, or waited last.
@@ -143,9 +156,14 @@ impl Contact {
     /// Why there are none.
     pub async fn ask(
         &self,
-        questions: Vec<Question>,
+        mut questions: Vec<Question>,
         within: Duration,
     ) -> Result<Answers, Silence> {
+        if let Some(redactor) = self.state().redactor.clone() {
+            for question in &mut questions {
+                redactor.redact_json(&mut question.request);
+            }
+        }
         let places = self.note(&questions)?;
         let (round, answers) = Round::new(questions);
         {

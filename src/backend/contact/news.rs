@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::backend::secrets::Redactor;
+
 /// Something that a tool tells.
 #[derive(Clone, Debug)]
 pub enum News {
@@ -10,6 +12,34 @@ pub enum News {
     Progress(Progress),
     /// A message for the log.
     Log(Log),
+}
+
+impl News {
+    /// Takes secrets out.
+    pub(super) fn redact(&mut self, redactor: &Redactor) {
+        match self {
+            Self::Progress(Progress { message: Some(message), .. }) => {
+                let mut text = Value::String(std::mem::take(message));
+                redactor.redact_json(&mut text);
+                if let Value::String(text) = text {
+                    *message = text;
+                }
+            }
+            Self::Progress(_) => {}
+            Self::Log(log) => {
+                let mut whole = Value::Array(vec![
+                    std::mem::take(&mut log.data),
+                    log.logger.take().map_or(Value::Null, Value::String),
+                ]);
+                redactor.redact_json(&mut whole);
+                if let Value::Array(parts) = whole {
+                    let mut parts = parts.into_iter();
+                    log.data = parts.next().unwrap_or_default();
+                    log.logger = parts.next().and_then(|it| it.as_str().map(str::to_owned));
+                }
+            }
+        }
+    }
 }
 
 /// One progress notification on its way to the caller (MCP `notifications/progress`).

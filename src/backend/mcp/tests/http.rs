@@ -87,6 +87,31 @@ async fn progress_comes_on_the_stream_of_the_call() {
 }
 
 #[tokio::test]
+async fn log_messages_on_one_link_reach_the_call_on_whose_stream_they_came() {
+    struct Sink(std::sync::Mutex<Vec<serde_json::Value>>);
+    impl Listener for Sink {
+        fn tell(&self, news: News) {
+            let News::Log(log) = news else { return };
+            self.0.lock().unwrap().push(log.data);
+        }
+    }
+    for arguments in [&["--sse"][..], &["--modern", "--sse"]] {
+        let up = upstream(arguments);
+        let calls = (0..8).map(|number| {
+            let link = &up.link;
+            async move {
+                let (sink, call) = (Arc::new(Sink(std::sync::Mutex::default())), call());
+                let _attends = call.contact.attend(Client::default(), Some(sink.clone()));
+                let own = json!({ "call": number });
+                link.call("log", &object(own.clone()), call).await.unwrap();
+                assert_eq!(*sink.0.lock().unwrap(), [own.clone(), own]);
+            }
+        });
+        futures::future::join_all(calls).await;
+    }
+}
+
+#[tokio::test]
 async fn a_hanging_call_ends_and_is_told() {
     for (arguments, sign) in [(&["--modern"][..], "hung up"), (&[], "notifications/cancelled")] {
         let up = upstream(arguments);
