@@ -9,7 +9,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::authentication::{Agents, People};
+use crate::authentication::{Agents, Issuers, People};
 use crate::backend::{self, Backends};
 use crate::call::asking::Parked;
 use crate::call::board::{Board, HeldAgents};
@@ -52,6 +52,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// Registered agents, by token.
     pub agents: Agents,
+    /// Authorization servers whose tokens let agents in.
+    pub issuers: Issuers,
     /// Registered people, by token.
     pub people: People,
     /// Who waits for which hold in this process.
@@ -130,10 +132,12 @@ impl Gateway {
         };
         let settings = &config.notifications;
         let notifier =
-            Notifier::open(settings, (&config.listen, config.listens), config::variable, &parts)
+            Notifier::open(settings, (&config.url(), config.listens), config::variable, &parts)
                 .await?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
+            issuers: Issuers::open(&config.authentication, config.resource(), &clock)
+                .map_err(OpenError::Other)?,
             people: People::load(store.as_ref()).await?,
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
@@ -289,8 +293,14 @@ impl Revision {
         };
         let missing_secret =
             |source: &_| backend::secrets::missing(source, &|name| config::variable(name));
-        let environment =
-            Environment { find_program: &find_program, missing_secret: &missing_secret, learned };
+        let unconfinable =
+            |spec: &_, sandbox: &_| backend::confinement::problem(spec, sandbox, config);
+        let environment = Environment {
+            find_program: &find_program,
+            missing_secret: &missing_secret,
+            unconfinable: &unconfinable,
+            learned,
+        };
         let catalog = manifests.catalog(&environment)?;
         let policy = Policy::load(policies, &catalog)?;
         let files: Vec<_> = policy

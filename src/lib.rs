@@ -25,6 +25,7 @@ pub mod gateway;
 pub mod catalog;
 pub mod clock;
 pub mod digest;
+pub mod edge;
 pub mod evidence;
 pub mod hold;
 pub mod ids;

@@ -6,5 +6,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    countersign::cli::main()
+    // A process that is to become a confined program does nothing else.
+    countersign::backend::confinement::shim().unwrap_or_else(countersign::cli::main)
 }

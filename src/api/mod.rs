@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod body;
 mod catalog;
 mod health;
 mod links;
@@ -16,8 +17,8 @@ mod testing;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::extract::FromRequestParts;
+use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 use http::StatusCode;
@@ -34,6 +35,7 @@ pub use approvals::{
     HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, VerdictGiven,
 };
 pub use audit::EntryView;
+pub use body::Body;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
 pub use links::links;
@@ -68,6 +70,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/keys/{fingerprint}", delete(reviewers::remove_key))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
+        .route("/metrics", get(health::metrics))
         .route("/api/v1/notifications/test", post(notifications::test));
     #[cfg(feature = "testing")]
     let routes = routes.merge(testing::routes());
@@ -154,22 +157,11 @@ impl From<NotAmended> for Failure {
     }
 }
 
-impl From<JsonRejection> for Failure {
-    fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
-    }
-}
-
 impl From<QueryRejection> for Failure {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
 }
-
-/// A JSON body whose faults are told as [`Failure`].
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(Failure))]
-pub struct Body<T>(pub T);
 
 /// Query parameters whose faults are told as [`Failure`].
 #[derive(FromRequestParts)]

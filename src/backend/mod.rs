@@ -1,6 +1,7 @@
 //! The only way out: what really runs a tool.
 
 pub mod command;
+pub mod confinement;
 pub mod contact;
 mod links;
 pub mod mcp;
@@ -97,9 +98,20 @@ impl Backends {
         config: &Config,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, BackendError> {
+        let home = confinement::home(&config.data);
+        confinement::clear(&home).map_err(|error| {
+            let home = home.display();
+            BackendError::Unavailable(format!(
+                "{home}, for temporary files, cannot be cleared: {error}"
+            ))
+        })?;
         let running = manifests
             .backends()
-            .map(|spec| Ok((spec.name.clone(), Running::open(spec, config, Arc::clone(clock))?)))
+            .map(|spec| {
+                let sandboxes = manifests.sandboxes(&spec.name);
+                let running = Running::open(spec, &sandboxes, config, Arc::clone(clock))?;
+                Ok((spec.name.clone(), running))
+            })
             .collect::<Result<_, BackendError>>()?;
         Ok(Self { running })
     }

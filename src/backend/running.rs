@@ -9,14 +9,15 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{self, Command};
+use super::confinement::{Confinement, Kept};
 use super::links::{Server, Turn};
 use super::mcp::{self, Link};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
-use crate::catalog::Binding;
 use crate::catalog::manifest::BackendSpec;
 use crate::catalog::template::Rendered;
+use crate::catalog::{Binding, Sandbox};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::Digest;
@@ -39,11 +40,12 @@ pub(super) struct Running {
     redactor: Mutex<Option<(Digest, Arc<Redactor>)>>,
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
+    kept: Kept,
 }
 
 enum Kind {
     Command,
-    Mcp(Server),
+    Mcp(Box<Server>),
 }
 
 /// A call that can be dispatched as soon as it is recorded.
@@ -55,13 +57,14 @@ pub struct Prepared {
 }
 
 enum How {
-    Command { program: PathBuf, rendered: Rendered },
+    Command { program: PathBuf, rendered: Rendered, confinement: Option<Arc<Confinement>> },
     Mcp { link: Arc<Link>, _turn: Option<Turn> },
 }
 
 impl Running {
     pub(super) fn open(
         spec: &BackendSpec,
+        sandboxes: &[Sandbox],
         config: &Config,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BackendError> {
@@ -77,12 +80,12 @@ impl Running {
         }
         let kind = match &spec.mcp {
             None => Kind::Command,
-            Some(mcp) => Kind::Mcp(Server::new(
+            Some(mcp) => Kind::Mcp(Box::new(Server::new(
                 spec,
                 mcp.clone(),
                 environment(spec, config),
                 Arc::clone(&clock),
-            )),
+            ))),
         };
         Ok(Self {
             kind,
@@ -90,6 +93,7 @@ impl Running {
             secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
             redactor: Mutex::new(None),
             environment: environment(spec, config),
+            kept: Kept::new(spec, sandboxes.iter(), &config.data),
             directory,
         })
     }
@@ -104,11 +108,12 @@ impl Running {
         let digest = digest_of(&secrets);
         let redactor = self.redactor(&secrets, digest)?;
         let how = match (&self.kind, permit.tool().binding()) {
-            (Kind::Command, Binding::Command { program: Some(program), template, .. }) => {
+            (Kind::Command, Binding::Command { program: Some(program), template, sandbox, .. }) => {
                 let rendered = template
                     .render(permit.arguments())
                     .map_err(|error| BackendError::Unfit(error.to_string()))?;
-                How::Command { program: program.clone(), rendered }
+                let confinement = self.kept.of(sandbox)?;
+                How::Command { program: program.clone(), rendered, confinement }
             }
             (Kind::Mcp(server), Binding::Mcp { .. }) => {
                 let (link, turn) = server.turn(permit.agent(), (&secrets, digest), cancel).await?;
@@ -130,9 +135,12 @@ impl Running {
     ) -> Result<RawResult, BackendError> {
         let Prepared { _slot: slot, secrets, redactor, how } = prepared;
         let raw = match (how, permit.tool().binding()) {
-            (How::Command { program, rendered }, Binding::Command { output, .. }) => {
+            (How::Command { program, rendered, confinement }, Binding::Command { output, .. }) => {
                 let mut environment = self.environment.clone();
                 environment.extend(secrets.iter().cloned());
+                if confinement.is_some() {
+                    self.kept.without_home(&mut environment);
+                }
                 let command = Command {
                     program: &program,
                     argv: rendered.argv,
@@ -140,6 +148,7 @@ impl Running {
                     environment,
                     working_directory: self.directory.as_deref(),
                     call: receipt.call(),
+                    confinement: confinement.as_deref(),
                 };
                 let limits = command::Limits {
                     deadline: permit.timeout(),

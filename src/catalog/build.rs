@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::definition::Building;
-use super::manifest::{BackendSpec, Manifest, SecretSource};
+use super::lookalike;
+use super::manifest::{BackendSpec, Manifest, SecretSource, ToolSpec};
 use super::offered::Definition;
+use super::sandbox::Sandbox;
 use crate::source::{self, Places, Problem, Problems, SourceFile};
 
 /// What the names of the gateway's own tools begin with.
@@ -36,6 +38,8 @@ pub struct Environment<'a> {
     pub find_program: &'a dyn Fn(&str) -> Option<PathBuf>,
     /// Says why a secret cannot be had now, if it cannot.
     pub missing_secret: &'a dyn Fn(&SecretSource) -> Option<String>,
+    /// Says why the program of a backend cannot be confined as its tool demands, if it cannot.
+    pub unconfinable: &'a dyn Fn(&BackendSpec, &Sandbox) -> Option<String>,
     /// By backend: the definitions its server gave, or why it has not given them.
     pub learned: &'a HashMap<String, Result<Vec<Definition>, String>>,
 }
@@ -64,6 +68,17 @@ impl Manifests {
     /// The backends, in the order of the files.
     pub fn backends(&self) -> impl Iterator<Item = &BackendSpec> {
         self.files.iter().map(|file| &file.manifest.backend)
+    }
+
+    /// How the programs of a backend are confined: as its tools say, or else as it says itself, once for each
+    /// tool.
+    pub fn sandboxes(&self, backend: &str) -> Vec<Sandbox> {
+        let files = self.files.iter().filter(|file| file.manifest.backend.name == backend);
+        let tools = files.flat_map(|file| file.manifest.tools.iter().map(move |tool| (file, tool)));
+        let own = |(file, tool): (&Parsed, &ToolSpec)| {
+            tool.sandbox.clone().or_else(|| file.manifest.backend.sandbox.clone())
+        };
+        tools.map(|both| own(both).unwrap_or_default()).collect()
     }
 
     /// The text of all manifests, for the revision's digest.
@@ -118,6 +133,14 @@ impl Manifests {
                     problems.push(wrong("/backend", message.into()));
                 }
             }
+            if let Some((key, message)) = backend.sandbox.as_ref().and_then(Sandbox::problem) {
+                problems.push(wrong(&format!("/backend/sandbox{key}"), message));
+            }
+            if backend.sandbox.is_some() && backend.mcp.as_ref().is_some_and(|it| it.url.is_some())
+            {
+                let message = "`sandbox` is for programs, not for a `url`".to_owned();
+                problems.push(wrong("/backend/sandbox", message));
+            }
             if !(1..=1024).contains(&backend.concurrency) {
                 let message = "`concurrency` must be between 1 and 1024".to_owned();
                 problems.push(wrong("/backend/concurrency", message));
@@ -130,6 +153,7 @@ impl Manifests {
 
     fn check_names(&self, problems: &mut Vec<Problem>) {
         let mut seen: HashMap<&str, String> = HashMap::new();
+        let mut looks: HashMap<String, (&str, String)> = HashMap::new();
         for file in &self.files {
             for (index, tool) in file.manifest.tools.iter().enumerate() {
                 let place = file.places.value(&format!("/tools/{index}/name"));
@@ -141,10 +165,19 @@ impl Manifests {
                     let hint = "use 1 to 128 characters of `A-Z a-z 0-9 _ . -`";
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
                 }
-                if tool.name.starts_with(RESERVED) {
+                let look = lookalike::skeleton(&tool.name);
+                if look.starts_with(&lookalike::skeleton(RESERVED)) {
                     let message = format!("`{}` is a name of the gateway's own tools", tool.name);
                     let hint = format!("use a name that does not begin with `{RESERVED}`");
-                    let place = file.places.value(&format!("/tools/{index}/name"));
+                    problems.push(Problem::new(&file.source, place, message).hint(hint));
+                }
+                let (like, there) = looks.entry(look).or_insert((&tool.name, here.clone()));
+                if *like != tool.name {
+                    let message = format!("`{}` looks like the tool `{like}`", tool.name);
+                    let hint = format!(
+                        "{there} has that one; names must differ in more than case, \
+                        separators and letters drawn alike"
+                    );
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
                 }
                 if let Some(first) = seen.insert(&tool.name, here) {

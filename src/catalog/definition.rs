@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::build::{Environment, Parsed};
 use super::keywords::lint_keywords;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, ToolSpec};
+use super::sandbox::Sandbox;
 use super::schema::{Schema, SchemaError};
 use super::template::{self, Template};
 use super::tool::{Binding, Tool};
@@ -98,10 +99,12 @@ impl Building<'_> {
                 self.wrong(&pointer, fault.to_string())
             })?;
         let found = (environment.find_program)(program);
+        let backend = &self.file.manifest.backend;
+        let sandbox = self.sandbox()?.or_else(|| backend.sandbox.clone()).unwrap_or_default();
         let missing = || {
-            let secrets = &self.file.manifest.backend.secrets;
-            let why = secrets.values().find_map(environment.missing_secret);
+            let why = backend.secrets.values().find_map(environment.missing_secret);
             why.map(|why| format!("a secret is missing: {why}"))
+                .or_else(|| (environment.unconfinable)(backend, &sandbox))
         };
         let unavailable = match &found {
             None => Some(format!("the program `{program}` is not installed")),
@@ -120,13 +123,27 @@ impl Building<'_> {
             annotations: None,
             unavailable,
         };
-        Ok((described, Binding::Command { program: found, template, output: spec.output }))
+        let output = spec.output;
+        Ok((described, Binding::Command { program: found, template, output, sandbox }))
+    }
+
+    /// The tool's own sandbox.
+    fn sandbox(&self) -> Result<Option<Sandbox>, Box<Problem>> {
+        match self.spec.sandbox.as_ref().and_then(Sandbox::problem) {
+            Some((key, message)) => Err(self.wrong(&format!("/sandbox{key}"), message)),
+            None => Ok(self.spec.sandbox.clone()),
+        }
     }
 
     fn mcp(&self, environment: &Environment<'_>) -> Result<(Described, Binding), Box<Problem>> {
         let spec = self.spec;
         if spec.run.is_some() || spec.stdin.is_some() {
             return Err(self.wrong("/run", "`run` and `stdin` are for `command` backends only"));
+        }
+        if spec.sandbox.is_some() {
+            let message =
+                "a tool of an `mcp` backend has no `sandbox` of its own: all run in one process";
+            return Err(self.wrong("/sandbox", message));
         }
         let from = spec.from.clone().unwrap_or_else(|| spec.name.clone());
         let learned = match environment.learned.get(&self.file.manifest.backend.name) {
@@ -222,7 +239,7 @@ impl Building<'_> {
 
     fn fingerprint(&self, described: &Described) -> Result<Digest, Box<Problem>> {
         let backend = &self.file.manifest.backend;
-        let definition = json!({
+        let mut definition = json!({
             "name": self.spec.name,
             "title": described.title,
             "description": described.description,
@@ -243,6 +260,11 @@ impl Building<'_> {
             "stdin": self.spec.stdin,
             "output": self.spec.output,
         });
+        // Left out where it is not written, so that definitions from before keep their fingerprint.
+        let sandbox = self.spec.sandbox.as_ref().or(backend.sandbox.as_ref());
+        if let (Some(sandbox), Some(members)) = (sandbox, definition.as_object_mut()) {
+            members.insert("sandbox".to_owned(), json!(sandbox));
+        }
         digest::canonical(&definition)
             .map(|bytes| Digest::of(&bytes))
             .map_err(|error| self.wrong("", error.to_string()))

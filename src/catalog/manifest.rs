@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ability::Ability;
+use super::sandbox::Sandbox;
 use super::template::{Output, Part};
 use crate::json::Object;
 
@@ -60,6 +61,10 @@ pub struct BackendSpec {
     /// The directory the program runs in; relative to where the gateway runs.
     #[serde(default)]
     pub working_directory: Option<PathBuf>,
+    /// What the program may reach: grants, or `unconfined`. A `command` is confined when this is absent, a
+    /// child that speaks MCP is not.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
 }
 
 const fn default_concurrency() -> usize {
@@ -293,6 +298,9 @@ pub struct ToolSpec {
     /// Running it twice does what running it once does.
     #[serde(default)]
     pub idempotent: bool,
+    /// What the program of a `command` tool may reach, in place of the backend's `sandbox`.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
     /// What recording waits for; by default `write` unless `action_type` is `read`.
     #[serde(default)]
     pub durability: Option<Durability>,
@@ -333,6 +341,12 @@ impl<'de> Deserialize<'de> for Span {
         Duration::try_from(span).ok().filter(|duration| !duration.is_zero()).map(Self).ok_or_else(
             || serde::de::Error::custom(format!("`{text}` must be longer than nothing")),
         )
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}ms", self.0.as_millis()))
     }
 }
 

@@ -1,14 +1,17 @@
 //! The tools that agents may see: manifests, schemas, argument and result checks.
 
 mod ability;
+mod annotations;
 mod arguments;
 mod build;
 mod definition;
 mod fault;
 mod keywords;
+mod lookalike;
 pub mod manifest;
 mod offered;
 mod result;
+pub mod sandbox;
 mod schema;
 pub mod template;
 mod tool;
@@ -17,12 +20,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use ability::Ability;
+pub use annotations::Repeated;
 pub use arguments::CheckedArguments;
 pub use build::{Environment, Manifests};
 pub use fault::Fault;
 pub use manifest::{ActionType, BackendSpec, Durability, Risk};
 pub use offered::Definition;
 pub use result::{CheckedResult, ResultFault};
+pub use sandbox::Sandbox;
 pub use schema::{Schema, SchemaError};
 pub use tool::{Attributes, Binding, Tool};
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::arguments::CheckedArguments;
 use super::fault::Fault;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
+use super::sandbox::Sandbox;
 use super::schema::Schema;
 use super::template::{Output, Template};
 use crate::digest::Digest;
@@ -46,6 +47,8 @@ pub enum Binding {
         template: Template,
         /// How its output is understood.
         output: Output,
+        /// How the program is confined.
+        sandbox: Sandbox,
     },
     /// A tool of an MCP server.
     Mcp {

@@ -21,11 +21,11 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
-    let listener = server::bind(&config.listen).await?;
-    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let listening = server::Listening::bind(&config).await?;
     // Port 0 is none that a link could lead to.
-    config.listen = address.to_string();
+    config.listen = listening.address().to_string();
     config.listens = true;
+    let url = config.url();
     let gateway = local::open(config).await?;
     for warning in gateway.revision().policy.warnings() {
         eprintln!("warning: {}: {}", warning.location(), warning.message());
@@ -33,8 +33,8 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     check_people(&gateway)?;
     let shutdown = stop_on_signal()?;
     let sockets = server::Sockets::bind(&gateway.config.data)?;
-    eprintln!("listening on http://{address}");
-    server::run(gateway, sockets, Some(listener), shutdown).await;
+    eprintln!("listening on {url}");
+    server::run(gateway, sockets, Some(listening), shutdown).await;
     Ok(())
 }
 

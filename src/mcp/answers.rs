@@ -9,8 +9,9 @@ use super::calls::Era;
 use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, Members, RpcError, members};
 use crate::call::refusal::{Kind, Refusal};
 use crate::call::{Answer, Answered};
+use crate::evidence::OutcomeStatus;
 use crate::gateway::Gateway;
-use crate::hold::{Amendment, Hold, StateName};
+use crate::hold::{Amendment, Hold, State, StateName};
 use crate::ids::{AgentName, HoldId};
 use crate::json::Object;
 
@@ -34,6 +35,7 @@ pub(super) fn task_of(gateway: &Gateway, id: HoldId, hold: &Hold) -> Task {
     let status = match hold.state.name() {
         StateName::Pending | StateName::Approved | StateName::Executing => TaskStatus::Working,
         StateName::Withdrawn => TaskStatus::Cancelled,
+        StateName::Finished if broke(hold) => TaskStatus::Failed,
         StateName::Finished
         | StateName::Unknown
         | StateName::Rejected
@@ -58,6 +60,27 @@ pub(super) fn task_of(gateway: &Gateway, id: HoldId, hold: &Hold) -> Task {
     Task::new(id.to_string(), status, created, gateway.clock.now().to_string())
         .with_status_message(message)
         .with_poll_interval_ms(poll)
+}
+
+/// Whether the backend broke down over the call: a task that *failed*, while one whose tool said so itself is
+/// *completed* (SEP-2663).
+#[must_use]
+pub(super) fn broke(hold: &Hold) -> bool {
+    let State::Finished { outcome, .. } = &hold.state else { return false };
+    outcome.status == OutcomeStatus::BackendError
+}
+
+/// The error of a task whose backend broke down, in the words that `result` tells.
+#[must_use]
+pub(super) fn breakdown(result: Object) -> Object {
+    let told = result.get("content").and_then(|content| content.pointer("/0/text")).cloned();
+    let told = told.unwrap_or_else(|| "the tool's backend broke down".into());
+    let mut error = Object::new();
+    error.insert("code".to_owned(), INTERNAL_ERROR.into());
+    error.insert("message".to_owned(), told);
+    let meta = result.get("_meta").map(|meta| json!({ "_meta": meta }));
+    error.extend(meta.map(|meta| ("data".to_owned(), meta)));
+    error
 }
 
 /// Asks a client of 2026-07-28 to come back with the sealed state; `page` asks it to open the hold's page for

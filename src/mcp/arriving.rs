@@ -1,6 +1,5 @@
 //! A `tools/call` over HTTP: what its body and its headers say, and whether they say the same.
 
-use base64::Engine;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use rmcp::model::ProtocolVersion;
@@ -12,8 +11,8 @@ use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incomi
 use crate::backend::contact::{Abilities, Client, Level};
 use crate::principal::Principal;
 
-const VERSION: &str = "mcp-protocol-version";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+pub(super) const VERSION: &str = "mcp-protocol-version";
+pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
@@ -57,11 +56,7 @@ impl Arriving<'_> {
             }
             None => self.legacy(said)?,
         };
-        let params = Params::read(params)?;
-        if caller.era == Era::Modern {
-            self.check_name(params.name())?;
-        }
-        Ok((caller, params))
+        Ok((caller, Params::read(params)?))
     }
 
     fn modern(
@@ -88,9 +83,6 @@ impl Arriving<'_> {
             );
             return Err(Rejected::params(told));
         };
-        if header(self.headers, "mcp-method") != Some("tools/call") {
-            return Err(Rejected::mismatch("the Mcp-Method header differs from the body"));
-        }
         let client = meta
             .and_then(|meta| meta.get(CLIENT_KEY))
             .and_then(|client| client.get("name"))
@@ -131,16 +123,6 @@ impl Arriving<'_> {
             session: Some(session.id.clone()),
         })
     }
-
-    /// `Mcp-Name` must say what the body says (SEP-2243); policy only ever reads the body.
-    fn check_name(&self, name: &str) -> Result<(), Rejected> {
-        let mut values = self.headers.get_all("mcp-name").iter();
-        let said = values.next().and_then(|value| value.to_str().ok()).and_then(decoded);
-        if said.as_deref() != Some(name) || values.next().is_some() {
-            return Err(Rejected::mismatch("the Mcp-Name header differs from the body"));
-        }
-        Ok(())
-    }
 }
 
 /// The least severe log messages that a request wants; one that says nothing understandable gets none.
@@ -148,17 +130,7 @@ pub(super) fn level_in(meta: Option<&crate::json::Object>) -> Option<Level> {
     meta?.get(LEVEL_KEY).and_then(Level::of)
 }
 
-/// A header value that may be written `=?base64?…?=`.
-fn decoded(value: &str) -> Option<String> {
-    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
-    else {
-        return Some(value.trim().to_owned());
-    };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    String::from_utf8(bytes).ok()
-}
-
-fn is_modern(version: &str) -> bool {
+pub(super) fn is_modern(version: &str) -> bool {
     version >= ProtocolVersion::V_2026_07_28.as_str()
 }
 
@@ -178,7 +150,8 @@ impl Rejected {
         Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(INVALID_PARAMS, told) }
     }
 
-    fn mismatch(why: &str) -> Self {
+    /// The headers say other than the body.
+    pub(super) fn mismatch(why: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(HEADER_MISMATCH, why) }
     }
 
@@ -202,9 +175,9 @@ impl Rejected {
         Self { status, error: RpcError::new(INVALID_REQUEST, told) }
     }
 
-    /// The status and the body that answer the request `id`.
-    pub(super) fn answer(&self, id: &Value) -> (StatusCode, Bytes) {
-        (self.status, self.error.answer(Some(id)))
+    /// The status and the body that answer the request `id`, or a message without one.
+    pub(super) fn answer(&self, id: Option<&Value>) -> (StatusCode, Bytes) {
+        (self.status, self.error.answer(id))
     }
 }
 

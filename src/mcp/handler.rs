@@ -15,7 +15,7 @@ use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
 use super::calls::Era;
-use super::{answers, waiting};
+use super::{answers, cursor, waiting};
 use crate::call::refusal::Refusal;
 use crate::call::{Answer, holding};
 use crate::catalog::manifest::AttributeValue;
@@ -29,6 +29,8 @@ use crate::storage::HoldError;
 
 /// How many tools one page of `tools/list` shows.
 const PAGE: usize = 200;
+/// The list that cursors of `tools/list` belong to.
+const TOOLS: &str = "tools";
 
 /// The gateway as one client sees it: over HTTP each request brings its principal, over stdio it is fixed.
 #[derive(Clone)]
@@ -96,7 +98,9 @@ impl Front {
             .collect();
         let more = tools.len() > PAGE;
         tools.truncate(PAGE);
-        let last = tools.last().map(|tool| hex::encode(tool.name.as_bytes()));
+        let last = tools
+            .last()
+            .map(|tool| cursor::after(&self.gateway, principal.agent(), TOOLS, &tool.name));
         // A client of an earlier protocol is told *pending* and has to come back; others wait by themselves.
         if !more && era == Era::Legacy && revision.policy.may_hold() {
             tools.push(waiting::tool());
@@ -129,6 +133,14 @@ fn annotations_of(tool: &Tool) -> Value {
 fn internal(error: impl std::fmt::Display) -> ErrorData {
     tracing::error!(%error, "a request failed");
     ErrorData::internal_error("the gateway failed; its operators can see why", None)
+}
+
+/// Methods of earlier protocols that 2026-07-28 does not have.
+const REMOVED: &[&str] =
+    &["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28)
 }
 
 /// Whether rmcp knows the method: then its parameters were wrong, and nobody may take it for another.
@@ -178,16 +190,9 @@ impl ServerHandler for Front {
     ) -> Result<ListToolsResult, ErrorData> {
         let principal = self.principal(&context)?;
         let client = context.client_info().map(|info| info.name.clone());
-        let after = match request.and_then(|request| request.cursor) {
-            None => String::new(),
-            Some(cursor) => hex::decode(cursor)
-                .ok()
-                .and_then(|name| String::from_utf8(name).ok())
-                .ok_or_else(|| ErrorData::invalid_params("Invalid cursor", None))?,
-        };
-        let modern =
-            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
-        let era = if modern { Era::Modern } else { Era::Legacy };
+        let said = request.and_then(|request| request.cursor);
+        let after = cursor::opened(&self.gateway, principal.agent(), TOOLS, said.as_deref())?;
+        let era = if is_modern(&context) { Era::Modern } else { Era::Legacy };
         let (tools, next) = self.page(&principal, (era, client.as_deref()), &after);
         let mut result = ListToolsResult::with_all_items(tools);
         result.next_cursor = next;
@@ -216,6 +221,9 @@ impl ServerHandler for Front {
         let task = answers::task_of(&self.gateway, id, &hold);
         let payload = match hold.state.name() {
             StateName::Withdrawn => TaskPayload::Cancelled,
+            _ if answers::broke(&hold) => {
+                TaskPayload::Failed { error: answers::breakdown(self.task_result(&hold).await?) }
+            }
             name if name.is_terminal() => {
                 TaskPayload::Completed { result: self.task_result(&hold).await? }
             }
@@ -258,9 +266,11 @@ impl ServerHandler for Front {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if is_known(&request.method) {
+        // Without the parameters that they had, methods that the newest protocol removed come here too.
+        let removed = is_modern(&context) && REMOVED.contains(&request.method.as_str());
+        if is_known(&request.method) && !removed {
             return Err(ErrorData::invalid_params("Invalid params", None));
         }
         let told = "Method not found";

@@ -1,47 +1,43 @@
 //! MCP over streamable HTTP: `tools/call` is taken here, whole, in one task and with its body read once;
 //! every other message goes on to rmcp's service as our own re-serialisation.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
-use super::arriving::{Arriving, Rejected, Session, header};
-use super::calls::{self, Caller, Era, Line, Params};
+use super::agreeing;
+use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
+use super::calls::{Caller, Line, Params};
+use super::lasting::{Held, Lasting};
 use super::outlet::Outlet;
+use super::replying::{Call, json_response};
 use super::sessions::{About, Sessions};
 use super::wire::{self, INVALID_PARAMS, Incoming, RpcError};
 use crate::backend::contact::{Abilities, Client, Level};
 use crate::gateway::Gateway;
+use crate::ids::AgentName;
 use crate::principal::Principal;
 
 const SESSION: &str = "mcp-session-id";
-/// How many messages wait to be written to one stream.
-const STREAM_QUEUE: usize = 16;
-/// How often a stream without news sends a comment, so that nothing between cuts it.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The MCP endpoint.
 pub struct Endpoint {
-    gateway: Arc<Gateway>,
+    pub(super) gateway: Arc<Gateway>,
     service: StreamableHttpService<Front, LocalSessionManager>,
     manager: Arc<LocalSessionManager>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
+    lasting: Arc<Lasting>,
 }
 
 impl Endpoint {
@@ -63,7 +59,8 @@ impl Endpoint {
             StreamableHttpService::new(move || Ok(front.clone()), Arc::clone(&manager), config);
         let edge = &gateway.config.edge;
         let sessions = Sessions::new(edge.max_sessions, edge.session_idle.0);
-        Arc::new(Self { gateway, service, manager, sessions })
+        let lasting = Lasting::new(edge.limits.streams_per_agent);
+        Arc::new(Self { gateway, service, manager, sessions, lasting })
     }
 
     /// Ends the sessions that were idle too long.
@@ -73,18 +70,28 @@ impl Endpoint {
                 tracing::warn!(%error, "an idle session could not be closed");
             }
         }
+        self.show_sessions();
     }
 
     fn now(&self) -> Duration {
         self.gateway.clock.monotonic()
     }
+
+    /// Shows how many sessions are open now.
+    fn show_sessions(&self) {
+        self.gateway.metrics.sessions(self.sessions.count());
+    }
 }
 
 /// One request to `/mcp`. Its principal stands in the extensions: the edge put it there.
-pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+pub async fn handle(State(endpoint): State<Arc<Endpoint>>, mut request: Request) -> Response {
     let Some(principal) = request.extensions().get::<Principal>().cloned() else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
+    // Since 2026-07-28 there are no sessions: whoever names one names nothing.
+    if header(request.headers(), VERSION).is_some_and(is_modern) {
+        request.headers_mut().remove(SESSION);
+    }
     let session = match header(request.headers(), SESSION) {
         None => None,
         Some(id) => match endpoint.sessions.client_of(id, principal.agent(), endpoint.now()) {
@@ -100,11 +107,26 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> 
     if method == Method::POST {
         return post(&endpoint, principal, session, request).await;
     }
+    if method == Method::GET {
+        return last(&endpoint, principal.agent(), request).await;
+    }
     let response = forward(&endpoint, request).await;
     if let Some(session) = session.filter(|_| method == Method::DELETE) {
         endpoint.sessions.closed(&session.id);
+        endpoint.show_sessions();
     }
     response
+}
+
+/// Answers with a stream that lasts, one of those that the agent may have.
+async fn last(endpoint: &Endpoint, agent: &AgentName, request: Request) -> Response {
+    let Some(place) = endpoint.lasting.open(agent) else {
+        endpoint.gateway.metrics.edge.refused("streams_per_agent");
+        let told = "Service Unavailable: this agent has too many event streams open";
+        return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
+    };
+    let guard = (place, endpoint.gateway.metrics.edge.streaming());
+    forward(endpoint, request).await.map(|body| Held::body(body, guard))
 }
 
 async fn forward(endpoint: &Endpoint, request: Request) -> Response {
@@ -133,13 +155,21 @@ async fn post(
         Ok(incoming) => incoming,
         Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
+    if let Err(why) = agreeing::check(&parts.headers, &incoming) {
+        return reject(&Rejected::mismatch(why), incoming.id.as_ref());
+    }
     match (incoming.method.as_deref(), &incoming.id) {
         (Some("tools/call"), Some(id)) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            return match arriving.read() {
+            let read = arriving.read().and_then(|(caller, params)| {
+                agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, &params)
+                    .map_err(Rejected::mismatch)?;
+                Ok((caller, params))
+            });
+            return match read {
                 Ok((caller, params)) => begin(endpoint, caller, params, id.clone()).await,
-                Err(rejected) => reject(&rejected, id),
+                Err(rejected) => reject(&rejected, Some(id)),
             };
         }
         (Some("notifications/cancelled"), None) => {
@@ -165,6 +195,11 @@ async fn post(
         (Some("initialize"), Some(_)) if session.is_none() => {
             return initialize(endpoint, &principal, parts, &incoming).await;
         }
+        (Some("subscriptions/listen"), Some(_)) => {
+            parts.headers.remove(http::header::CONTENT_LENGTH);
+            let request = Request::from_parts(parts, incoming.to_bytes().into());
+            return last(endpoint, principal.agent(), request).await;
+        }
         _ => {}
     }
     parts.headers.remove(http::header::CONTENT_LENGTH);
@@ -178,10 +213,10 @@ async fn initialize(
     mut parts: http::request::Parts,
     incoming: &Incoming,
 ) -> Response {
-    if !endpoint.sessions.has_room() {
+    let Some(place) = endpoint.sessions.opening() else {
         let told = "Service Unavailable: too many sessions are open";
         return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
-    }
+    };
     let params = incoming.message.get("params");
     let name = params
         .and_then(|params| params.pointer("/clientInfo/name"))
@@ -192,7 +227,8 @@ async fn initialize(
     parts.headers.remove(http::header::CONTENT_LENGTH);
     let response = forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
     if let Some(id) = header(response.headers(), SESSION) {
-        endpoint.sessions.opened(id, principal.agent().clone(), about, endpoint.now());
+        place.opened(id, principal.agent().clone(), about, endpoint.now());
+        endpoint.show_sessions();
     }
     response
 }
@@ -232,7 +268,7 @@ fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     None
 }
 
-fn reject(rejected: &Rejected, id: &Value) -> Response {
+fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {
     let (status, body) = rejected.answer(id);
     json_response(status, body)
 }
@@ -246,127 +282,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Val
     if let Some(session) = &caller.session
         && let Err(refused) = endpoint.sessions.begin(session, &id, line.clone())
     {
-        return reject(&Rejected::of(refused), &id);
+        return reject(&Rejected::of(refused), Some(&id));
     }
     Call { endpoint: Arc::clone(endpoint), caller, params, line, id }.answer(messages).await
-}
-
-/// A call that may begin.
-struct Call {
-    endpoint: Arc<Endpoint>,
-    caller: Caller,
-    params: Params,
-    line: Line,
-    id: Value,
-}
-
-/// A request's place among those of its session that are under way; given back when dropped, and so also
-/// when the client hangs up.
-struct UnderWay {
-    endpoint: Arc<Endpoint>,
-    session: String,
-    id: Value,
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.endpoint.sessions.end(&self.session, &self.id);
-    }
-}
-
-impl Call {
-    /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
-    /// cancellation).
-    async fn run(self) -> Option<Bytes> {
-        let Self { endpoint, caller, params, line, id } = self;
-        let _under_way = caller.session.clone().map(|session| UnderWay {
-            endpoint: Arc::clone(&endpoint),
-            session,
-            id: id.clone(),
-        });
-        let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
-        if line.withdrawn.load(Ordering::SeqCst) {
-            return None;
-        }
-        Some(match answer {
-            Ok(members) => wire::response(&id, &members),
-            Err(error) => error.answer(Some(&id)),
-        })
-    }
-
-    /// Answers with the result alone; with a stream that ends with it if anything comes before it.
-    async fn answer(self, mut messages: mpsc::Receiver<Bytes>) -> Response {
-        // Before 2026-07-28 a client that hangs up has not taken its call back.
-        let modern = self.caller.era == Era::Modern;
-        let leaving = modern.then(|| self.line.cancel.clone().drop_guard());
-        let mut running = Box::pin(self.run());
-        let (first, done) = tokio::select! {
-            biased;
-            Some(first) = messages.recv() => (first, None),
-            answer = &mut running => match messages.try_recv() {
-                Ok(first) => (first, Some(answer)),
-                Err(_) => {
-                    if let Some(guard) = leaving {
-                        guard.disarm();
-                    }
-                    return answer.map_or_else(nothing, |it| json_response(StatusCode::OK, it));
-                }
-            },
-        };
-        let (out, events) = mpsc::channel::<Bytes>(STREAM_QUEUE);
-        tokio::spawn(async move {
-            let _leaving = leaving;
-            let mut next = Some(first);
-            let answer = match done {
-                Some(answer) => answer,
-                None => loop {
-                    if let Some(message) = next.take()
-                        && out.send(message).await.is_err()
-                    {
-                        return;
-                    }
-                    tokio::select! {
-                        biased;
-                        Some(message) = messages.recv() => next = Some(message),
-                        answer = &mut running => break answer,
-                        () = out.closed() => return,
-                    }
-                },
-            };
-            // What was said before the answer goes before it: a client knows no call that has ended.
-            while let Some(message) = next.take().or_else(|| messages.try_recv().ok()) {
-                if out.send(message).await.is_err() {
-                    return;
-                }
-            }
-            if let Some(answer) = answer {
-                drop(out.send(answer).await);
-            }
-        });
-        event_stream(events)
-    }
-}
-
-fn event_stream(events: mpsc::Receiver<Bytes>) -> Response {
-    use axum::response::sse::{Event, KeepAlive, Sse};
-    let stream = futures::stream::unfold(events, |mut events| async move {
-        events.recv().await.map(|message| (message, events))
-    })
-    .map(|message| {
-        let text = String::from_utf8_lossy(&message).into_owned();
-        Ok::<_, Infallible>(Event::default().event("message").data(text))
-    });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-}
-
-/// A stream that ends without a message.
-fn nothing() -> Response {
-    event_stream(mpsc::channel(1).1)
-}
-
-fn json_response(status: StatusCode, body: Bytes) -> Response {
-    let mut response = (status, body).into_response();
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }

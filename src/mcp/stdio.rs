@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rmcp::model::{
-    CallToolRequestParams, ClientRequest, CustomResult, EmptyObject, ErrorCode, ErrorData,
-    ProtocolVersion, ServerResult,
+    ClientRequest, CustomResult, EmptyObject, ErrorCode, ErrorData, ProtocolVersion, ServerResult,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service, ServiceExt};
 use rmcp::{RoleServer, ServerHandler};
@@ -25,7 +24,6 @@ use super::streams::{Lines, Output, Streams, shared, write_line};
 use super::wire::RpcError;
 use crate::backend::contact::{self, Abilities, Level};
 use crate::gateway::Gateway;
-use crate::json::Object;
 use crate::principal::Principal;
 
 /// Serves one client on `input` and `output` until it goes away, or `stop` says so and its requests are
@@ -62,11 +60,7 @@ struct Client {
 }
 
 impl Client {
-    async fn call(
-        &self,
-        params: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ServerResult, ErrorData> {
+    async fn call(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
         let modern = is_modern(&context);
         let caller = Caller {
             principal: self.front.principal(&context)?,
@@ -79,7 +73,7 @@ impl Client {
             peer: self.peer(modern, &context)?,
             session: None,
         };
-        let params = read(params, &context)?;
+        let params = self.params_of(&context)?;
         let (outlet, carrier) = self.outlet(&caller, &params);
         let line = self.line_of(&context, outlet);
         let answer = {
@@ -106,6 +100,15 @@ impl Client {
         let token = params.meta().get("progressToken").cloned();
         let (outlet, messages) = Outlet::new(token, caller.peer.level);
         (outlet, Carrier::start(messages, Arc::clone(&self.output)))
+    }
+
+    /// What was asked, as it was read when it came.
+    fn params_of(&self, context: &RequestContext<RoleServer>) -> Result<Params, ErrorData> {
+        let params =
+            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.params.take());
+        params.ok_or_else(|| {
+            ErrorData::invalid_request("the call came by a way that is not open", None)
+        })
     }
 
     fn line_of(&self, context: &RequestContext<RoleServer>, outlet: Outlet) -> Line {
@@ -175,26 +178,6 @@ impl Carrier {
     }
 }
 
-fn read(
-    params: CallToolRequestParams,
-    context: &RequestContext<RoleServer>,
-) -> Result<Params, ErrorData> {
-    let mut object = Object::new();
-    object.insert("name".into(), params.name.into_owned().into());
-    if let Some(arguments) = params.arguments {
-        object.insert("arguments".into(), arguments.into());
-    }
-    if let Some(state) = params.request_state {
-        object.insert("requestState".into(), state.into());
-    }
-    if let Some(responses) = params.input_responses {
-        object.insert("inputResponses".into(), responses.into_iter().collect::<Object>().into());
-    }
-    let meta = serde_json::to_value(&context.meta).map_err(|error| internal(&error))?;
-    object.insert("_meta".into(), meta);
-    Params::read(object).map_err(rpc_error)
-}
-
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28)
 }
@@ -215,13 +198,15 @@ impl Service<RoleServer> for Client {
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        match request {
-            ClientRequest::CallToolRequest(call) => self.call(call.params, context).await,
-            ClientRequest::SetLevelRequest(set) if !is_modern(&context) => {
-                self.set_level(&set.params)
-            }
-            other => Service::handle_request(&self.front, other, context).await,
+        if matches!(request, ClientRequest::CallToolRequest(_)) {
+            return self.call(context).await;
         }
+        if let ClientRequest::SetLevelRequest(set) = &request
+            && !is_modern(&context)
+        {
+            return self.set_level(&set.params);
+        }
+        Service::handle_request(&self.front, request, context).await
     }
 
     async fn handle_notification(

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::json::{self, Object};
+use super::names;
+use crate::json::{self, NotIJson, Object};
 
 /// The members of a result object, in order, as they go out.
 pub type Members = IndexMap<String, Box<RawValue>>;
@@ -80,10 +81,9 @@ impl Unread {
         Box::new(Self { error: RpcError::new(INVALID_REQUEST, why), id })
     }
 
-    /// The request `id`, whose parameters are wrong for the reason `why`.
+    /// The request `id`, for which `error` is told.
     #[must_use]
-    pub fn wrong_params(why: &str, id: Option<Value>) -> Box<Self> {
-        let error = RpcError::new(INVALID_PARAMS, format!("Invalid params: {why}"));
+    pub fn told(error: RpcError, id: Option<Value>) -> Box<Self> {
         Box::new(Self { error, id })
     }
 
@@ -119,6 +119,9 @@ impl Incoming {
         if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
             return invalid("Invalid Request: `jsonrpc` must be \"2.0\"", id);
         }
+        if let Some(why) = names::other_than_they_look(&message) {
+            return Err(Unread::invalid(&format!("Invalid Request: {why}"), id));
+        }
         let method = match message.get("method") {
             None => None,
             Some(Value::String(method)) => Some(method.clone()),
@@ -127,6 +130,11 @@ impl Incoming {
         let answers = message.contains_key("result") || message.contains_key("error");
         if method.is_none() && !(answers && id.is_some()) || method.is_some() && answers {
             return invalid("Invalid Request: neither a request nor a response", id);
+        }
+        if let Some(method) = &method
+            && let Err(error) = check_numbers(method, &message)
+        {
+            return Err(Unread::invalid(&format!("Invalid Request: {error}"), id));
         }
         Ok(Self { message, method, id })
     }
@@ -148,6 +156,28 @@ impl Incoming {
     pub fn to_bytes(&self) -> Bytes {
         serde_json::to_vec(&self.message).unwrap_or_default().into()
     }
+}
+
+/// Numbers that readers take for different ones are refused in all that is asked. Arguments of a call
+/// are checked with their tool, and refused and recorded as the call they belong to.
+fn check_numbers(method: &str, message: &Object) -> Result<(), NotIJson> {
+    for (key, value) in message {
+        match value {
+            Value::Object(params) if key == "params" => {
+                let others = params
+                    .iter()
+                    .filter(|(key, _)| method != "tools/call" || key.as_str() != "arguments");
+                for (key, value) in others {
+                    json::check_i_json_at(key, value).map_err(|error| NotIJson {
+                        pointer: format!("/params{}", error.pointer),
+                        ..error
+                    })?;
+                }
+            }
+            value => json::check_i_json_at(key, value)?,
+        }
+    }
+    Ok(())
 }
 
 /// A response with `result`, answering the request `id`.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode, Uri};
-use tokio::net::{UnixListener, UnixStream};
+use http::{HeaderMap, StatusCode};
+use tokio::net::UnixStream;
 
+use super::resource;
 use crate::api;
+use crate::authentication::{self, Denied, Reason};
+use crate::edge::{Arrival, Names};
 use crate::gateway::Gateway;
 use crate::principal::Person;
 
@@ -23,12 +24,6 @@ pub const AGENT_HEADER: &str = "countersign-agent";
 pub(super) struct Peer {
     user: Option<u32>,
     process: Option<i32>,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self::of(stream.io())
-    }
 }
 
 impl Peer {
@@ -97,13 +92,21 @@ pub(super) async fn let_agent_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let token = bearer(request.headers());
-    let principal = token.and_then(|token| gateway.agents.of_token(token, gateway.clock.now()));
-    let Some(principal) = principal else {
-        return refused("a valid gateway token is needed: countersign agents add NAME\n");
+    let credential = match bearer(request.headers()) {
+        Some(token) => {
+            let registers = (&gateway.agents, &gateway.issuers);
+            authentication::agent(token, registers, gateway.clock.now()).await
+        }
+        None if request.headers().contains_key(AUTHORIZATION) => Err(Reason::Malformed.into()),
+        None => Err(Denied::Missing),
     };
-    request.extensions_mut().insert(principal);
-    next.run(request).await
+    match credential {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(denied) => resource::refused(&gateway, &denied),
+    }
 }
 
 /// People over HTTP need a token, always. Without a valid one nobody stands behind the request, and each
@@ -132,42 +135,35 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let value = given.next().filter(|_| given.next().is_none())?;
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through
-/// a visitor's browser (DNS rebinding).
+/// a visitor's browser (DNS rebinding). A target that is a whole address must name it too.
 pub(super) async fn check_names(
-    State(gateway): State<Arc<Gateway>>,
+    State(names): State<Arc<Names>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-    let allowed = |authority: &str| is_ours(authority, &gateway.config.edge.allowed_hosts);
-    if !host.is_some_and(allowed) {
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    // What a client named to a trusted proxy stands for what the proxy names to us.
+    let forwarded = request.extensions().get::<Arrival>().and_then(|it| it.host.as_deref());
+    let ours = |name: &str| names.is_ours(name);
+    let named = match forwarded {
+        Some(forwarded) => ours(forwarded),
+        None => (host.is_some() || target.is_some()) && host.into_iter().chain(target).all(ours),
+    };
+    if !named {
         return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's")
             .into_response();
     }
-    if let Some(origin) = request.headers().get(ORIGIN) {
-        let authority = origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.parse::<Uri>().ok())
-            .and_then(|uri| uri.authority().map(ToString::to_string));
-        if !authority.as_deref().is_some_and(allowed) {
-            return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
-                .into_response();
-        }
+    if let Some(origin) = request.headers().get(ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| names.origin_is_ours(origin))
+    {
+        return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
+            .into_response();
     }
     next.run(request).await
-}
-
-fn is_ours(authority: &str, allowed: &[String]) -> bool {
-    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
-    let host = authority.host().trim_matches(['[', ']']);
-    let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    loopback
-        || host.eq_ignore_ascii_case("localhost")
-        || allowed.iter().any(|name| name.eq_ignore_ascii_case(host))
 }

@@ -173,6 +173,9 @@ pub trait Store: Send + Sync + 'static {
         by: String,
     ) -> Result<Option<Agent>, StoreError>;
 
+    /// Notes when agents' tokens were last used. Tells of nothing that was decided, so it makes no entry.
+    async fn note_uses(&self, uses: Vec<(AgentName, Timestamp)>) -> Result<(), StoreError>;
+
     /// All agents, by name.
     async fn agents(&self) -> Result<Vec<Agent>, StoreError>;
 
@@ -324,6 +327,9 @@ pub struct Agent {
     /// The token before this one, where it lives on for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousToken>,
+    /// When its token was last used, to a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Timestamp>,
 }
 
 impl Agent {
@@ -332,8 +338,8 @@ impl Agent {
     pub fn accepts(&self, token: &Digest, now: Timestamp) -> bool {
         let stands = self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end);
         let previous = self.previous.as_ref();
-        let before = previous.is_some_and(|it| it.token_digest == *token && now < it.until);
-        stands && (self.token_digest == *token || before)
+        let before = previous.is_some_and(|it| it.token_digest.is(token) && now < it.until);
+        stands && (self.token_digest.is(token) || before)
     }
 }
 

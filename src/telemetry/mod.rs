@@ -1,5 +1,7 @@
 //! What is counted, and how it is shown: Prometheus text at `/metrics`, names in `docs/metrics.md`.
 
+mod edge;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+pub use edge::{Counted, EdgeMetrics};
 
 use crate::digest::Digest;
 use crate::hold::Hold;
@@ -66,6 +70,16 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NotificationLabels {
     channel: String,
     result: &'static str,
@@ -98,6 +112,8 @@ struct PolicyLabels {
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
+    /// What is counted at the network edge.
+    pub edge: EdgeMetrics,
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     deciding: Histogram,
@@ -110,6 +126,9 @@ pub struct Metrics {
     append_failures: Counter,
     notifications: NotificationCounts,
     clock_jumps: Counter,
+    turned_away: Family<ReasonLabels, Counter>,
+    agent_tokens: Family<StateLabels, Gauge>,
+    sessions: Gauge,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -126,6 +145,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
+            edge: EdgeMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
             upstream: Family::new_with_constructor(|| Histogram::new(LONG)),
@@ -137,10 +157,15 @@ impl Metrics {
             append_failures: Counter::default(),
             notifications: NotificationCounts::default(),
             clock_jumps: Counter::default(),
+            turned_away: Family::default(),
+            agent_tokens: Family::default(),
+            sessions: Gauge::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
         metrics.register();
+        // Shown before the first, so that the first is a change.
+        drop(metrics.turned_away.get_or_create(&ReasonLabels { reason: "missing" }));
         metrics
     }
 
@@ -181,9 +206,21 @@ impl Metrics {
             "How often the wall clock was found set",
             self.clock_jumps.clone(),
         );
+        to.register(
+            "agents_turned_away",
+            "Requests of agents whose credential was refused",
+            self.turned_away.clone(),
+        );
+        to.register(
+            "agent_tokens",
+            "Gateway tokens by how it stands with them",
+            self.agent_tokens.clone(),
+        );
+        to.register("sessions", "Sessions that are open", self.sessions.clone());
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
+        self.edge.register(to);
     }
 
     /// Counts one call.
@@ -252,6 +289,21 @@ impl Metrics {
         self.clock_jumps.inc();
     }
 
+    /// Counts a request of an agent that was not let in, for `reason`.
+    pub fn turned_away(&self, reason: &'static str) {
+        self.turned_away.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Shows how many sessions of protocols before 2026-07-28 are open.
+    pub fn sessions(&self, count: usize) {
+        self.sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how many gateway tokens are in `state`.
+    pub fn agent_tokens(&self, state: &'static str, count: u32) {
+        self.agent_tokens.get_or_create(&StateLabels { state }).set(count.into());
+    }
+
     /// Shows the revision in force.
     pub fn revision(&self, revision: &Digest) {
         let labels = PolicyLabels { revision: revision.to_string() };
@@ -262,9 +314,10 @@ impl Metrics {
         self.policy.get_or_create(&labels).set(1);
     }
 
-    /// The exposition in OpenMetrics text form.
+    /// The exposition in OpenMetrics text form, while `calls` have a place.
     #[must_use]
-    pub fn exposition(&self) -> String {
+    pub fn exposition(&self, calls: usize) -> String {
+        self.edge.look(calls);
         let mut text = String::new();
         // Writing to a string fails only when an encoder of ours does; half a page is shown then.
         if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {

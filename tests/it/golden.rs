@@ -230,11 +230,12 @@ POST   /api/v1/reviewers/{name}/keys                   401    401   403    403  
 DELETE /api/v1/reviewers/{name}/keys/{fingerprint}     401    401   403    403      yes      yes
 GET    /api/v1/audit                                   401    401   yes    yes      yes      yes
 GET    /api/v1/doctor                                  401    401   yes    yes      yes      yes
+GET    /metrics                                        401    401   yes    yes      yes      yes
 POST   /api/v1/notifications/test                      401    401   403    403      yes      yes
 ";
 
 #[test]
-fn roles_and_routes() {
+fn r9_roles_and_routes() {
     let gateway = gateway();
     let person = |role: &str| {
         let token = gateway.cli(&["reviewers", "add", role, "--role", role]).done();

@@ -1,6 +1,7 @@
 //! Runs one command: a clean environment, a time limit, an output limit, and no process left behind.
 
 mod capture;
+mod growth;
 mod result;
 #[cfg(test)]
 mod shipped_tests;
@@ -25,8 +26,10 @@ pub use self::tree::is_ours;
 pub use crate::catalog::template::Output;
 
 use self::capture::{Overflow, Streams};
+use self::growth::Growth;
 use self::tree::Tree;
 use super::BackendError;
+use super::confinement::{Confinement, Start};
 use crate::ids::CallId;
 
 /// The variable that marks every process of a call, so that none can hide by leaving the process group.
@@ -47,6 +50,8 @@ pub struct Command<'a> {
     pub working_directory: Option<&'a Path>,
     /// The call it runs for.
     pub call: CallId,
+    /// How it is confined, unless it is not.
+    pub confinement: Option<&'a Confinement>,
 }
 
 /// What a command may use.
@@ -107,32 +112,46 @@ pub async fn run(
     if cancel.is_cancelled() {
         return Err(BackendError::Cancelled);
     }
-    let mut child = spawn(&command)?;
-    let mut tree = Tree::of(&child, command.call);
+    let start = command.confinement.map(|confinement| confinement.start(command.program));
+    let start = start.transpose()?;
+    let mut child = spawn(&command, start.as_ref())?;
+    let mut tree = Tree::of(&child, command.call, start);
     let mut streams = Streams::of(&mut child, command.stdin, limits);
+    let most = command.confinement.map(Confinement::processes);
+    let mut growth = Growth::of(&tree, most);
     let ended = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Stop::Cancelled),
+        () = growth.past_limit() => Err(Stop::Outgrown),
         done = timeout(limits.deadline, finish(&mut child, &mut tree, &mut streams, limits.grace)) =>
             done.unwrap_or(Err(Stop::Deadline)),
     };
     let stop = match ended {
         Ok(status) => {
             tree.kill_left().await;
-            let (stdout, stderr) = streams.into_parts();
-            return Ok(Finished { status: status.into(), stdout, stderr });
+            let start = tree.tidy().await;
+            let (status, (stdout, stderr)) = (status.into(), streams.into_parts());
+            return match start.and_then(|start| start.refusal(status, &stderr)) {
+                Some(why) => Err(BackendError::Unavailable(why)),
+                None => Ok(Finished { status, stdout, stderr }),
+            };
         }
         Err(stop) => stop,
     };
     match stop {
         Stop::Cancelled | Stop::Deadline => tree.stop(&mut child, limits.grace).await,
-        Stop::Overflow | Stop::Lost(_) => tree.kill(&mut child).await,
+        Stop::Overflow | Stop::Lost(_) | Stop::Outgrown => tree.kill(&mut child).await,
     }
+    tree.tidy().await;
     Err(match stop {
         Stop::Cancelled => BackendError::Cancelled,
         Stop::Deadline => BackendError::Timeout(limits.deadline),
         Stop::Overflow => BackendError::TooLarge { limit: limits.max_output_bytes },
         Stop::Lost(why) => BackendError::Died(why),
+        Stop::Outgrown => {
+            let most = most.unwrap_or_default();
+            BackendError::Died(format!("it was ended: more than {most} processes"))
+        }
     })
 }
 
@@ -142,6 +161,8 @@ enum Stop {
     Deadline,
     Overflow,
     Lost(String),
+    /// It has more processes than it may.
+    Outgrown,
 }
 
 impl From<Overflow> for Stop {
@@ -177,17 +198,30 @@ async fn finish(
     Ok(status)
 }
 
-fn spawn(command: &Command<'_>) -> Result<Child, BackendError> {
-    let mut process = tokio::process::Command::new(command.program);
+fn spawn(command: &Command<'_>, start: Option<&Start>) -> Result<Child, BackendError> {
+    let mut process = match start {
+        // It makes a session of its own, and with it a group.
+        Some(start) => {
+            let mut process = tokio::process::Command::new(&start.program);
+            process.args(&start.arguments);
+            process
+        }
+        None => {
+            let mut process = tokio::process::Command::new(command.program);
+            process.process_group(0);
+            process
+        }
+    };
+    process.args(&command.argv).env_clear();
+    if let Some(start) = start {
+        process.envs(Confinement::environment(&start.temporary));
+    }
     process
-        .args(&command.argv)
-        .env_clear()
         .envs(command.environment.iter().map(|(name, value)| (name, value.expose_secret())))
         .env(MARK, command.call.to_string())
         .stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .kill_on_drop(true);
     if let Some(directory) = command.working_directory {
         if !directory.is_dir() {

@@ -99,6 +99,7 @@ impl Bench {
             ],
             working_directory: Some(self.workspace.path()),
             call: CallId::new(),
+            confinement: None,
         };
         let limits = Limits {
             deadline: Duration::from_secs(20),

@@ -19,6 +19,7 @@ fn script(text: &str) -> Command<'static> {
         environment: vec![("PATH".to_owned(), SecretString::from("/usr/bin:/bin"))],
         working_directory: None,
         call: CallId::new(),
+        confinement: None,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::MARK;
+use crate::backend::confinement::{Refusals, Start};
 use crate::ids::CallId;
 
 /// How often processes are looked for and killed before giving up.
@@ -24,18 +25,33 @@ const REAP: Duration = Duration::from_secs(2);
 pub(super) struct Tree {
     /// Empty once nothing is left to do.
     hunt: Option<Hunt>,
+    /// What goes with the last of them: their temporary files.
+    start: Option<Start>,
 }
 
 impl Tree {
     /// The tree of a command that was just started and not yet waited for.
-    pub(super) fn of(child: &Child, call: CallId) -> Self {
+    pub(super) fn of(child: &Child, call: CallId, start: Option<Start>) -> Self {
         let hunt = child.id().and_then(|id| i32::try_from(id).ok()).map(|root| Hunt {
             root,
             born: Process::read(root).map_or(0, |process| process.born),
             mark: format!("{MARK}={call}").into_bytes(),
             seen: BTreeMap::new(),
         });
-        Self { hunt }
+        Self { hunt, start }
+    }
+
+    /// A search for its processes, to count them.
+    pub(super) fn census(&self) -> Option<Hunt> {
+        self.hunt.clone()
+    }
+
+    /// When all have ended: removes their temporary files, and gives back how they were started.
+    pub(super) async fn tidy(&mut self) -> Option<Refusals> {
+        let start = self.start.take()?;
+        let (refusals, temporary) = start.into_parts();
+        drop(tokio::task::spawn_blocking(move || drop(temporary)).await);
+        Some(refusals)
     }
 
     /// SIGTERM to the process group, then, at the command's end or after `grace`, SIGKILL to all.
@@ -84,8 +100,13 @@ impl Drop for Tree {
         if hunt.round() == 0 {
             return;
         }
+        let start = self.start.take();
         let last = std::thread::Builder::new().name("end-command".to_owned());
-        if let Err(error) = last.spawn(move || hunt.finish_off()) {
+        let end = move || {
+            hunt.finish_off();
+            drop(start);
+        };
+        if let Err(error) = last.spawn(end) {
             tracing::error!(%error, "processes of a command may be left");
         }
     }
@@ -93,7 +114,7 @@ impl Drop for Tree {
 
 /// A search for the processes of a call. It blocks on `/proc`, for about a millisecond.
 #[derive(Clone, Debug)]
-struct Hunt {
+pub(super) struct Hunt {
     /// The command's process, which leads the group.
     root: i32,
     /// When it started: no process of the call is older.
@@ -105,6 +126,11 @@ struct Hunt {
 }
 
 impl Hunt {
+    /// How many processes of the call there are.
+    pub(super) fn count(mut self) -> usize {
+        self.alive().len()
+    }
+
     fn look(mut self) -> Self {
         self.alive();
         self
@@ -123,6 +149,12 @@ impl Hunt {
     /// Kills what is there; how many there were.
     fn round(&mut self) -> usize {
         let alive = self.alive();
+        // At once, because processes that are killed one after the other can start others meanwhile.
+        for group in alive.iter().map(|process| process.group).collect::<BTreeSet<_>>() {
+            if self.is_theirs(group, &alive) {
+                let _gone_already = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
+        }
         for process in &alive {
             // Read again right before, so that a number used anew in between is left alone.
             if Process::read(process.id).is_some_and(|now| now.born == process.born) {
@@ -130,6 +162,12 @@ impl Hunt {
             }
         }
         alive.len()
+    }
+
+    /// Whether a group was made by a process of the call: then nobody else is in it.
+    fn is_theirs(&self, group: i32, alive: &[Process]) -> bool {
+        group > 1
+            && (self.seen.contains_key(&group) || alive.iter().any(|process| process.id == group))
     }
 
     fn signal_group(&self, signal: Signal) {

@@ -18,8 +18,9 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::client::Client;
-use super::ledger::{Answer, Ledger, Loss, Ticket, lock};
+use super::ledger::{Ledger, Loss, lock};
 use super::pipe::Pipe;
+use super::ticket::{Answer, Ticket};
 use super::wire::bounded;
 use super::{Limits, Target, http, process};
 use crate::backend::BackendError;
@@ -52,6 +53,8 @@ pub(super) enum NotOpen {
     Start(BackendError),
     /// The other side did not come through the handshake.
     Handshake(BackendError),
+    /// It could be asked what it speaks, and speaks only protocols that begin with `initialize`.
+    OnlyLegacy(BackendError),
 }
 
 /// A connection that came up.
@@ -93,7 +96,7 @@ pub(super) async fn open(
             serve(transport, opening, &ledger).await
         }
     };
-    let running = served.map_err(|error| NotOpen::Handshake(why_not(&error, &ledger)))?;
+    let running = served.map_err(|error| not_open(&error, &ledger))?;
     let peer = running.peer().clone();
     peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
     let info = peer.peer_info();
@@ -138,12 +141,20 @@ where
     Client::new(Arc::clone(ledger)).serve_with_lifecycle(transport, mode).await
 }
 
-fn why_not(error: &ClientInitializeError, ledger: &Ledger) -> BackendError {
+fn not_open(error: &ClientInitializeError, ledger: &Ledger) -> NotOpen {
     let why = match ledger.loss() {
         Some(loss) => loss.error.to_string(),
         None => bounded(&error.to_string()),
     };
-    BackendError::Unavailable(format!("no handshake: {why}"))
+    let why = BackendError::Unavailable(format!("no handshake: {why}"));
+    match error {
+        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. }
+            if server_supported.iter().any(ProtocolVersion::has_initialize) =>
+        {
+            NotOpen::OnlyLegacy(why)
+        }
+        _ => NotOpen::Handshake(why),
+    }
 }
 
 impl Connection {

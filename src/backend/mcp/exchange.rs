@@ -113,7 +113,7 @@ impl Exchange {
             return Err(Trouble::ContentType(wire::bounded(&kind)));
         }
         let body = read(response, self.limit).await?;
-        let envelope = Envelope::of(&body).ok_or(Trouble::Malformed)?;
+        let envelope = Envelope::of(&body).map_err(|_| Trouble::Malformed)?;
         let ours = envelope.number() == Some(id) && envelope.method.is_none();
         let message = match envelope.error {
             // The body of an exchange is its answer, whatever id an error carries.
@@ -144,7 +144,7 @@ impl Exchange {
             return Err(trouble);
         }
         let body = read(response, MAX_ERROR_BODY).await.unwrap_or_default();
-        let envelope = Envelope::of(&body);
+        let envelope = Envelope::of(&body).ok();
         let said = envelope.as_ref().and_then(|said| Some((said.id.is_some(), said.error?)));
         match said {
             // Many servers say so when they were restarted.

@@ -5,7 +5,7 @@
 //! placeholder. A request is entered before it is sent, so no answer and no progress is too early.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use rmcp::model::{
     RequestId, ServerJsonRpcMessage,
 };
 use serde_json::value::RawValue;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::Asking;
 use super::asked::{self, AskedBy};
+use super::ticket::{Answer, Ticket};
 use super::wire::{self, Envelope};
 use crate::backend::contact::News;
 use crate::backend::{BackendError, Contact};
@@ -29,64 +30,6 @@ use crate::clock::Clock;
 const MAX_ASKED: usize = 64;
 /// How many ignored messages of one connection are logged, in messages.
 const MAX_IGNORED_LOGGED: u32 = 10;
-
-/// What a request came to: the text of its result, or why there is none.
-pub(super) type Answer = Result<Box<RawValue>, BackendError>;
-
-/// Rides on an outgoing request; says where its answer goes.
-#[derive(Clone)]
-pub(super) struct Ticket(Arc<TicketInner>);
-
-struct TicketInner {
-    answer: Mutex<Option<oneshot::Sender<Answer>>>,
-    contact: Option<Contact>,
-    listing: bool,
-    sent: AtomicBool,
-}
-
-impl Ticket {
-    /// A ticket for a call, and where its answer will arrive.
-    pub(super) fn new(contact: Option<Contact>) -> (Self, oneshot::Receiver<Answer>) {
-        Self::with(contact, false)
-    }
-
-    /// A ticket for a page of the list of tools.
-    pub(super) fn for_listing() -> (Self, oneshot::Receiver<Answer>) {
-        Self::with(None, true)
-    }
-
-    fn with(contact: Option<Contact>, listing: bool) -> (Self, oneshot::Receiver<Answer>) {
-        let (sender, receiver) = oneshot::channel();
-        let answer = Mutex::new(Some(sender));
-        let sent = AtomicBool::new(false);
-        (Self(Arc::new(TicketInner { answer, contact, listing, sent })), receiver)
-    }
-
-    /// Whether the request may have left, so that it may have had an effect.
-    pub(super) fn was_sent(&self) -> bool {
-        self.0.sent.load(Ordering::Acquire)
-    }
-
-    /// Whether it is for a page of the list of tools.
-    pub(super) fn is_listing(&self) -> bool {
-        self.0.listing
-    }
-
-    fn contact(&self) -> Option<Contact> {
-        self.0.contact.clone()
-    }
-
-    fn is_abandoned(&self) -> bool {
-        lock(&self.0.answer).as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-
-    fn settle(&self, answer: Answer) {
-        if let Some(sender) = lock(&self.0.answer).take() {
-            // Who no longer waits has been told already.
-            let _ = sender.send(answer);
-        }
-    }
-}
 
 /// What to do with a message from upstream.
 pub(super) enum Incoming {
@@ -195,9 +138,9 @@ impl Ledger {
         if ticket.is_abandoned() {
             return false;
         }
-        ticket.0.sent.store(true, Ordering::Release);
-        if let (Some(token), Some(contact)) = (token, &ticket.0.contact) {
-            book.tokens.insert(token, contact.clone());
+        ticket.leaves();
+        if let (Some(token), Some(contact)) = (token, ticket.contact()) {
+            book.tokens.insert(token, contact);
         }
         book.waiting.insert(id, (ticket.clone(), token));
         true
@@ -206,8 +149,12 @@ impl Ledger {
     /// Takes a message from upstream, whole; `posted` is the request whose own stream it came on, where the
     /// transport says so.
     pub(super) fn incoming(&self, bytes: &[u8], posted: Option<i64>) -> Incoming {
-        let Some(envelope) = Envelope::of(bytes) else {
-            return self.broken(bytes, BackendError::Nonsense("a malformed message".to_owned()));
+        let envelope = match Envelope::of(bytes) {
+            Ok(envelope) => envelope,
+            Err(why) => {
+                let why = format!("a malformed message: {why}");
+                return self.broken(bytes, BackendError::Nonsense(why));
+            }
         };
         match (&envelope.method, envelope.id) {
             (Some(method), None) => self.notified(method, envelope.params, posted),

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Connection, NotOpen, Opening};
 use super::definitions::Listing;
-use super::ledger::{Ledger, Ticket, lock};
+use super::ledger::{Ledger, lock};
+use super::ticket::Ticket;
 use super::{Call, Health, Limits, Target, rounds};
 use crate::backend::{BackendError, RawResult};
 use crate::catalog::Definition;
@@ -291,6 +292,9 @@ impl Inner {
             Ok(connection) => connection,
             Err(NotOpen::Handshake(error)) if matches!(self.target, Target::Process(_)) => {
                 self.open_with(second).await.map_err(|_| error)?
+            }
+            Err(NotOpen::OnlyLegacy(error)) => {
+                self.open_with(Opening::Legacy).await.map_err(|_| error)?
             }
             Err(NotOpen::Handshake(error) | NotOpen::Start(error)) => return Err(error),
         };

@@ -15,6 +15,7 @@ mod pipe;
 mod process;
 mod rounds;
 mod sse;
+mod ticket;
 mod trouble;
 mod wire;
 

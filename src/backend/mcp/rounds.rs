@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::connection::Connection;
-use super::ledger::Ticket;
+use super::ticket::Ticket;
 use super::wire::{self, Kind, bounded};
 use super::{Asking, Call};
 use crate::backend::BackendError;

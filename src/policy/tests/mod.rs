@@ -112,6 +112,7 @@ fn catalog_with(
         .catalog(&Environment {
             find_program: &|name| Some(PathBuf::from(name)),
             missing_secret: &|_| None,
+            unconfinable: &|_, _| None,
             learned,
         })
         .unwrap()

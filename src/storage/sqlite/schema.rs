@@ -26,7 +26,7 @@ const WRITER_CACHE_KIB: i64 = 64 << 10;
 const CACHED_STATEMENTS: usize = 64;
 
 /// One element per released form of the database, each leading from the form before it.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
     // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
     // nanoseconds since 1970.
@@ -102,6 +102,10 @@ const MIGRATIONS: [&str; 2] = [
      ) STRICT;
      CREATE TABLE standing(id TEXT PRIMARY KEY, live INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
      CREATE TABLE channels(name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
+    // Where in time the oldest hold of a set stands: the sets of one page are found side by side.
+    "ALTER TABLE pending_calls ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0;
+     UPDATE pending_calls SET oldest = (SELECT min(created_at) FROM holds
+        WHERE holds.digest = pending_calls.digest AND state = 'pending');",
 ];
 
 /// The one connection that writes.

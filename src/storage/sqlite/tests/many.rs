@@ -109,6 +109,30 @@ async fn a15_a_cap_counts_what_is_pending_now() {
     assert!(matches!(refused, Err(HoldError::TooMany { cap: 3 })), "{refused:?}");
 }
 
+#[tokio::test]
+async fn a_list_shows_the_oldest_of_each_set_also_when_newer_ones_are_gone() {
+    let fixture = Fixture::new();
+    let twin = |number: u8, seconds| Hold {
+        digest: Digest::of(b"the same"),
+        requested_digest: Digest::of(b"the same"),
+        created_at: start().saturating_add(SignedDuration::from_secs(seconds)).unwrap(),
+        ..hold(number, "bot")
+    };
+    let alone = Hold { created_at: start(), ..hold(9, "bot") };
+    for hold in [twin(1, 1), twin(2, 2), alone.clone()] {
+        fixture.store.open_hold(hold.clone(), opening(&hold), 9).await.unwrap();
+    }
+    let shown = || async {
+        let sets = fixture.store.pending_calls(None, 9).await.unwrap();
+        sets.into_iter().map(|(hold, count)| (hold.id, count)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown().await, [(twin(1, 1).id, 2), (alone.id, 1)]);
+    fixture.store.end_hold(twin(2, 2).id, Ending::Withdraw).await.unwrap();
+    assert_eq!(shown().await, [(twin(1, 1).id, 1), (alone.id, 1)]);
+    fixture.store.end_hold(twin(1, 1).id, Ending::Withdraw).await.unwrap();
+    assert_eq!(shown().await, [(alone.id, 1)]);
+}
+
 /// Every statement that this file's queries run is planned by SQLite: none goes over all rows, none sorts.
 #[tokio::test]
 async fn lists_counts_sweeps_and_joins_use_an_index() {
@@ -150,6 +174,7 @@ fn run_every_query(connection: &rusqlite::Connection) {
             holds::list(connection, &query).unwrap();
         }
     }
+    holds::insert(connection, &one_of_many(1003)).unwrap();
     for agent in [None, Some(&agent)] {
         pending::calls(connection, agent, 100).unwrap();
     }
