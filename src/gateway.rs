@@ -9,13 +9,13 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::authentication::{Agents, Issuers, People};
+use crate::authentication::{Agents, Issuers, People, SignIn};
 use crate::backend::{self, Backends};
 use crate::call::asking::Parked;
 use crate::call::board::{Board, HeldAgents};
 use crate::call::standing::Grants;
 use crate::call::{holding, time};
-use crate::catalog::{Catalog, Definition, Environment, Manifests};
+use crate::catalog::{Catalog, Environment, Kind, Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::{self, Digest};
@@ -56,6 +56,8 @@ pub struct Gateway {
     pub issuers: Issuers,
     /// Registered people, by token.
     pub people: People,
+    /// How people sign in, and their sessions.
+    pub sign_in: SignIn,
     /// Who waits for which hold in this process.
     pub board: Arc<Board>,
     /// Calls whose client was asked something and has yet to come back with the answer.
@@ -81,8 +83,8 @@ pub struct Gateway {
     random: SystemRandom,
 }
 
-/// By backend: the definitions its server gave, or why it has not given them.
-type Learned = HashMap<String, Result<Vec<Definition>, String>>;
+/// By backend: what its server offers, or why it has not said.
+type Learned = HashMap<String, Result<Offered, String>>;
 
 /// Why a gateway could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,12 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
     ) -> Result<Arc<Self>, OpenError> {
+        for exposed in backend::confinement::exposed(&config) {
+            if exposed.to_all {
+                return Err(OpenError::Other(exposed.to_string()));
+            }
+            tracing::warn!("{exposed}");
+        }
         let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
         let policies = config::read_directory(&config.policies)?;
         let learned = HashMap::new();
@@ -139,6 +147,13 @@ impl Gateway {
             issuers: Issuers::open(&config.authentication, config.resource(), &clock)
                 .map_err(OpenError::Other)?,
             people: People::load(store.as_ref()).await?,
+            sign_in: SignIn::open(
+                config.authentication.clone(),
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                (config::variable, metrics.sign_ins()),
+            )
+            .await?,
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             parked: Arc::default(),
@@ -218,11 +233,11 @@ impl Gateway {
     pub async fn learn(
         &self,
         backend: &str,
-        definitions: Result<Vec<Definition>, String>,
+        offered: Result<Offered, String>,
     ) -> Result<(), OpenError> {
         let _one_at_a_time = self.learning.lock().await;
         let mut learned = self.learned();
-        learned.insert(backend.to_owned(), definitions);
+        learned.insert(backend.to_owned(), offered);
         let policies: Vec<_> = self.revision().policy.sources().cloned().collect();
         let next = Revision::build(&self.manifests, policies.clone(), &learned, &self.config);
         let next = match next {
@@ -254,7 +269,7 @@ impl Gateway {
         let event = Event::RevisionLoaded {
             revision: revision.digest,
             rules: revision.policy.rule_count() as u64,
-            tools: revision.catalog.tools().count() as u64,
+            tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
         };
         self.store.record(event).await
     }

@@ -11,12 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::BackendError;
-use super::mcp::{self, Asking, Link, Target};
+use super::confinement::Kept;
+use super::mcp::{self, Asking, Link, Subscriptions, Target, Update};
+use super::outgoing::Trust;
 use super::pool::{Pool, Slot};
 use super::secrets::Named;
+use super::{BackendError, command};
+use crate::catalog::Sandbox;
 use crate::catalog::manifest::{BackendSpec, McpSpec};
 use crate::clock::Clock;
 use crate::digest::Digest;
@@ -37,10 +41,21 @@ pub(super) struct Server {
     spec: McpSpec,
     limits: mcp::Limits,
     queue: usize,
-    environment: Vec<(String, SecretString)>,
+    surroundings: Surroundings,
     directory: Option<PathBuf>,
+    subscriptions: Arc<Subscriptions>,
     clock: Arc<dyn Clock>,
     links: Mutex<Links>,
+}
+
+/// What a child that speaks MCP gets to see.
+pub(super) struct Surroundings {
+    /// Its environment, but for secrets.
+    pub(super) environment: Vec<(String, SecretString)>,
+    /// What its confinement shares with other calls.
+    pub(super) kept: Arc<Kept>,
+    /// How it is to be confined, if it is, or why it cannot be.
+    pub(super) sandbox: Option<Result<Box<Sandbox>, String>>,
 }
 
 #[derive(Default)]
@@ -71,10 +86,9 @@ pub(super) struct Turn {
 
 impl Server {
     pub(super) fn new(
-        spec: &BackendSpec,
-        mcp: McpSpec,
-        environment: Vec<(String, SecretString)>,
-        clock: Arc<dyn Clock>,
+        (spec, mcp): (&BackendSpec, McpSpec),
+        surroundings: Surroundings,
+        (updates, clock): (&broadcast::Sender<Update>, Arc<dyn Clock>),
     ) -> Self {
         let limits = mcp::Limits {
             max_message_bytes: spec.max_output_bytes.saturating_add(ENVELOPE),
@@ -92,7 +106,8 @@ impl Server {
             spec: mcp,
             limits,
             queue: spec.queue,
-            environment,
+            surroundings,
+            subscriptions: Subscriptions::new(&spec.name, updates.clone()),
             directory: spec.working_directory.clone(),
             clock,
             links: Mutex::default(),
@@ -129,7 +144,10 @@ impl Server {
         if let Some(linked) = links.shared.as_ref().filter(|linked| linked.secrets == digest) {
             return Ok(Arc::clone(&linked.link));
         }
-        let link = self.link(secrets, false)?;
+        let (limits, target) = (self.limits.clone(), self.target(secrets)?);
+        let (watched, clock) = (Arc::clone(&self.subscriptions), Arc::clone(&self.clock));
+        let link = Arc::new(Link::keeping(watched, target, limits, clock));
+        tokio::spawn(link.keep());
         let old = links.shared.replace(Linked { secrets: digest, link: Arc::clone(&link) });
         close(old);
         Ok(link)
@@ -152,7 +170,10 @@ impl Server {
             own.wanted = wanted;
             return Ok((Arc::clone(&own.linked.link), own.turns.clone()));
         }
-        let link = self.link(secrets, true)?;
+        let mut limits = self.limits.clone();
+        limits.asking.is_alone = true;
+        let (target, clock) = (self.target(secrets)?, Arc::clone(&self.clock));
+        let link = Arc::new(Link::new(&self.name, target, limits, clock));
         let turns = Pool::new(1, self.queue);
         let linked = Linked { secrets: digest, link: Arc::clone(&link) };
         let old = links.own.insert(agent.clone(), Own { linked, turns: turns.clone(), wanted });
@@ -166,32 +187,39 @@ impl Server {
         Ok((link, turns))
     }
 
-    fn link(&self, secrets: &[Named], is_alone: bool) -> Result<Arc<Link>, BackendError> {
-        let mut limits = self.limits.clone();
-        limits.asking.is_alone = is_alone;
-        let target = self.target(secrets)?;
-        Ok(Arc::new(Link::new(&self.name, target, limits, Arc::clone(&self.clock))))
-    }
-
     fn target(&self, secrets: &[Named]) -> Result<Target, BackendError> {
-        let spec = &self.spec;
+        let (spec, Surroundings { environment, kept, sandbox }) = (&self.spec, &self.surroundings);
         if let Some(url) = &spec.url {
             let headers = spec
                 .headers
                 .iter()
                 .map(|(name, value)| (name.clone(), filled(value, secrets)))
                 .collect();
-            return Ok(Target::Http { url: url.clone(), headers });
+            let trust = Trust { allow_private: spec.allow_private, ca: spec.ca.clone() };
+            return Ok(Target::Http { url: url.clone(), headers, trust });
         }
         let missing = || BackendError::Unavailable("neither `url` nor `program`".into());
-        let mut env = self.environment.clone();
+        let program = spec.program.as_ref().ok_or_else(missing)?;
+        let mut env = environment.clone();
         env.extend(secrets.iter().cloned());
-        Ok(Target::Process(mcp::Program {
-            path: Path::new(spec.program.as_ref().ok_or_else(missing)?).to_owned(),
-            args: spec.args.clone(),
-            env,
-            cwd: self.directory.clone(),
-        }))
+        let sandbox = sandbox.clone().transpose().map_err(BackendError::Unavailable)?;
+        let confinement = sandbox.map(|sandbox| kept.of(&sandbox)).transpose()?.flatten();
+        let path = if confinement.is_some() {
+            kept.without_home(&mut env);
+            let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+            let path = path.map(ExposeSecret::expose_secret).unwrap_or_default();
+            let absent = || BackendError::Unavailable(format!("`{program}` is not installed"));
+            command::find_program(program, path.as_ref()).ok_or_else(absent)?
+        } else {
+            Path::new(program).to_owned()
+        };
+        let (args, cwd) = (spec.args.clone(), self.directory.clone());
+        Ok(Target::Process(mcp::Program { path, args, env, cwd, confinement }))
+    }
+
+    /// What is watched at the server.
+    pub(super) const fn subscriptions(&self) -> &Arc<Subscriptions> {
+        &self.subscriptions
     }
 
     /// Ends every link.

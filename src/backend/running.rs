@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::breaker::{Breaker, Pass};
 use super::command::{self, Command};
-use super::confinement::{Confinement, Kept};
-use super::links::{Server, Turn};
-use super::mcp::{self, Link};
+use super::confinement::{self, Confinement, Kept};
+use super::links::{Server, Surroundings, Turn};
+use super::mcp::{self, Health, Link, Update, Watching};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
@@ -40,7 +42,9 @@ pub(super) struct Running {
     redactor: Mutex<Option<(Digest, Arc<Redactor>)>>,
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
-    kept: Kept,
+    kept: Arc<Kept>,
+    /// Of an MCP server: a program that is run once per call has nothing that could be broken.
+    breaker: Option<Arc<Breaker>>,
 }
 
 enum Kind {
@@ -51,6 +55,7 @@ enum Kind {
 /// A call that can be dispatched as soon as it is recorded.
 pub struct Prepared {
     _slot: Slot,
+    pass: Option<Pass>,
     secrets: Vec<Named>,
     redactor: Option<Arc<Redactor>>,
     how: How,
@@ -67,6 +72,7 @@ impl Running {
         sandboxes: &[Sandbox],
         config: &Config,
         clock: Arc<dyn Clock>,
+        updates: &broadcast::Sender<Update>,
     ) -> Result<Self, BackendError> {
         let unavailable = |error: &dyn std::fmt::Display| {
             BackendError::Unavailable(format!("backend `{}`: {error}", spec.name))
@@ -78,13 +84,20 @@ impl Running {
                 unavailable(&told)
             })?;
         }
+        let kept = Arc::new(Kept::new(spec, sandboxes.iter(), &config.data));
         let kind = match &spec.mcp {
             None => Kind::Command,
             Some(mcp) => Kind::Mcp(Box::new(Server::new(
-                spec,
-                mcp.clone(),
-                environment(spec, config),
-                Arc::clone(&clock),
+                (spec, mcp.clone()),
+                Surroundings {
+                    environment: environment(spec, config),
+                    kept: Arc::clone(&kept),
+                    sandbox: spec.sandbox.clone().map(|sandbox| {
+                        let problem = confinement::problem(spec, &sandbox, config);
+                        problem.map_or_else(|| Ok(Box::new(sandbox)), Err)
+                    }),
+                },
+                (updates, Arc::clone(&clock)),
             ))),
         };
         Ok(Self {
@@ -93,8 +106,9 @@ impl Running {
             secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
             redactor: Mutex::new(None),
             environment: environment(spec, config),
-            kept: Kept::new(spec, sandboxes.iter(), &config.data),
+            kept,
             directory,
+            breaker: spec.mcp.is_some().then(|| Breaker::new(clock)),
         })
     }
 
@@ -104,6 +118,7 @@ impl Running {
         cancel: &CancellationToken,
     ) -> Result<Prepared, BackendError> {
         let slot = self.pool.acquire(QUEUE_DEADLINE, cancel).await?;
+        let pass = self.breaker.as_ref().map(Breaker::pass).transpose()?;
         let secrets = self.resolve()?;
         let digest = digest_of(&secrets);
         let redactor = self.redactor(&secrets, digest)?;
@@ -115,15 +130,15 @@ impl Running {
                 let confinement = self.kept.of(sandbox)?;
                 How::Command { program: program.clone(), rendered, confinement }
             }
-            (Kind::Mcp(server), Binding::Mcp { .. }) => {
+            (Kind::Mcp(server), Binding::Mcp(_)) => {
                 let (link, turn) = server.turn(permit.agent(), (&secrets, digest), cancel).await?;
                 How::Mcp { link, _turn: turn }
             }
-            (Kind::Command | Kind::Mcp(_), Binding::Command { .. } | Binding::Mcp { .. }) => {
+            (Kind::Command | Kind::Mcp(_), Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
-        Ok(Prepared { _slot: slot, secrets, redactor, how })
+        Ok(Prepared { _slot: slot, pass, secrets, redactor, how })
     }
 
     pub(super) async fn dispatch(
@@ -133,7 +148,7 @@ impl Running {
         prepared: Prepared,
         journey: Journey,
     ) -> Result<RawResult, BackendError> {
-        let Prepared { _slot: slot, secrets, redactor, how } = prepared;
+        let Prepared { _slot: slot, pass, secrets, redactor, how } = prepared;
         let raw = match (how, permit.tool().binding()) {
             (How::Command { program, rendered, confinement }, Binding::Command { output, .. }) => {
                 let mut environment = self.environment.clone();
@@ -159,7 +174,7 @@ impl Running {
                 let finished = command::run(command, limits, journey.cancel).await?;
                 command::into_result(finished, *output)?
             }
-            (How::Mcp { link, _turn }, Binding::Mcp { from }) => {
+            (How::Mcp { link, _turn }, Binding::Mcp(remote)) => {
                 journey.contact.redact(redactor.clone());
                 let call = mcp::Call {
                     max_result_bytes: permit.max_result_bytes(),
@@ -168,12 +183,13 @@ impl Running {
                     contact: journey.contact,
                     traceparent: None,
                 };
-                link.call(from, permit.arguments(), call).await?
+                let result = link.call(remote, permit.arguments(), call).await;
+                if let Some(pass) = pass {
+                    pass.tell(&result);
+                }
+                result?
             }
-            (
-                How::Command { .. } | How::Mcp { .. },
-                Binding::Command { .. } | Binding::Mcp { .. },
-            ) => {
+            (How::Command { .. } | How::Mcp { .. }, Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
@@ -200,6 +216,24 @@ impl Running {
         if let Kind::Mcp(server) = &self.kind {
             server.close().await;
         }
+    }
+
+    /// Watches a resource of the server.
+    pub(super) async fn watch(&self, uri: &str) -> Result<Watching, BackendError> {
+        let (Kind::Mcp(server), Some(_)) = (&self.kind, self.link()) else {
+            return Err(BackendError::Unavailable("no link to an MCP server".into()));
+        };
+        server.subscriptions().watch(uri).await
+    }
+
+    /// Whether calls reach the MCP server, if this backend is one.
+    pub(super) fn is_healthy(&self) -> Option<bool> {
+        let breaker = self.breaker.as_ref()?;
+        let is_up = |link: Arc<Link>| match link.health() {
+            Health::Idle | Health::Connecting | Health::Connected { .. } => true,
+            Health::Down { .. } | Health::Closed => false,
+        };
+        Some(breaker.is_closed() && self.link().is_some_and(is_up))
     }
 
     fn resolve(&self) -> Result<Vec<Named>, BackendError> {

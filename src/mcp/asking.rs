@@ -12,8 +12,7 @@ use futures::stream::FuturesUnordered;
 use rmcp::model::SealOptions;
 use serde_json::json;
 
-use super::answers;
-use super::calls::{Caller, Era, Held, Line, Params, held};
+use super::calls::{Caller, Carried, Era, Held, Line, Params, held};
 use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, Members, RpcError, members};
 use crate::backend::Contact;
 use crate::backend::contact::{Attendance, Listener, NotAble, Question, Round};
@@ -21,6 +20,7 @@ use crate::call::asking::{Asked, Asker, Running, What};
 use crate::call::{Answer, Waiting, holding};
 use crate::digest::{self, Digest};
 use crate::gateway::Gateway;
+use crate::hold::Hold;
 use crate::ids::HoldId;
 use crate::json::Object;
 
@@ -145,7 +145,7 @@ pub(super) fn resumed(
 }
 
 /// Follows a call, or the run of a held one, that was taken up again.
-pub(super) async fn go_on(leg: &Leg<'_>, asked: Asked) -> Result<Members, RpcError> {
+pub(super) async fn go_on(leg: &Leg<'_>, asked: Asked) -> Result<Carried, RpcError> {
     let Asked { what, attendance, .. } = asked;
     match what {
         What::Call(running) => follow(leg, running, attendance).await,
@@ -154,15 +154,17 @@ pub(super) async fn go_on(leg: &Leg<'_>, asked: Asked) -> Result<Members, RpcErr
             let unread = |error: String| RpcError::new(INTERNAL_ERROR, error);
             let hold = leg.gateway.store.hold(id).await.map_err(|it| unread(it.to_string()))?;
             let hold = hold.ok_or_else(|| unread("the hold is gone".to_owned()))?;
-            match held(leg, hold, false).await? {
-                Held::Ended(hold) => {
-                    let answer = holding::tell(leg.gateway, *hold).await;
-                    answers::finished(leg.gateway, leg.caller.era, answer)
-                }
-                Held::Said(members) => Ok(members),
-            }
+            wait_for(leg, hold, false).await
         }
     }
+}
+
+async fn wait_for(leg: &Leg<'_>, hold: Hold, first: bool) -> Result<Carried, RpcError> {
+    Ok(match held(leg, hold, first).await? {
+        Held::Ended(hold) => Carried::Ended(holding::tell(leg.gateway, *hold).await),
+        Held::Said(members) => Carried::Said(members),
+        Held::Waits(hold) => Carried::Waits(hold),
+    })
 }
 
 /// Follows a call to its answer, or to what it asks of a client that has to come back.
@@ -170,7 +172,7 @@ pub(super) async fn follow(
     leg: &Leg<'_>,
     mut running: Running,
     attendance: Attendance,
-) -> Result<Members, RpcError> {
+) -> Result<Carried, RpcError> {
     let modern = leg.caller.era == Era::Modern;
     // Since 2026-07-28 a client that hangs up takes its call back.
     let leaving = modern.then(|| running.cancel.clone().drop_guard());
@@ -191,27 +193,25 @@ pub(super) async fn follow(
         leaving.disarm();
     }
     let answer = match carried {
-        Carried::Asked(rounds) => return leg.park(What::Call(running), rounds, attendance),
-        Carried::Done(answer) => answer,
+        Came::Asked(rounds) => {
+            return leg.park(What::Call(running), rounds, attendance).map(Carried::Said);
+        }
+        Came::Done(answer) => answer,
     };
     drop(attendance);
-    let answer = match answer {
+    match answer {
         Answer::Held(waiting) => {
             let Waiting { hold, seat } = *waiting;
-            let answer = match held(leg, hold, leg.first).await? {
-                Held::Ended(hold) => holding::tell(leg.gateway, *hold).await,
-                Held::Said(members) => return Ok(members),
-            };
+            let carried = wait_for(leg, hold, leg.first).await?;
             drop(seat);
-            answer
+            Ok(carried)
         }
-        ended @ (Answer::Result(_) | Answer::Refused(_)) => ended,
-    };
-    answers::finished(leg.gateway, leg.caller.era, answer)
+        ended @ (Answer::Result(_) | Answer::Refused(_)) => Ok(Carried::Ended(ended)),
+    }
 }
 
 /// What came of waiting.
-pub(super) enum Carried<T> {
+pub(super) enum Came<T> {
     /// What was waited for.
     Done(T),
     /// Questions for a client that has to come back with the answers.
@@ -224,7 +224,7 @@ pub(super) async fn carry<T>(
     leg: &Leg<'_>,
     attendance: &Attendance,
     mut future: impl Future<Output = T> + Unpin,
-) -> Carried<T> {
+) -> Came<T> {
     let mut open = FuturesUnordered::new();
     let done = loop {
         tokio::select! {
@@ -239,7 +239,7 @@ pub(super) async fn carry<T>(
                         .filter_map(|round| able(leg, round))
                         .collect();
                     if !rounds.is_empty() {
-                        return Carried::Asked(rounds);
+                        return Came::Asked(rounds);
                     }
                 }
             },
@@ -251,7 +251,7 @@ pub(super) async fn carry<T>(
             () = leg.line.cancel.cancelled() => break,
         }
     }
-    Carried::Done(done)
+    Came::Done(done)
 }
 
 /// The round, unless the client cannot answer it: then it is answered so.

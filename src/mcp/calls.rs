@@ -8,16 +8,17 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::{self, Carried, Leg};
+use super::asking::{self, Came, Leg};
 use super::outlet::Outlet;
 use super::questions::Questions;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
 use super::{answers, waiting};
 use crate::backend::Contact;
 use crate::backend::contact::{Client, Listener as _, News, Progress};
-use crate::call::asking::Running;
-use crate::call::refusal::{Kind, Refusal};
-use crate::call::{Request, holding};
+use crate::call::asking::{Asked, Running};
+use crate::call::refusal::{self, Refusal};
+use crate::call::{Answer, Request, holding};
+use crate::catalog::Kind;
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
 use crate::ids::{CallId, HoldId};
@@ -116,6 +117,12 @@ impl Params {
         Ok(Self { name, arguments, meta, request_state, input_responses })
     }
 
+    /// The same for the item `name` of the catalog, with `arguments`.
+    #[must_use]
+    pub(super) fn of_item(self, (name, arguments): (String, Object)) -> Self {
+        Self { name, arguments, ..self }
+    }
+
     /// The tool's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -155,23 +162,59 @@ pub async fn answer(
     line: &Line,
 ) -> Result<Members, RpcError> {
     let Ok(_place) = gateway.places.try_acquire() else {
-        let told =
-            "The gateway is busy: too many calls are under way. Nothing ran; try again in 1 s.";
-        let refusal = Refusal::new(Kind::Unavailable, told).after(Duration::from_secs(1));
+        let refusal = busy();
         return Ok(answers::refused(caller.era, &refusal, Object::new()));
     };
-    let leg = Leg::of(gateway, caller, line, &params);
-    let state = opened_state(gateway, caller, &params)?;
-    let mut params = params;
-    if let Some(state) = &state {
-        let answers = std::mem::take(&mut params.input_responses);
-        if let Some(asked) = asking::resumed(&leg, state, answers)? {
-            return asking::go_on(&leg, asked).await;
-        }
-    }
     if params.name == waiting::NAME {
-        return waiting::answer(&leg, &params).await;
+        let leg = Leg::of(gateway, caller, line, &params);
+        return waiting::answer(&leg, params).await;
     }
+    // What has a name of another kind is no tool, and is recorded as it was asked for.
+    let name = match Kind::of(&params.name) {
+        Kind::Tool => params.name.clone(),
+        Kind::Resource | Kind::Prompt | Kind::Completion => format!("tools/call:{}", params.name),
+    };
+    let params = Params { name, ..params };
+    let carried = carried(gateway, caller, params, line).await?;
+    said(gateway, caller, carried)
+}
+
+/// What came of carrying a call of a tool, as its client understands it.
+pub(super) fn said(
+    gateway: &Gateway,
+    caller: &Caller,
+    carried: Carried,
+) -> Result<Members, RpcError> {
+    match carried {
+        Carried::Ended(answer) => answers::finished(gateway, caller.era, answer),
+        Carried::Said(members) => Ok(members),
+        Carried::Waits(hold) => Ok(answers::pending(gateway, caller.era, &hold)),
+    }
+}
+
+/// What came of carrying a call.
+pub(super) enum Carried {
+    /// It has ended.
+    Ended(Answer),
+    /// It has not, and this tells the client so.
+    Said(Members),
+    /// It has not, and the client has to ask again.
+    Waits(Box<Hold>),
+}
+
+/// Runs the call, and waits for people where it is held; or takes it up where its client was asked something
+/// and comes back.
+pub(super) async fn carried(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    mut params: Params,
+    line: &Line,
+) -> Result<Carried, RpcError> {
+    let leg = Leg::of(gateway, caller, line, &params);
+    let state = match back(&leg, &mut params)? {
+        Back::Asked(asked) => return asking::go_on(&leg, *asked).await,
+        Back::Other(state) => state,
+    };
     let hold = joined_hold(state.as_deref(), &params)?;
     let request = Request {
         call: CallId::new(),
@@ -191,6 +234,12 @@ pub async fn answer(
     asking::follow(&leg, running, attendance).await
 }
 
+/// Too many calls are under way.
+pub(super) fn busy() -> Refusal {
+    let told = "The gateway is busy: too many calls are under way. Nothing ran; try again in 1 s.";
+    Refusal::new(refusal::Kind::Unavailable, told).after(Duration::from_secs(1))
+}
+
 /// A workflow is named by the caller, else by its trace, else by its session (design §11).
 fn workflow_of(params: &Params, caller: &Caller) -> Option<String> {
     params
@@ -200,6 +249,23 @@ fn workflow_of(params: &Params, caller: &Caller) -> Option<String> {
             parent.split('-').nth(1).map(|trace| trace.chars().take(64).collect())
         })
         .or_else(|| caller.session.clone())
+}
+
+/// How a request comes back to an earlier answer.
+pub(super) enum Back {
+    /// With answers to what was asked.
+    Asked(Box<Asked>),
+    /// With this state of something else, or with none.
+    Other(Option<String>),
+}
+
+/// What a request comes back to; what it answers is handed on.
+pub(super) fn back(leg: &Leg<'_>, params: &mut Params) -> Result<Back, RpcError> {
+    let state = opened_state(leg.gateway, leg.caller, params)?;
+    let Some(state) = state else { return Ok(Back::Other(None)) };
+    let answers = std::mem::take(&mut params.input_responses);
+    let asked = asking::resumed(leg, &state, answers)?;
+    Ok(asked.map_or(Back::Other(Some(state)), |asked| Back::Asked(Box::new(asked))))
 }
 
 /// What an earlier answer sealed for this caller.
@@ -232,6 +298,8 @@ pub(super) enum Held {
     Ended(Box<Hold>),
     /// It has not, and this tells the client so.
     Said(Members),
+    /// It has not, and the client has to ask again.
+    Waits(Box<Hold>),
 }
 
 /// How a held call answers (design §7), by what the client can do; `first` when it is the first answer on
@@ -251,7 +319,7 @@ pub(super) async fn held(leg: &Leg<'_>, hold: Hold, first: bool) -> Result<Held,
     let hold = match wait(leg, hold, window).await? {
         Held::Ended(hold) if hold.state.name().is_terminal() => return Ok(Held::Ended(hold)),
         Held::Ended(hold) => hold,
-        said @ Held::Said(_) => return Ok(said),
+        other @ (Held::Said(_) | Held::Waits(_)) => return Ok(other),
     };
     match caller.era {
         Era::Modern => {
@@ -259,12 +327,7 @@ pub(super) async fn held(leg: &Leg<'_>, hold: Hold, first: bool) -> Result<Held,
             let agent = caller.principal.agent();
             Ok(Held::Said(answers::input_required(gateway, agent, &hold, page)))
         }
-        Era::Legacy => {
-            let mut meta = Object::new();
-            meta.insert("countersign/hold".into(), answers::hold_in_meta(gateway, &hold));
-            let refusal = Refusal::of_hold(&hold);
-            Ok(Held::Said(answers::refused(caller.era, &refusal, meta)))
-        }
+        Era::Legacy => Ok(Held::Waits(hold)),
     }
 }
 
@@ -284,8 +347,8 @@ async fn wait(leg: &Leg<'_>, hold: Hold, window: Duration) -> Result<Held, RpcEr
         let attendance = leg.attend(&gateway.board.contact(hold.id));
         let waiting = Box::pin(holding::wait(gateway, hold.id, patience, &line.cancel));
         hold = match asking::carry(leg, &attendance, waiting).await {
-            Carried::Done(waited) => waited.map_err(unread)?,
-            Carried::Asked(rounds) => {
+            Came::Done(waited) => waited.map_err(unread)?,
+            Came::Asked(rounds) => {
                 return leg.park_hold(hold.id, rounds, attendance).map(Held::Said);
             }
         };

@@ -13,8 +13,9 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::calls::{self, Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line};
 use super::http::Endpoint;
+use super::reads::Asking;
 use super::wire;
 
 /// How many messages wait to be written to one stream.
@@ -26,7 +27,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) struct Call {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) caller: Caller,
-    pub(super) params: Params,
+    pub(super) asking: Asking,
     pub(super) line: Line,
     pub(super) id: Value,
 }
@@ -49,13 +50,13 @@ impl Call {
     /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
     /// cancellation).
     async fn run(self) -> Option<Bytes> {
-        let Self { endpoint, caller, params, line, id } = self;
+        let Self { endpoint, caller, asking, line, id } = self;
         let _under_way = caller.session.clone().map(|session| UnderWay {
             endpoint: Arc::clone(&endpoint),
             session,
             id: id.clone(),
         });
-        let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
+        let answer = asking.answer(&endpoint.gateway, &caller, &line).await;
         if line.withdrawn.load(Ordering::SeqCst) {
             return None;
         }

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Front;
 use super::arriving::level_in;
-use super::calls::{self, Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line};
 use super::outlet::Outlet;
+use super::reads::Asking;
 pub use super::streams::{LEAVING, Stop};
 use super::streams::{Lines, Output, Streams, shared, write_line};
 use super::wire::RpcError;
@@ -50,7 +51,7 @@ pub async fn serve(
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
 
-/// rmcp's server for one client, but for `tools/call`.
+/// rmcp's server for one client, but for `tools/call` and what takes its path.
 struct Client {
     front: Front,
     lines: Arc<Lines>,
@@ -60,7 +61,8 @@ struct Client {
 }
 
 impl Client {
-    async fn call(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
+    /// Carries what takes the path of a call.
+    async fn carry(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
         let modern = is_modern(&context);
         let caller = Caller {
             principal: self.front.principal(&context)?,
@@ -73,11 +75,11 @@ impl Client {
             peer: self.peer(modern, &context)?,
             session: None,
         };
-        let params = self.params_of(&context)?;
-        let (outlet, carrier) = self.outlet(&caller, &params);
+        let asking = self.asking_of(&context)?;
+        let (outlet, carrier) = self.outlet(&caller, &asking);
         let line = self.line_of(&context, outlet);
         let answer = {
-            let run = calls::answer(self.front.gateway(), &caller, params, &line);
+            let run = asking.answer(self.front.gateway(), &caller, &line);
             tokio::pin!(run);
             tokio::select! {
                 answer = &mut run => answer,
@@ -96,17 +98,31 @@ impl Client {
         Ok(ServerResult::CustomResult(CustomResult::new(value)))
     }
 
-    fn outlet(&self, caller: &Caller, params: &Params) -> (Outlet, Carrier) {
-        let token = params.meta().get("progressToken").cloned();
+    fn outlet(&self, caller: &Caller, asking: &Asking) -> (Outlet, Carrier) {
+        let token = asking.meta().get("progressToken").cloned();
         let (outlet, messages) = Outlet::new(token, caller.peer.level);
         (outlet, Carrier::start(messages, Arc::clone(&self.output)))
     }
 
+    /// Opens a stream that listens, once what it watches is watched.
+    async fn listen(
+        &self,
+        mut request: ClientRequest,
+        mut context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        if let ClientRequest::SubscriptionsListenRequest(listen) = &mut request {
+            let watcher = self.front.watcher(&context)?;
+            let watched = watcher.narrow(&mut listen.params.notifications).await;
+            context.extensions.insert(watched);
+        }
+        Service::handle_request(&self.front, request, context).await
+    }
+
     /// What was asked, as it was read when it came.
-    fn params_of(&self, context: &RequestContext<RoleServer>) -> Result<Params, ErrorData> {
-        let params =
-            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.params.take());
-        params.ok_or_else(|| {
+    fn asking_of(&self, context: &RequestContext<RoleServer>) -> Result<Asking, ErrorData> {
+        let asking =
+            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.asking.take());
+        asking.ok_or_else(|| {
             ErrorData::invalid_request("the call came by a way that is not open", None)
         })
     }
@@ -193,20 +209,23 @@ fn internal(error: &serde_json::Error) -> ErrorData {
 }
 
 impl Service<RoleServer> for Client {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest of the protocol is rmcp's")]
     async fn handle_request(
         &self,
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        if matches!(request, ClientRequest::CallToolRequest(_)) {
-            return self.call(context).await;
+        match &request {
+            ClientRequest::CallToolRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::CompleteRequest(_) => self.carry(context).await,
+            ClientRequest::SubscriptionsListenRequest(_) => self.listen(request, context).await,
+            ClientRequest::SetLevelRequest(set) if !is_modern(&context) => {
+                self.set_level(&set.params)
+            }
+            _ => Service::handle_request(&self.front, request, context).await,
         }
-        if let ClientRequest::SetLevelRequest(set) = &request
-            && !is_modern(&context)
-        {
-            return self.set_level(&set.params);
-        }
-        Service::handle_request(&self.front, request, context).await
     }
 
     async fn handle_notification(

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::Asking;
 use super::asked::{self, AskedBy};
+use super::subscriptions::Subscriptions;
 use super::ticket::{Answer, Ticket};
 use super::wire::{self, Envelope};
 use crate::backend::contact::News;
@@ -67,6 +68,7 @@ pub(super) struct Ledger {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     changes: watch::Sender<u64>,
+    subscriptions: Arc<Subscriptions>,
     book: Mutex<Book>,
     asking: Asking,
     asked: AtomicUsize,
@@ -74,15 +76,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// An empty book; `changes` counts what makes a list of tools stale.
+    /// An empty book; `changes` counts what makes a list stale, `subscriptions` hear of updates.
     pub(super) fn new(
         name: Arc<str>,
         clock: Arc<dyn Clock>,
-        changes: watch::Sender<u64>,
+        (changes, subscriptions): (watch::Sender<u64>, Arc<Subscriptions>),
         asking: Asking,
     ) -> Arc<Self> {
         let (book, asked, ignored) = (Mutex::default(), AtomicUsize::new(0), AtomicU32::new(0));
-        Arc::new(Self { name, clock, changes, book, asking, asked, ignored })
+        Arc::new(Self { name, clock, changes, subscriptions, book, asking, asked, ignored })
     }
 
     /// The name of the backend, for the log.
@@ -268,8 +270,16 @@ impl Ledger {
                 }
                 Incoming::Done
             }
-            "notifications/tools/list_changed" => {
+            "notifications/tools/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/prompts/list_changed" => {
                 self.changed();
+                Incoming::Done
+            }
+            "notifications/resources/updated" => {
+                if let Some(uri) = params.and_then(wire::updated) {
+                    self.subscriptions.updated(&uri);
+                }
                 Incoming::Done
             }
             // What rmcp needs for its own requests and subscriptions.

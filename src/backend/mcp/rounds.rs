@@ -5,20 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientRequest, CustomRequest, RequestMetaObject,
-};
+use rmcp::model::{ClientRequest, CustomRequest, RequestMetaObject};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::asking;
 use super::connection::Connection;
 use super::ticket::Ticket;
 use super::wire::{self, Kind, bounded};
 use super::{Asking, Call};
 use crate::backend::BackendError;
 use crate::backend::contact::{Answers, Level, NotAble, Question, Silence};
-use crate::catalog::Ability;
+use crate::catalog::{Ability, Remote};
 use crate::json::{self, Object};
 
 /// The request by which a server of an earlier protocol is told what to log; rmcp has no type for it any more.
@@ -34,9 +33,9 @@ const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 /// What the level of log messages stands under (MCP 2026-07-28).
 const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
 
-/// Which tool, with which arguments.
+/// What is asked for, with which arguments.
 pub(super) struct Asked<'a> {
-    pub(super) tool: &'a str,
+    pub(super) remote: &'a Remote,
     pub(super) arguments: &'a Object,
 }
 
@@ -55,25 +54,25 @@ pub(super) async fn run(
     connection: &Connection,
     asked: Asked<'_>,
     call: &Call,
-    asking: &Asking,
+    may: &Asking,
     sent: &AtomicBool,
 ) -> Result<Box<RawValue>, BackendError> {
     let mut leg = Leg::default();
     if connection.is_modern {
         let before = call.contact.answered_before();
-        leg.responses = if asking.allow.is_empty() { Object::new() } else { before };
+        leg.responses = if may.allow.is_empty() { Object::new() } else { before };
     } else if let Some(level) = call.contact.client().level {
         set_level(connection, level).await;
     }
     for _ in 0..MAX_ROUNDS {
-        let result = send(connection, &asked, call, asking, (leg, sent)).await?;
+        let result = send(connection, &asked, call, may, (leg, sent)).await?;
         match wire::kind_of(&result)? {
             Kind::Complete => return Ok(result),
             Kind::InputRequired if !connection.is_modern => {
                 let why = "it wants input in a way that its protocol does not have";
                 return Err(BackendError::Nonsense(why.to_owned()));
             }
-            Kind::InputRequired => leg = input(&result, call, asking).await?,
+            Kind::InputRequired => leg = input(&result, call, may).await?,
         }
     }
     Err(BackendError::Nonsense(format!("it wanted input more than {MAX_ROUNDS} times")))
@@ -83,22 +82,18 @@ async fn send(
     connection: &Connection,
     asked: &Asked<'_>,
     call: &Call,
-    asking: &Asking,
+    may: &Asking,
     (leg, sent): (Leg, &AtomicBool),
 ) -> Result<Box<RawValue>, BackendError> {
-    let mut params = CallToolRequestParams::new(asked.tool.to_owned());
-    params = params.with_arguments(asked.arguments.clone());
-    params.request_state = leg.state;
-    let responses: BTreeMap<String, Value> = leg.responses.into_iter().collect();
-    params.input_responses = (!responses.is_empty()).then_some(responses);
-    let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+    let request = asking::request(asked.remote, asked.arguments)?;
+    let request = with_leg(request, leg);
     let mut meta = RequestMetaObject::new();
     if let Some(traceparent) = &call.traceparent {
         meta.0.insert("traceparent".to_owned(), Value::String(traceparent.clone()));
     }
     if connection.is_modern {
         let client = call.contact.client();
-        let can = client.abilities.among(|ability| asking.allow.contains(&ability));
+        let can = client.abilities.among(|ability| may.allow.contains(&ability));
         meta.0.insert(CAPABILITIES_KEY.to_owned(), can.into());
         if let Some(Ok(level)) = client.level.map(serde_json::to_value) {
             meta.0.insert(LEVEL_KEY.to_owned(), level);
@@ -109,6 +104,21 @@ async fn send(
     let result = connection.request(request, meta, &ticket, answer).await;
     drop(watched);
     result
+}
+
+/// The request with what it brings along, where its method can.
+fn with_leg(mut request: ClientRequest, leg: Leg) -> ClientRequest {
+    let Leg { responses, state } = leg;
+    let responses: BTreeMap<String, Value> = responses.into_iter().collect();
+    let responses = (!responses.is_empty()).then_some(responses);
+    if let ClientRequest::CallToolRequest(call) = &mut request {
+        (call.params.input_responses, call.params.request_state) = (responses, state);
+    } else if let ClientRequest::GetPromptRequest(get) = &mut request {
+        (get.params.input_responses, get.params.request_state) = (responses, state);
+    } else if let ClientRequest::ReadResourceRequest(read) = &mut request {
+        (read.params.input_responses, read.params.request_state) = (responses, state);
+    }
+    request
 }
 
 /// Notes that a request left, also when its future is dropped.
@@ -124,14 +134,14 @@ impl Drop for Watched<'_> {
 }
 
 /// Asks the client what the upstream wants, and gives what the next round brings along.
-async fn input(result: &RawValue, call: &Call, asking: &Asking) -> Result<Leg, BackendError> {
-    let (questions, state) = wanted(result, asking)?;
+async fn input(result: &RawValue, call: &Call, may: &Asking) -> Result<Leg, BackendError> {
+    let (questions, state) = wanted(result, may)?;
     if questions.is_empty() {
         // Which is nothing that a client would have to do.
         tokio::time::sleep(PACE).await;
         return Ok(Leg { responses: Object::new(), state });
     }
-    let answers = call.contact.ask(questions, asking.within).await.map_err(unanswered)?;
+    let answers = call.contact.ask(questions, may.within).await.map_err(unanswered)?;
     let Answers { results, errors, .. } = answers;
     if let Some((_, error)) = errors.into_iter().next() {
         return Err(declined(&error));
@@ -150,7 +160,7 @@ fn declined(error: &NotAble) -> BackendError {
 /// What an `input_required` wants, and the state to come back with.
 fn wanted(
     result: &RawValue,
-    asking: &Asking,
+    may: &Asking,
 ) -> Result<(Vec<Question>, Option<String>), BackendError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -175,7 +185,7 @@ fn wanted(
     for (key, request) in input_requests.unwrap_or_default() {
         let method = request.get("method").and_then(Value::as_str);
         let ability = method.and_then(Ability::of_method).ok_or_else(malformed)?;
-        if !asking.allow.contains(&ability) {
+        if !may.allow.contains(&ability) {
             let why = format!("its manifest does not allow it to ask for {}", ability.as_str());
             return Err(BackendError::Unanswered(why));
         }

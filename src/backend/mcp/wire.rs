@@ -127,6 +127,15 @@ pub(super) fn log(params: &RawValue) -> Option<Log> {
     Some(Log { level, logger, data })
 }
 
+/// The URI in a `notifications/resources/updated`.
+pub(super) fn updated(params: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Params {
+        uri: String,
+    }
+    serde_json::from_str::<Params>(params.get()).ok().map(|params| params.uri)
+}
+
 /// What a JSON-RPC `error` member says.
 pub(super) fn refusal(error: &RawValue) -> BackendError {
     #[derive(Deserialize)]

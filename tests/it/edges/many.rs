@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
@@ -10,7 +9,7 @@ use serde_json::json;
 use super::slow::counted;
 use super::{allowed, answers, connect, rest, status};
 use crate::clients::{Client, MODERN, refused, said};
-use crate::harness::{TestGateway, until};
+use crate::harness::{RUNTIME, TestGateway, until};
 
 /// As many connections as this process may have files for, at most `wanted`.
 fn affordable(wanted: usize) -> usize {
@@ -113,19 +112,39 @@ fn an_agent_has_its_streams_and_no_more() {
     until("a stream to be given back", || (stream(&gateway, &request).1 == 200).then_some(()));
 }
 
+/// Opens `count` event streams on one connection of HTTP/2, one after the other, and resets each.
+async fn opened_and_reset(address: String, request: http::Request<String>, count: usize) {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    for _ in 0..count {
+        client = client.ready().await.unwrap();
+        let (parts, body) = request.clone().into_parts();
+        let head = http::Request::from_parts(parts, ());
+        let (answer, mut sending) = client.send_request(head, false).unwrap();
+        sending.send_data(body.into(), true).unwrap();
+        // Dropped before its end, which resets it.
+        assert_eq!(answer.await.unwrap().status(), 200);
+    }
+    drop(client);
+    connection.abort();
+}
+
 #[test]
 fn c15_streams_that_open_and_close_leave_nothing_behind() {
-    const STREAMS: usize = 50_000;
-    const THREADS: usize = 8;
-    let gateway = allowed().config("edge: { limits: { streams_per_agent: 5000 } }\n").start();
+    const CONNECTIONS: usize = 2_000;
+    const STREAMS: usize = 50_000 - CONNECTIONS;
+    const AT_ONCE: usize = 8;
+    let gateway = allowed().start();
     let legacy = gateway.legacy("a");
-    let modern = listening(&gateway.agent("b"));
+    let modern = gateway.agent("b");
     let (token, session) = (&legacy.token, &legacy.session);
     let older = format!(
         "GET /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
          Authorization: Bearer {token}\r\nMcp-Session-Id: {session}\r\n\r\n"
     );
-    assert_eq!((stream(&gateway, &older).1, stream(&gateway, &modern).1), (200, 200));
+    let newer = listening(&modern);
+    assert_eq!((stream(&gateway, &older).1, stream(&gateway, &newer).1), (200, 200));
     let settled = |what: &str| {
         until(what, || {
             let open = counted(&gateway, "countersign_streams");
@@ -134,16 +153,22 @@ fn c15_streams_that_open_and_close_leave_nothing_behind() {
         })
     };
     let before = settled("the first streams to end");
-    thread::scope(|threads| {
-        for thread in 0..THREADS {
-            let request = if thread % 2 == 0 { &older } else { &modern };
-            let gateway = &gateway;
-            threads.spawn(move || {
-                for _ in 0..STREAMS / THREADS {
-                    drop(stream(gateway, request));
-                }
-            });
-        }
+    // Half by hanging up, of both eras; and very many by resetting them.
+    for n in 0..CONNECTIONS {
+        drop(stream(&gateway, if n % 2 == 0 { &older } else { &newer }));
+    }
+    let (head, body) = newer.split_once("\r\n\r\n").unwrap();
+    let mut request = http::Request::post(format!("{}/mcp", gateway.url()));
+    for line in head.lines().skip(2).filter(|line| !line.starts_with("Content-Length")) {
+        let (name, value) = line.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    let request = request.body(body.to_owned()).unwrap();
+    RUNTIME.block_on(async {
+        let address = gateway.url().strip_prefix("http://").unwrap();
+        let opening = (0..AT_ONCE)
+            .map(|_| opened_and_reset(address.to_owned(), request.clone(), STREAMS / AT_ONCE));
+        futures::future::join_all(opening).await;
     });
     let after = settled("all streams to end");
     assert!(after <= before + 8, "{before} tasks before, {after} after");

@@ -46,19 +46,20 @@ fn cve_2025_64443_host_and_origin_on_every_route_of_every_listener() {
         stream.read_to_string(&mut answer).unwrap();
         answer
     };
-    let listeners: [(&str, &dyn Fn(&str) -> String); 3] = [
-        ("127.0.0.1", &|request| answers(&v4, request.as_bytes())),
-        ("[::1]", &|request| answers(&v6, request.as_bytes())),
-        ("socket", &local),
-    ];
-    for (listener, ask) in listeners {
+    let ask = |listener: &str, request: &str| match listener {
+        "127.0.0.1" => answers(&v4, request.as_bytes()),
+        "[::1]" => answers(&v6, request.as_bytes()),
+        _ => local(request),
+    };
+    for listener in ["127.0.0.1", "[::1]", "socket"] {
         for path in PATHS {
             for (host, host_is_ours) in HOSTS {
                 for (origin, origin_is_ours) in ORIGINS {
                     let origin = origin.map(|it| format!("Origin: {it}\r\n")).unwrap_or_default();
-                    let answer = ask(&format!(
+                    let request = format!(
                         "GET {path} HTTP/1.1\r\nHost: {host}\r\n{origin}Connection: close\r\n\r\n"
-                    ));
+                    );
+                    let answer = ask(listener, &request);
                     let place = format!("{listener} {path} {host} {origin}: {answer}");
                     let ours = host_is_ours && origin_is_ours;
                     assert_eq!(status(&answer) != 403, ours, "{place}");

@@ -41,7 +41,7 @@ fn believer(certificate: &str) -> Client {
 
 /// The answer to a GET; none when there was no connection that the client believes in.
 fn get(client: &Client, gateway: &TestGateway) -> Option<reqwest::Response> {
-    RUNTIME.block_on(client.get(format!("{}/livez", gateway.url())).send()).ok()
+    RUNTIME.block_on(async { client.get(format!("{}/livez", gateway.url())).send().await.ok() })
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn with_tls_it_listens_everywhere_and_speaks_nothing_else() {
     assert!(get(&believer(&self::pair().0), &gateway).is_none());
     // Names count as they do without TLS.
     let foreign = client.get(format!("{}/livez", gateway.url())).header("host", "evil.example");
-    assert_eq!(RUNTIME.block_on(foreign.send()).unwrap().status(), 403);
+    assert_eq!(RUNTIME.block_on(async { foreign.send().await }).unwrap().status(), 403);
     assert_eq!(client_tools(&client, &gateway), 200);
 }
 
@@ -78,7 +78,7 @@ fn client_tools(client: &Client, gateway: &TestGateway) -> u16 {
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", "tools/list")
         .body(body);
-    RUNTIME.block_on(request.send()).unwrap().status().as_u16()
+    RUNTIME.block_on(async { request.send().await }).unwrap().status().as_u16()
 }
 
 #[test]

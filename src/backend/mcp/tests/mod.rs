@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::*;
 use crate::backend::contact::{Attendance, Client, Listener, News, Progress};
 use crate::backend::{BackendError, RawResult};
+use crate::catalog::Remote;
 use crate::clock::SystemClock;
 use crate::json::Object;
 
@@ -66,12 +67,16 @@ fn object(value: serde_json::Value) -> Object {
     value.as_object().cloned().unwrap()
 }
 
+fn tool_named(name: &str) -> Remote {
+    Remote::Tool { from: name.to_owned() }
+}
+
 async fn run(
     link: &Link,
     tool: &str,
     arguments: serde_json::Value,
 ) -> Result<String, BackendError> {
-    let RawResult(raw) = link.call(tool, &object(arguments), call()).await?;
+    let RawResult(raw) = link.call(&tool_named(tool), &object(arguments), call()).await?;
     Ok(raw.get().to_owned())
 }
 
