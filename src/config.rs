@@ -182,7 +182,7 @@ impl Config {
     pub fn resource(&self) -> String {
         match &self.public_url {
             Some(url) => format!("{}/mcp", &**url),
-            None => format!("http://{}/mcp", self.listen),
+            None => format!("{}/mcp", self.url()),
         }
     }
 

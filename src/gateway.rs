@@ -14,7 +14,7 @@ use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
 use crate::call::standing::Grants;
 use crate::call::{holding, time};
-use crate::catalog::{Catalog, Definition, Environment, Manifests};
+use crate::catalog::{Catalog, Environment, Kind, Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::{self, Digest};
@@ -80,8 +80,8 @@ pub struct Gateway {
     random: SystemRandom,
 }
 
-/// By backend: the definitions its server gave, or why it has not given them.
-type Learned = HashMap<String, Result<Vec<Definition>, String>>;
+/// By backend: what its server offers, or why it has not said.
+type Learned = HashMap<String, Result<Offered, String>>;
 
 /// Why a gateway could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,12 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
     ) -> Result<Arc<Self>, OpenError> {
+        for exposed in backend::confinement::exposed(&config) {
+            if exposed.to_all {
+                return Err(OpenError::Other(exposed.to_string()));
+            }
+            tracing::warn!("{exposed}");
+        }
         let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
         let policies = config::read_directory(&config.policies)?;
         let learned = HashMap::new();
@@ -223,11 +229,11 @@ impl Gateway {
     pub async fn learn(
         &self,
         backend: &str,
-        definitions: Result<Vec<Definition>, String>,
+        offered: Result<Offered, String>,
     ) -> Result<(), OpenError> {
         let _one_at_a_time = self.learning.lock().await;
         let mut learned = self.learned();
-        learned.insert(backend.to_owned(), definitions);
+        learned.insert(backend.to_owned(), offered);
         let policies: Vec<_> = self.revision().policy.sources().cloned().collect();
         let next = Revision::build(&self.manifests, policies.clone(), &learned, &self.config);
         let next = match next {
@@ -259,7 +265,7 @@ impl Gateway {
         let event = Event::RevisionLoaded {
             revision: revision.digest,
             rules: revision.policy.rule_count() as u64,
-            tools: revision.catalog.tools().count() as u64,
+            tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
         };
         self.store.record(event).await
     }

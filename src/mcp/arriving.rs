@@ -1,11 +1,12 @@
-//! A `tools/call` over HTTP: what its body and its headers say, and whether they say the same.
+//! A `tools/call`, or what takes the same path, over HTTP: what its body and its headers say.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use rmcp::model::ProtocolVersion;
 use serde_json::{Value, json};
 
-use super::calls::{Caller, Era, Params};
+use super::calls::{Caller, Era};
+use super::reads::Asking;
 use super::sessions::Refused;
 use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
 use crate::principal::Principal;
@@ -13,7 +14,7 @@ use crate::principal::Principal;
 pub(super) const VERSION: &str = "mcp-protocol-version";
 pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
-const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
+pub(super) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A session of a protocol before 2026-07-28 that is the caller's own.
@@ -24,7 +25,7 @@ pub(super) struct Session {
     pub(super) client: Option<String>,
 }
 
-/// A `tools/call` that has arrived.
+/// A request that has arrived and takes the path of a call.
 pub(super) struct Arriving<'a> {
     /// Who sent it.
     pub(super) principal: Principal,
@@ -37,8 +38,8 @@ pub(super) struct Arriving<'a> {
 }
 
 impl Arriving<'_> {
-    /// Who calls and with what, from the body; headers must say the same.
-    pub(super) fn read(&self) -> Result<(Caller, Params), Rejected> {
+    /// Who asks and for what, from the body; headers must say the same.
+    pub(super) fn read(&self) -> Result<(Caller, Asking), Rejected> {
         let params = self.incoming.params()?;
         let meta = params.get("_meta").and_then(Value::as_object);
         let version = meta.and_then(|meta| meta.get(VERSION_KEY));
@@ -54,7 +55,8 @@ impl Arriving<'_> {
             }
             None => self.legacy(said)?,
         };
-        Ok((caller, Params::read(params)?))
+        let method = self.incoming.method.as_deref().unwrap_or_default();
+        Ok((caller, Asking::read(method, params)?))
     }
 
     fn modern(

@@ -1,4 +1,4 @@
-//! MCP over streamable HTTP: `tools/call` is taken here, whole, in one task and with its body read once;
+//! MCP over streamable HTTP: `tools/call` and what takes its path is taken here, whole, in one task and with its body read once;
 //! every other message goes on to rmcp's service as our own re-serialisation.
 
 use std::convert::Infallible;
@@ -23,9 +23,11 @@ use tower::ServiceExt;
 use super::Front;
 use super::agreeing;
 use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
-use super::calls::{self, Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line};
 use super::lasting::{Held, Lasting};
+use super::reads::Asking;
 use super::sessions::Sessions;
+use super::watching;
 use super::wire::{self, Incoming, RpcError};
 use crate::gateway::Gateway;
 use crate::ids::AgentName;
@@ -54,15 +56,15 @@ impl Endpoint {
         // Our own table ends idle sessions; rmcp's clock would end one whose call waits for a person.
         manager.session_config.keep_alive = None;
         let manager = Arc::new(manager);
-        let front = Front::per_request(Arc::clone(&gateway));
         let mut config = StreamableHttpServerConfig::default();
         config.cancellation_token = shutdown;
         config.json_response = true;
         config.max_request_body_bytes = gateway.config.edge.max_message_bytes;
         // Host and Origin are checked for every route before this one.
         config.allowed_hosts = Vec::new();
-        let service =
-            StreamableHttpService::new(move || Ok(front.clone()), Arc::clone(&manager), config);
+        let fronted = Arc::clone(&gateway);
+        let front = move || Ok(Front::per_request(Arc::clone(&fronted)));
+        let service = StreamableHttpService::new(front, Arc::clone(&manager), config);
         let edge = &gateway.config.edge;
         let sessions = Sessions::new(edge.max_sessions, edge.session_idle.0);
         let lasting = Lasting::new(edge.limits.streams_per_agent);
@@ -157,7 +159,7 @@ async fn post(
         let told = format!("Payload Too Large: a message has at most {limit} bytes");
         return (StatusCode::PAYLOAD_TOO_LARGE, told).into_response();
     };
-    let incoming = match Incoming::read(&bytes) {
+    let mut incoming = match Incoming::read(&bytes) {
         Ok(incoming) => incoming,
         Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
@@ -165,16 +167,18 @@ async fn post(
         return reject(&Rejected::mismatch(why), incoming.id.as_ref());
     }
     match (incoming.method.as_deref(), &incoming.id) {
-        (Some("tools/call"), Some(id)) => {
+        (Some(method), Some(id)) if Asking::takes(method) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            let read = arriving.read().and_then(|(caller, params)| {
-                agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, &params)
-                    .map_err(Rejected::mismatch)?;
-                Ok((caller, params))
+            let read = arriving.read().and_then(|(caller, asking)| {
+                if let Asking::Call(params) = &asking {
+                    agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, params)
+                        .map_err(Rejected::mismatch)?;
+                }
+                Ok((caller, asking))
             });
             return match read {
-                Ok((caller, params)) => begin(endpoint, caller, params, id.clone()).await,
+                Ok((caller, asking)) => begin(endpoint, caller, asking, id.clone()).await,
                 Err(rejected) => reject(&rejected, Some(id)),
             };
         }
@@ -190,9 +194,12 @@ async fn post(
             return initialize(endpoint, &principal, parts, &incoming).await;
         }
         (Some("subscriptions/listen"), Some(_)) => {
+            let agent = principal.agent().clone();
+            let watched = watching::arrive(&endpoint.gateway, principal, &mut incoming).await;
+            parts.extensions.insert(watched);
             parts.headers.remove(http::header::CONTENT_LENGTH);
             let request = Request::from_parts(parts, incoming.to_bytes().into());
-            return last(endpoint, principal.agent(), request).await;
+            return last(endpoint, &agent, request).await;
         }
         _ => {}
     }
@@ -255,8 +262,8 @@ fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {
 }
 
 /// Runs a call whose parameters could be read, and answers it.
-async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Value) -> Response {
-    let token = params.meta().get("progressToken").cloned();
+async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, asking: Asking, id: Value) -> Response {
+    let token = asking.meta().get("progressToken").cloned();
     let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
     let line = Line { progress: token.is_some().then_some(sink), ..Line::default() };
     if let Some(session) = &caller.session
@@ -264,7 +271,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Val
     {
         return reject(&Rejected::of(refused), Some(&id));
     }
-    let call = Call { endpoint: Arc::clone(endpoint), caller, params, line, id };
+    let call = Call { endpoint: Arc::clone(endpoint), caller, asking, line, id };
     match token {
         Some(token) => call.stream(token, progress).await,
         None => call.answer().await,
@@ -275,7 +282,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Val
 struct Call {
     endpoint: Arc<Endpoint>,
     caller: Caller,
-    params: Params,
+    asking: Asking,
     line: Line,
     id: Value,
 }
@@ -310,13 +317,13 @@ impl Call {
     /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
     /// cancellation).
     async fn run(self) -> Option<Bytes> {
-        let Self { endpoint, caller, params, line, id } = self;
+        let Self { endpoint, caller, asking, line, id } = self;
         let _under_way = caller.session.clone().map(|session| UnderWay {
             endpoint: Arc::clone(&endpoint),
             session,
             id: id.clone(),
         });
-        let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
+        let answer = asking.answer(&endpoint.gateway, &caller, &line).await;
         if line.withdrawn.load(Ordering::SeqCst) {
             return None;
         }

@@ -10,12 +10,14 @@ use crate::json::Object;
 /// The members of a message.
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 /// The members of its parameters by which it is decided what is done, and for whom.
-const PARAMS: [&str; 9] = [
+const PARAMS: [&str; 11] = [
     "name",
     "arguments",
     "_meta",
     "cursor",
     "uri",
+    "ref",
+    "argument",
     "taskId",
     "requestId",
     "requestState",

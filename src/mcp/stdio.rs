@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
-use super::calls::{self, Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line};
+use super::reads::Asking;
 pub use super::streams::{LEAVING, Stop};
 use super::streams::{Lines, Streams};
 use super::wire::RpcError;
@@ -49,14 +50,15 @@ pub async fn serve(
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
 
-/// rmcp's server for one client, but for `tools/call`.
+/// rmcp's server for one client, but for `tools/call` and what takes its path.
 struct Client {
     front: Front,
     lines: Arc<Lines>,
 }
 
 impl Client {
-    async fn call(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
+    /// Carries what takes the path of a call.
+    async fn carry(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
         let modern =
             context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         let caller = Caller {
@@ -69,10 +71,10 @@ impl Client {
                 .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
             session: None,
         };
-        let params = self.params_of(&context)?;
+        let asking = self.asking_of(&context)?;
         let (line, carrier) = self.line_of(&context);
         let answer = {
-            let run = calls::answer(self.front.gateway(), &caller, params, &line);
+            let run = asking.answer(self.front.gateway(), &caller, &line);
             tokio::pin!(run);
             tokio::select! {
                 answer = &mut run => answer,
@@ -93,11 +95,25 @@ impl Client {
         Ok(ServerResult::CustomResult(CustomResult::new(value)))
     }
 
+    /// Opens a stream that listens, once what it watches is watched.
+    async fn listen(
+        &self,
+        mut request: ClientRequest,
+        mut context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        if let ClientRequest::SubscriptionsListenRequest(listen) = &mut request {
+            let watcher = self.front.watcher(&context)?;
+            let watched = watcher.narrow(&mut listen.params.notifications).await;
+            context.extensions.insert(watched);
+        }
+        Service::handle_request(&self.front, request, context).await
+    }
+
     /// What was asked, as it was read when it came.
-    fn params_of(&self, context: &RequestContext<RoleServer>) -> Result<Params, ErrorData> {
-        let params =
-            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.params.take());
-        params.ok_or_else(|| {
+    fn asking_of(&self, context: &RequestContext<RoleServer>) -> Result<Asking, ErrorData> {
+        let asking =
+            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.asking.take());
+        asking.ok_or_else(|| {
             ErrorData::invalid_request("the call came by a way that is not open", None)
         })
     }
@@ -166,15 +182,20 @@ fn internal(error: &serde_json::Error) -> ErrorData {
 }
 
 impl Service<RoleServer> for Client {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest of the protocol is rmcp's")]
     async fn handle_request(
         &self,
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        if matches!(request, ClientRequest::CallToolRequest(_)) {
-            return self.call(context).await;
+        match &request {
+            ClientRequest::CallToolRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::CompleteRequest(_) => self.carry(context).await,
+            ClientRequest::SubscriptionsListenRequest(_) => self.listen(request, context).await,
+            _ => Service::handle_request(&self.front, request, context).await,
         }
-        Service::handle_request(&self.front, request, context).await
     }
 
     async fn handle_notification(

@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Line, Params};
+use super::calls::Line;
 use super::framing::{Framed, Frames};
+use super::reads::Asking;
 use super::wire::{Incoming, Unread};
 
 /// How many requests one client may have under way.
@@ -58,8 +59,8 @@ pub(super) struct Lines {
 #[derive(Debug, Default)]
 pub(super) struct Open {
     pub(super) line: Line,
-    /// What a `tools/call` asks for, until it begins.
-    pub(super) params: Option<Params>,
+    /// What is asked for, where that takes the path of a call, until it begins.
+    pub(super) asking: Option<Asking>,
     /// Whether it only ends with the stream.
     lasts: bool,
 }
@@ -120,7 +121,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
     /// What a line says to rmcp; an error is answered at once, and the connection kept.
     fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
         let mut incoming = Incoming::read(line)?;
-        let params = take_call(&mut incoming)?;
+        let asking = take_asking(&mut incoming)?;
         if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
             let mut lines = self.lines.lock();
             let invalid = |why: &str| Err(Unread::invalid(why, Some(id.clone())));
@@ -132,7 +133,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
                 return invalid("Invalid Request: a request with this id is under way");
             }
             let lasts = incoming.method.as_deref() == Some(LISTEN);
-            lines.insert(key, Open { line: Line::default(), params, lasts });
+            lines.insert(key, Open { line: Line::default(), asking, lasts });
         }
         if incoming.method.as_deref() == Some("notifications/cancelled") && incoming.id.is_none() {
             let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
@@ -189,18 +190,17 @@ fn key_of(id: &Value) -> String {
     }
 }
 
-/// The parameters of a `tools/call`, read as those over HTTP are. rmcp gets it without arguments: it takes
-/// some values for others, and cannot hold every number.
-fn take_call(incoming: &mut Incoming) -> Result<Option<Params>, Box<Unread>> {
-    if incoming.method.as_deref() != Some("tools/call") || incoming.id.is_none() {
-        return Ok(None);
-    }
-    let params = incoming.params().and_then(Params::read);
-    let params = params.map_err(|error| Unread::told(error, incoming.id.clone()))?;
+/// The parameters of what takes the path of a call, read as those over HTTP are. rmcp gets them without
+/// arguments: it takes some values for others, and cannot hold every number.
+fn take_asking(incoming: &mut Incoming) -> Result<Option<Asking>, Box<Unread>> {
+    let method = incoming.method.as_deref().filter(|_| incoming.id.is_some());
+    let Some(method) = method.filter(|method| Asking::takes(method)) else { return Ok(None) };
+    let asking = incoming.params().and_then(|params| Asking::read(method, params));
+    let asking = asking.map_err(|error| Unread::told(error, incoming.id.clone()))?;
     if let Some(Value::Object(params)) = incoming.message.get_mut("params") {
         params.shift_remove("arguments");
     }
-    Ok(Some(params))
+    Ok(Some(asking))
 }
 
 async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {

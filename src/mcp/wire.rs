@@ -27,6 +27,13 @@ pub const HEADER_MISMATCH: i64 = -32020;
 /// A protocol version that is not spoken here (MCP 2026-07-28).
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 
+/// A resource that is not there (MCP before 2026-07-28).
+pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// A read, a prompt or a completion is refused. Outside what JSON-RPC and MCP keep for themselves.
+pub const REFUSED: i64 = -31000;
+/// A read or a prompt waits for people: not refused, to be asked for again.
+pub const PENDING: i64 = -31002;
+
 /// The longest text that may be a request's id, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
@@ -162,19 +169,18 @@ impl Incoming {
 /// are checked with their tool, and refused and recorded as the call they belong to.
 fn check_numbers(method: &str, message: &Object) -> Result<(), NotIJson> {
     for (key, value) in message {
-        match value {
-            Value::Object(params) if key == "params" => {
-                let others = params
-                    .iter()
-                    .filter(|(key, _)| method != "tools/call" || key.as_str() != "arguments");
-                for (key, value) in others {
-                    json::check_i_json_at(key, value).map_err(|error| NotIJson {
-                        pointer: format!("/params{}", error.pointer),
-                        ..error
-                    })?;
-                }
+        let Some(params) = value.as_object().filter(|_| key == "params") else {
+            json::check_i_json_at(key, value)?;
+            continue;
+        };
+        for (key, value) in params {
+            if method == "tools/call" && key == "arguments" {
+                continue;
             }
-            value => json::check_i_json_at(key, value)?,
+            json::check_i_json_at(key, value).map_err(|error| NotIJson {
+                pointer: format!("/params{}", error.pointer),
+                ..error
+            })?;
         }
     }
     Ok(())

@@ -34,6 +34,7 @@ use crate::api;
 use crate::backend::mcp::Link;
 use crate::call::holding;
 use crate::call::time::Watch;
+use crate::catalog::Offered;
 use crate::config::Span;
 use crate::edge::{HostRule, Names};
 use crate::gateway::Gateway;
@@ -275,13 +276,14 @@ async fn learn(
     let mut wait = LEARN_AGAIN.0;
     while !shutdown.is_cancelled() {
         changed.mark_unchanged();
-        let learned = link.definitions().await;
-        let failed = learned.is_err();
-        let definitions = learned.map_err(|error| format!("its server cannot be asked: {error}"));
-        if let Err(why) = &definitions {
-            tracing::warn!(%backend, %why, "an MCP server gave no tools");
+        let learned = link.offered().await;
+        let offered = learned.map_err(|error| format!("its server cannot be asked: {error}"));
+        let missing = offered.as_ref().map_or_else(|why| Some(why.as_str()), Offered::missing);
+        let failed = missing.is_some();
+        if let Some(why) = missing {
+            tracing::warn!(%backend, %why, "an MCP server did not say all it offers");
         }
-        if let Err(error) = gateway.learn(&backend, definitions).await {
+        if let Err(error) = gateway.learn(&backend, offered).await {
             tracing::error!(%backend, %error, "what an MCP server offers was not taken up");
         }
         if failed {

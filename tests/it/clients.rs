@@ -200,7 +200,7 @@ impl Modern {
         headers: &[(String, String)],
     ) -> Reply {
         let params = self.params(params);
-        let name = ["name", "taskId"].iter().find_map(|key| params.get(key)).cloned();
+        let name = ["name", "uri", "taskId"].iter().find_map(|key| params.get(key)).cloned();
         let message =
             json!({ "jsonrpc": "2.0", "id": next_id(), "method": method, "params": params });
         let name = name.as_ref().and_then(Value::as_str);
@@ -410,6 +410,17 @@ impl Stdio {
     #[track_caller]
     pub(crate) fn next(&self) -> Value {
         self.output.lock().unwrap().recv_timeout(PATIENCE).expect("a message from the gateway")
+    }
+
+    /// The next message that is no notification.
+    #[track_caller]
+    pub(crate) fn next_response(&self) -> Value {
+        loop {
+            let message = self.next();
+            if message.get("method").is_none() {
+                return message;
+            }
+        }
     }
 
     /// The answer to the request `id`; other messages are passed over.

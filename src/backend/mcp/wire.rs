@@ -108,6 +108,15 @@ pub(super) fn progress(params: &RawValue) -> Option<(i64, Progress)> {
     Some((number(params.progress_token)?, progress))
 }
 
+/// The URI in a `notifications/resources/updated`.
+pub(super) fn updated(params: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Params {
+        uri: String,
+    }
+    serde_json::from_str::<Params>(params.get()).ok().map(|params| params.uri)
+}
+
 /// What a JSON-RPC `error` member says.
 pub(super) fn refusal(error: &RawValue) -> BackendError {
     #[derive(Deserialize)]

@@ -55,6 +55,20 @@ const HELD: &[&str] = &[
     "slow_compute",
     "test_tool_with_task",
 ];
+const RESOURCES: &str = r#"
+resources:
+  - { uri: "test://static-text" }
+  - { uri: "test://static-binary" }
+  - { uri: "test://watched-resource" }
+  - { uri_template: "test://template/{id}/data" }
+prompts:
+  - { name: test_simple_prompt }
+  - { name: test_prompt_with_arguments }
+  - { name: test_prompt_with_embedded_resource }
+  - { name: test_prompt_with_image }
+  - { name: test_input_required_result_prompt }
+  - { name: test_dynamic_prompt }
+"#;
 const POLICY: &str = r"
 rules:
   - { name: others, match: { environment: at-once }, decision: ALLOW }
@@ -112,7 +126,9 @@ impl Drop for Profile {
 
 fn manifest(url: &str) -> String {
     let mut text = format!("backend: {{ name: fixture, mcp: {{ url: \"{url}\" }} }}\n");
-    text += "attributes: { capability: fixture, action_type: read }\ntools:\n";
+    text += "attributes: { capability: fixture, action_type: read, environment: at-once }";
+    text += RESOURCES;
+    text += "tools:\n";
     for (names, environment) in [(ALLOWED, "at-once"), (HELD, "held")] {
         for name in names {
             text +=
