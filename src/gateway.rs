@@ -117,6 +117,12 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
     ) -> Result<Arc<Self>, OpenError> {
+        for exposed in backend::confinement::exposed(&config) {
+            if exposed.to_all {
+                return Err(OpenError::Other(exposed.to_string()));
+            }
+            tracing::warn!("{exposed}");
+        }
         let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
         let policies = config::read_directory(&config.policies)?;
         let learned = HashMap::new();

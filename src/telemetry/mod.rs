@@ -149,6 +149,7 @@ pub struct Metrics {
     turned_away: Family<ReasonLabels, Counter>,
     agent_tokens: Family<StateLabels, Gauge>,
     sessions: Gauge,
+    upstream_healthy: Family<ServerLabels, Gauge>,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -181,6 +182,7 @@ impl Metrics {
             turned_away: Family::default(),
             agent_tokens: Family::default(),
             sessions: Gauge::default(),
+            upstream_healthy: Family::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
@@ -239,6 +241,11 @@ impl Metrics {
             self.agent_tokens.clone(),
         );
         to.register("sessions", "Sessions that are open", self.sessions.clone());
+        to.register(
+            "upstream_healthy",
+            "Whether calls reach an MCP server",
+            self.upstream_healthy.clone(),
+        );
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
@@ -262,6 +269,12 @@ impl Metrics {
         if let Some(time) = observed.backend_time {
             self.upstream.get_or_create(&ServerLabels { server }).observe(time.as_secs_f64());
         }
+    }
+
+    /// Sets whether calls reach the MCP server of a backend.
+    pub fn upstream_healthy(&self, server: &str, healthy: bool) {
+        let labels = ServerLabels { server: server.to_owned() };
+        self.upstream_healthy.get_or_create(&labels).set(healthy.into());
     }
 
     /// Counts a new hold.

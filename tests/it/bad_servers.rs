@@ -228,7 +228,7 @@ fn c14_a_server_over_stdio_that_makes_noise_breaks_or_ends() {
     back(&client);
     assert!(gateway.peak_memory() < 300, "{} MB", gateway.peak_memory());
     until("no child of the gateway to be a zombie", || {
-        (zombies(gateway.process()) == 0).then_some(())
+        (zombies(gateway.process_id()) == 0).then_some(())
     });
     // Nothing was repeated behind the caller's back.
     let ran = gateway.ran();

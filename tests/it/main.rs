@@ -40,6 +40,7 @@ mod matrix;
 mod migration;
 mod model;
 mod notifications;
+mod outgoing;
 mod own_or_join;
 mod people;
 mod raw_upstream;
