@@ -1,4 +1,4 @@
-//! A `tools/call`, or what takes the same path, over HTTP: what its body and its headers say, and whether they say the same.
+//! A `tools/call`, or what takes the same path, over HTTP: what its body and its headers say.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};

@@ -275,14 +275,15 @@ impl ServerHandler for Front {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let gateway = Arc::clone(&self.gateway);
-        let mut changes = gateway.revision_changes();
+        let gateway = Arc::downgrade(&self.gateway);
+        let mut changes = self.gateway.revision_changes();
         // Ends with the session: then nobody can be told any more.
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
-                let catalog = &gateway.revision().catalog;
-                let told = lists::tell_all(&context.peer, catalog).await;
-                if told.is_err() {
+                let Some(revision) = gateway.upgrade().map(|gateway| gateway.revision()) else {
+                    break;
+                };
+                if lists::tell_all(&context.peer, &revision.catalog).await.is_err() {
                     break;
                 }
             }

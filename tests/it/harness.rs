@@ -266,11 +266,6 @@ impl TestGateway {
         &self.url
     }
 
-    /// The process.
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.as_ref().expect("the gateway runs").id()
-    }
-
     /// Reaches a gateway that listens everywhere under the loopback address of its port.
     pub(crate) fn reach_on_loopback(&mut self) {
         self.url = self.url.replace("0.0.0.0", "127.0.0.1");

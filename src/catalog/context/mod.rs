@@ -137,3 +137,6 @@ impl Described {
         Some(Self { key: found, entry })
     }
 }
+
+#[cfg(test)]
+mod tests;
