@@ -251,8 +251,10 @@ impl Gateway {
             }
         };
         *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
-        if next.digest != self.revision().digest {
-            self.revision.store(Arc::new(next));
+        let is_another = next.digest != self.revision().digest;
+        // Why a tool cannot be called is no part of the digest, and people are shown it all the same.
+        self.revision.store(Arc::new(next));
+        if is_another {
             self.changes.send_modify(|count| *count += 1);
             self.revision_loaded().await?;
         }
