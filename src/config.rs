@@ -7,7 +7,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::authentication;
 pub use crate::catalog::manifest::Span;
+use crate::edge;
 use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
 
@@ -49,6 +51,11 @@ pub struct File {
     pub edge: Edge,
     /// How people are told of held calls.
     pub notifications: notify::Settings,
+    /// The address of the gateway as clients and people know it, like `https://gate.example.com`; `http://` and the
+    /// listening address when absent.
+    pub public_url: Option<authentication::PublicUrl>,
+    /// How agents are let in besides gateway tokens, and how people sign in.
+    pub authentication: authentication::Settings,
 }
 
 /// How held calls are answered.
@@ -113,7 +120,13 @@ pub struct Edge {
     /// that a load balancer sends no more before a connection is refused; at most 10 s, not at all when absent.
     pub drain_notice: Option<Span>,
     /// Names under which browsers and clients may address the gateway, besides loopback names.
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<edge::HostRule>,
+    /// Limits of connections and requests.
+    pub limits: edge::Limits,
+    /// The certificate to listen with.
+    pub tls: Option<edge::Tls>,
+    /// Proxies that speak TLS before the gateway.
+    pub trusted_proxy: Option<edge::TrustedProxy>,
 }
 
 impl Default for Edge {
@@ -125,6 +138,9 @@ impl Default for Edge {
             max_calls: 10_000,
             drain_notice: None,
             allowed_hosts: Vec::new(),
+            limits: edge::Limits::default(),
+            tls: None,
+            trusted_proxy: None,
         }
     }
 }
@@ -150,6 +166,10 @@ pub struct Config {
     pub edge: Edge,
     /// How people are told of held calls.
     pub notifications: notify::Settings,
+    /// The address of the gateway as clients and people know it.
+    pub public_url: Option<authentication::PublicUrl>,
+    /// How agents are let in besides gateway tokens, and how people sign in.
+    pub authentication: authentication::Settings,
     /// Where programs are looked up, as `PATH`.
     pub path: String,
     /// The name of the operating-system user, who is the owner of local agents and an operator.
@@ -157,6 +177,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The address of the MCP endpoint as clients know it: the resource that tokens are issued for (RFC 8707).
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match &self.public_url {
+            Some(url) => format!("{}/mcp", &**url),
+            None => format!("{}/mcp", self.url()),
+        }
+    }
+
     /// Reads the file that `flags` name, or `./countersign.yaml` if there is one, and lays the flags over it.
     ///
     /// # Errors
@@ -172,7 +201,9 @@ impl Config {
         let file = match file {
             Some(source) => {
                 let (file, places) = source::read::<File>(&source)?;
-                Problems::check(file.notifications.problems(&source, &places))?;
+                let mut problems = file.notifications.problems(&source, &places);
+                problems.extend(file.authentication.problems(&source, &places));
+                Problems::check(problems)?;
                 file
             }
             None => File::default(),
@@ -195,9 +226,32 @@ impl Config {
             holds: file.holds,
             edge: file.edge,
             notifications: file.notifications,
+            public_url: file.public_url,
+            authentication: file.authentication,
             path: variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             user: user(),
         })
+    }
+}
+
+impl Config {
+    /// What links to this gateway begin with; none where no browser can reach it.
+    #[must_use]
+    pub fn site(&self) -> Option<String> {
+        if let Some(url) = &self.public_url {
+            return Some((**url).to_owned());
+        }
+        if self.listen.ends_with(":0") {
+            return None;
+        }
+        Some(self.url().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
+    }
+
+    /// How the address that it listens on is written before a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.edge.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.listen)
     }
 }
 

@@ -38,6 +38,12 @@ impl Digest {
         &self.0
     }
 
+    /// Whether both are the same; how long it takes tells nothing about where they differ.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+
     /// The digest whose value is `bytes`.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

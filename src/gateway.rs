@@ -9,12 +9,12 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::authentication::{Agents, People};
+use crate::authentication::{Agents, Issuers, People, SignIn};
 use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
 use crate::call::standing::Grants;
 use crate::call::{holding, time};
-use crate::catalog::{Catalog, Definition, Environment, Manifests};
+use crate::catalog::{Catalog, Environment, Kind, Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::{self, Digest};
@@ -51,8 +51,12 @@ pub struct Gateway {
     pub limits: Limits,
     /// Registered agents, by token.
     pub agents: Agents,
+    /// Authorization servers whose tokens let agents in.
+    pub issuers: Issuers,
     /// Registered people, by token.
     pub people: People,
+    /// How people sign in, and their sessions.
+    pub sign_in: SignIn,
     /// Who waits for which hold in this process.
     pub board: Arc<Board>,
     /// Which agents may have holds.
@@ -76,8 +80,8 @@ pub struct Gateway {
     random: SystemRandom,
 }
 
-/// By backend: the definitions its server gave, or why it has not given them.
-type Learned = HashMap<String, Result<Vec<Definition>, String>>;
+/// By backend: what its server offers, or why it has not said.
+type Learned = HashMap<String, Result<Offered, String>>;
 
 /// Why a gateway could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -133,11 +137,20 @@ impl Gateway {
         };
         let settings = &config.notifications;
         let notifier =
-            Notifier::open(settings, (&config.listen, config.listens), config::variable, &parts)
+            Notifier::open(settings, (&config.url(), config.listens), config::variable, &parts)
                 .await?;
         let gateway = Arc::new(Self {
             agents: Agents::load(store.as_ref()).await?,
+            issuers: Issuers::open(&config.authentication, config.resource(), &clock)
+                .map_err(OpenError::Other)?,
             people: People::load(store.as_ref()).await?,
+            sign_in: SignIn::open(
+                config.authentication.clone(),
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                (config::variable, metrics.sign_ins()),
+            )
+            .await?,
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             held_agents: HeldAgents::default(),
@@ -216,11 +229,11 @@ impl Gateway {
     pub async fn learn(
         &self,
         backend: &str,
-        definitions: Result<Vec<Definition>, String>,
+        offered: Result<Offered, String>,
     ) -> Result<(), OpenError> {
         let _one_at_a_time = self.learning.lock().await;
         let mut learned = self.learned();
-        learned.insert(backend.to_owned(), definitions);
+        learned.insert(backend.to_owned(), offered);
         let policies: Vec<_> = self.revision().policy.sources().cloned().collect();
         let next = Revision::build(&self.manifests, policies.clone(), &learned, &self.config);
         let next = match next {
@@ -252,7 +265,7 @@ impl Gateway {
         let event = Event::RevisionLoaded {
             revision: revision.digest,
             rules: revision.policy.rule_count() as u64,
-            tools: revision.catalog.tools().count() as u64,
+            tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
         };
         self.store.record(event).await
     }

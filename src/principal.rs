@@ -15,6 +15,18 @@ use crate::ids::{AgentName, InvalidId, PersonName};
 /// let name = "intruder".parse().unwrap();
 /// let principal = countersign::principal::Principal { agent: name, groups: vec![], owner: None };
 /// ```
+///
+/// There is none by default either, and none is read from anywhere:
+///
+/// ```compile_fail,E0277
+/// fn nobody<P: Default>() -> P { P::default() }
+/// let principal: countersign::principal::Principal = nobody();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn said<P: for<'a> serde::Deserialize<'a>>(text: &str) -> P { serde_json::from_str(text).unwrap() }
+/// let principal: countersign::principal::Principal = said("{}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     agent: AgentName,
@@ -86,6 +98,39 @@ impl Person {
     }
 }
 
+/// How a person showed who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Authentication {
+    /// With a password.
+    Password,
+    /// With a passkey, whose holder was verified (by a PIN, a finger, a face).
+    Passkey,
+    /// By an OpenID provider.
+    Oidc,
+    /// With a link that works once.
+    Link,
+    /// With a token.
+    Token,
+    /// As the operating-system user at the other end of the local socket.
+    Local,
+}
+
+impl Authentication {
+    /// Its name, as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Passkey => "passkey",
+            Self::Oidc => "oidc",
+            Self::Link => "link",
+            Self::Token => "token",
+            Self::Local => "local",
+        }
+    }
+}
+
 /// What a person may do, each role also what those before it may.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -145,6 +190,16 @@ pub struct Capacity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cve_2026_59822_no_principal_is_empty() {
+        for nobody in ["", " ", "\0", "\u{200b}", "a b", "\n"] {
+            assert!(nobody.parse::<AgentName>().is_err(), "{nobody:?}");
+            assert!(nobody.parse::<PersonName>().is_err(), "{nobody:?}");
+        }
+        let named = "a".parse().unwrap();
+        assert_eq!(Principal::authenticated(named, Vec::new(), None).agent().as_str(), "a");
+    }
 
     #[test]
     fn a_person_of_an_earlier_record_came_over_the_socket_and_is_written_as_then() {

@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Decide without I/O; use only one another.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "catalog",
     "clock",
     "digest",
+    "edge",
     "evidence",
     "hold",
     "ids",
@@ -23,14 +24,21 @@ const PURE: [&str; 11] = [
 /// What the gateway reaches out with.
 const OUT: [&str; 5] = ["authentication", "backend", "notify", "storage", "telemetry"];
 /// What reaches into the gateway.
-const IN: [&str; 4] = ["api", "cli", "mcp", "server"];
+const IN: [&str; 5] = ["api", "cli", "mcp", "page", "server"];
 /// What stands between: the configuration, every long-lived part, the path of a call.
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 23] = [
+const EXCEPTIONS: [(&str, &str, &str); 31] = [
+    ("authentication", "telemetry", "counts tries to sign in"),
+    ("page", "authentication", "signs people in and out"),
+    ("page", "storage", "shows credentials and sessions"),
+    ("server", "page", "mounts the pages"),
+    ("server", "storage", "lets in whose session stands"),
     ("config", "catalog", "a length of time is written alike in every file"),
+    ("config", "edge", "the network edge has settings of its own"),
     ("config", "source", "places and problems of files"),
+    ("config", "authentication", "issuers are written in the configuration, which checks them"),
     ("config", "notify", "channels are written in the configuration, which checks them"),
     ("notify", "backend", "secrets are read as those of backends are"),
     ("notify", "storage", "follows the log, and keeps how far it has come"),
@@ -38,6 +46,7 @@ const EXCEPTIONS: [(&str, &str, &str); 23] = [
     ("backend", "config", "pools are opened from the configuration"),
     ("backend", "storage", "nothing is dispatched without the receipt that storage made"),
     ("authentication", "storage", "registered agents are kept in the store"),
+    ("server", "authentication", "lets agents in, and tells why not"),
     ("server", "api", "mounts the routes for people"),
     ("server", "mcp", "mounts the endpoint for agents"),
     ("server", "backend", "keeps the catalog at what MCP servers offer"),

@@ -9,6 +9,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it waits for what may have to be compiled first.
 const BUILD: Duration = Duration::from_secs(1800);
 /// The documents whose commands are run, in this order, against one gateway.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "docs/operating.md",
     "docs/policy.md",
@@ -35,6 +36,8 @@ const DOCUMENTS: [&str; 8] = [
     "docs/metrics.md",
     "docs/notifications.md",
     "docs/holds.md",
+    "docs/agents.md",
+    "docs/people.md",
 ];
 
 /// One fenced block: the words after the fence, and what is in it.
@@ -149,7 +152,8 @@ impl Checkout {
             .stderr(file)
             .spawn()
             .unwrap();
-        let mut server = Server { child, log, address: String::new() };
+        let socket = self.home().join(".local/share/countersign/countersign.sock");
+        let mut server = Server { child, log, address: String::new(), socket };
         server.address = until("the gateway listens", patience, || {
             let told = server.told();
             if let Some(status) = server.child.try_wait().unwrap() {
@@ -186,6 +190,7 @@ struct Server {
     child: Child,
     log: PathBuf,
     address: String,
+    socket: PathBuf,
 }
 
 impl Server {
@@ -219,7 +224,13 @@ impl Server {
     }
 
     fn metrics(&self) -> String {
-        self.request("GET /metrics", "X-Test: yes", "")
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 }
 

@@ -34,6 +34,8 @@ pub struct AgentView {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+    #[serde(default)]
+    pub last_used: Option<Timestamp>,
 }
 
 /// An agent to be added.
@@ -82,6 +84,7 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<AgentView>>, Failure> {
     let agents = gateway.store.agents().await?;
     let view = |agent: Agent| AgentView {
+        last_used: gateway.agents.last_used(&agent.name).or(agent.last_used),
         name: agent.name,
         groups: agent.groups,
         owner: agent.owner,
@@ -120,6 +123,7 @@ pub(super) async fn add(
         expires_at,
         revoked_at: None,
         previous: None,
+        last_used: None,
     };
     gateway.store.add_agent(agent, person.name).await?;
     gateway.agents.reload(gateway.store.as_ref()).await?;

@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
 use super::Viewer;
+use crate::authentication::jwks::{self, Jwks};
 use crate::backend::confinement::Kernel;
 use crate::backend::mcp::Health;
 use crate::call::manned;
@@ -19,6 +20,9 @@ use crate::clock::NEAR;
 use crate::gateway::Gateway;
 use crate::hold::StateName;
 use crate::storage::HoldQuery;
+
+/// How many names one check tells.
+const SHOWN: usize = 10;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,12 +52,11 @@ impl Check {
     }
 }
 
-/// The routes that probes and scrapers use: they tell nothing about calls but how many there were.
+/// The routes that probes use, without a credential: they tell nothing but whether the gateway is well.
 pub fn probes(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .with_state(gateway)
 }
 
@@ -71,12 +74,14 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
-async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Response {
     for (server, healthy) in gateway.backends.health() {
         gateway.metrics.upstream_healthy(server, healthy);
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], gateway.metrics.exposition()).into_response()
+    let places = gateway.config.edge.max_calls.min(tokio::sync::Semaphore::MAX_PERMITS);
+    let calls = places.saturating_sub(gateway.places.available_permits());
+    ([(CONTENT_TYPE, kind)], gateway.metrics.exposition(calls)).into_response()
 }
 
 pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {
@@ -86,6 +91,8 @@ pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Js
     checks.extend(servers(&gateway));
     checks.extend(super::notifications::checks(&gateway).await);
     checks.push(manned(&gateway));
+    checks.push(tokens(&gateway));
+    checks.extend(issuers(&gateway));
     checks.push(clock(&gateway));
     checks.push(holds(&gateway).await);
     Json(checks)
@@ -182,6 +189,36 @@ fn servers(gateway: &Gateway) -> Vec<Check> {
             }
         })
         .collect()
+}
+
+fn tokens(gateway: &Gateway) -> Check {
+    let ending = gateway.agents.ending(gateway.clock.now());
+    if ending.is_empty() {
+        return Check::good("tokens", "no agent's token ends soon");
+    }
+    let all: Vec<String> =
+        ending.iter().take(SHOWN).map(|(name, end)| format!("{name} ({end:.0})")).collect();
+    let more = if ending.len() > SHOWN { ", …" } else { "" };
+    Check::bad(
+        "tokens",
+        format!("{} tokens of agents end soon: {}{more}", ending.len(), all.join(", ")),
+        "give each a new one with `countersign agents rotate NAME --overlap 1d --expires 90d`",
+    )
+}
+
+fn issuers(gateway: &Gateway) -> Vec<Check> {
+    let check = |(issuer, keys): (&str, &Arc<Jwks>)| {
+        let jwks::Health { keys, fault } = keys.health();
+        match fault {
+            None => Check::good("issuer", format!("{issuer}: {keys} keys")),
+            Some(why) => Check::bad(
+                "issuer",
+                format!("{issuer}: {keys} keys, and no newer ones: {why}"),
+                "start it, or mend `authentication.jwt` in the configuration",
+            ),
+        }
+    };
+    gateway.issuers.keys().map(check).collect()
 }
 
 fn clock(gateway: &Gateway) -> Check {

@@ -3,12 +3,14 @@
 mod agents;
 mod approvals;
 mod audit;
+mod body;
 mod catalog;
 mod health;
 mod links;
 mod notifications;
 mod people;
 mod reviewers;
+mod sign_in;
 mod standing;
 #[cfg(feature = "testing")]
 mod testing;
@@ -16,8 +18,8 @@ mod testing;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::extract::FromRequestParts;
+use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 use http::StatusCode;
@@ -27,13 +29,14 @@ use serde_json::json;
 
 use crate::call::holding::NotAmended;
 use crate::gateway::Gateway;
-use crate::storage::{HoldError, PeopleError, StoreError};
+use crate::storage::{AccessError, HoldError, PeopleError, StoreError};
 
 pub use agents::{AgentRotation, AgentView, NewAgent, NewToken};
 pub use approvals::{
     HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, VerdictGiven,
 };
 pub use audit::EntryView;
+pub use body::Body;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
 pub use links::links;
@@ -41,6 +44,7 @@ pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
 };
+pub use sign_in::{Invitation, InvitationWanted, LinkMade};
 pub use standing::{StandingView, StandingWanted};
 
 /// What a refused request is told to bring.
@@ -66,8 +70,12 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/token", post(reviewers::renew))
         .route("/api/v1/reviewers/{name}/keys", post(reviewers::add_key))
         .route("/api/v1/reviewers/{name}/keys/{fingerprint}", delete(reviewers::remove_key))
+        .route("/api/v1/reviewers/{name}/invitation", post(sign_in::invite))
+        .route("/api/v1/reviewers/{name}/sessions", delete(sign_in::sign_out))
+        .route("/api/v1/sign-in-link", post(sign_in::link))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
+        .route("/metrics", get(health::metrics))
         .route("/api/v1/notifications/test", post(notifications::test));
     #[cfg(feature = "testing")]
     let routes = routes.merge(testing::routes());
@@ -125,6 +133,21 @@ impl From<PeopleError> for Failure {
     }
 }
 
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        let status = match error {
+            AccessError::People(error) => return error.into(),
+            AccessError::Store(error) => return error.into(),
+            AccessError::NoPasskey | AccessError::NotListed => StatusCode::NOT_FOUND,
+            AccessError::NoLink | AccessError::NotProven => StatusCode::FORBIDDEN,
+            AccessError::OtherSubject
+            | AccessError::PasskeyTaken
+            | AccessError::TooManyPasskeys => StatusCode::CONFLICT,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
 impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         match error {
@@ -154,22 +177,11 @@ impl From<NotAmended> for Failure {
     }
 }
 
-impl From<JsonRejection> for Failure {
-    fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
-    }
-}
-
 impl From<QueryRejection> for Failure {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
 }
-
-/// A JSON body whose faults are told as [`Failure`].
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(Failure))]
-pub struct Body<T>(pub T);
 
 /// Query parameters whose faults are told as [`Failure`].
 #[derive(FromRequestParts)]

@@ -1,11 +1,24 @@
-//! A credential becomes a `Principal` or a `Person`: gateway tokens, and the local operating-system user.
+//! A credential becomes a `Principal` or a `Person`: gateway tokens, tokens of authorization servers, sessions of
+//! people, and the local operating-system user.
 
+mod agents;
+pub mod attempts;
+pub mod browser;
+mod denied;
+mod jwk;
+pub mod jwks;
+mod jwt;
+pub mod oidc;
+pub mod passkeys;
+pub mod passwords;
 mod people;
+mod public_url;
+mod sessions;
+mod settings;
+mod sign_in;
 
-use std::collections::HashMap;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use jiff::Timestamp;
@@ -13,83 +26,38 @@ use rmcp::model::RequestStateCodec;
 
 use crate::digest::Digest;
 use crate::hold::Hold;
-use crate::ids::AgentName;
 use crate::principal::Principal;
-use crate::storage::{Agent, Store, StoreError};
+use crate::storage::StoreError;
 
+pub use agents::{Agents, Tokens};
+pub use denied::{Denied, Reason};
+pub use jwk::{Algorithm, Key};
+pub use jwt::Settings;
+pub use jwt::{Claims, IssuerSettings, Issuers};
 pub use people::{PERSON_TOKEN_PREFIX, People};
+pub use public_url::PublicUrl;
+pub use settings::SessionSettings;
+pub use sign_in::{From, LINK_FOR, SignIn, SignInError, Visitor, new_secret, registered};
 
 /// What an agent's token starts with, so that scanners for leaked secrets can find one.
 const TOKEN_PREFIX: &str = "cs_";
 
-/// All registered agents, in memory, by the digest of their token and by name.
-#[derive(Debug, Default)]
-pub struct Agents {
-    known: RwLock<Known>,
-    /// Held while they are read, so that what was read first does not replace what was read later.
-    reading: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    by_token: HashMap<Digest, AgentName>,
-    by_name: HashMap<AgentName, Agent>,
-}
-
-impl Agents {
-    /// Reads them from the store.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        let agents = Self::default();
-        agents.reload(store).await?;
-        Ok(agents)
+/// The principal whose agent shows `token` at `now`.
+///
+/// # Errors
+/// With why nobody is let in.
+pub async fn agent(
+    token: &str,
+    (agents, issuers): (&Agents, &Issuers),
+    now: Timestamp,
+) -> Result<Principal, Denied> {
+    if token.starts_with(TOKEN_PREFIX) {
+        return agents.of_token(token, now).ok_or_else(|| Reason::Unknown.into());
     }
-
-    /// Reads them anew, after each change.
-    ///
-    /// # Errors
-    /// When the store fails; what was known before stays.
-    pub async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let _one_at_a_time = self.reading.lock().await;
-        let mut known = Known::default();
-        for agent in store.agents().await? {
-            let before = agent.previous.as_ref().map(|previous| previous.token_digest);
-            for token in before.into_iter().chain([agent.token_digest]) {
-                known.by_token.insert(token, agent.name.clone());
-            }
-            known.by_name.insert(agent.name.clone(), agent);
-        }
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(())
+    if token.starts_with(PERSON_TOKEN_PREFIX) || issuers.is_empty() {
+        return Err(Reason::Unknown.into());
     }
-
-    /// The principal of `token` at `now`; none when it is unknown, expired or revoked.
-    #[must_use]
-    pub fn of_token(&self, token: &str, now: Timestamp) -> Option<Principal> {
-        // Looked up by digest: how long it takes tells nothing about the token.
-        let digest = Digest::of(token.as_bytes());
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let agent = known.by_name.get(known.by_token.get(&digest)?)?;
-        agent.accepts(&digest, now).then(|| principal_of(agent))
-    }
-
-    /// A local agent by name, for a process that the operating system let through to the data directory.
-    /// A registered agent has its groups; any name acts for `user`. None when it was revoked.
-    #[must_use]
-    pub fn local(&self, name: &AgentName, user: &str) -> Option<Principal> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        match known.by_name.get(name) {
-            Some(agent) if agent.revoked_at.is_some() => None,
-            Some(agent) => Some(principal_of(agent)),
-            None => Some(Principal::authenticated(name.clone(), Vec::new(), Some(user.to_owned()))),
-        }
-    }
-}
-
-fn principal_of(agent: &Agent) -> Principal {
-    Principal::authenticated(agent.name.clone(), agent.groups.clone(), agent.owner.clone())
+    issuers.verify(token, agents, now).await
 }
 
 /// The principal that opened `hold`, as it was verified then.

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Manifests;
@@ -22,6 +23,9 @@ use crate::policy::Permit;
 use crate::storage::Receipt;
 pub use running::Prepared;
 use running::Running;
+
+/// How many updates of resources wait for a slow listener before it is told of all of its own, in updates.
+const UPDATES: usize = 1024;
 
 /// What a backend gave back: the text of an MCP `CallToolResult` object, not yet checked.
 #[derive(Debug)]
@@ -102,6 +106,7 @@ pub struct Journey {
 /// Every backend of the manifests, each with its worker slots.
 pub struct Backends {
     running: HashMap<String, Running>,
+    updates: broadcast::Sender<mcp::Update>,
 }
 
 impl Backends {
@@ -121,15 +126,17 @@ impl Backends {
                 "{home}, for temporary files, cannot be cleared: {error}"
             ))
         })?;
+        let updates = broadcast::Sender::new(UPDATES);
         let running = manifests
             .backends()
             .map(|spec| {
                 let sandboxes = manifests.sandboxes(&spec.name);
-                let running = Running::open(spec, &sandboxes, config, Arc::clone(clock))?;
+                let (clock, updates) = (Arc::clone(clock), &updates);
+                let running = Running::open(spec, &sandboxes, config, clock, updates)?;
                 Ok((spec.name.clone(), running))
             })
             .collect::<Result<_, BackendError>>()?;
-        Ok(Self { running })
+        Ok(Self { running, updates })
     }
 
     /// Everything the permitted call needs but the record: a worker slot (waiting in the backend's
@@ -162,6 +169,24 @@ impl Backends {
     /// The MCP servers among the backends, by name, with their health and their links.
     pub fn servers(&self) -> impl Iterator<Item = (&str, Arc<mcp::Link>)> {
         self.running.iter().filter_map(|(name, running)| Some((name.as_str(), running.link()?)))
+    }
+
+    /// Watches the resource `uri` of the MCP server `backend`, until what this gives is dropped. Who may
+    /// know of it is for the caller to decide.
+    ///
+    /// # Errors
+    /// When the server does not tell of it.
+    pub async fn watch(&self, backend: &str, uri: &str) -> Result<mcp::Watching, BackendError> {
+        match self.running.get(backend) {
+            Some(running) => running.watch(uri).await,
+            None => Err(BackendError::Unavailable(format!("there is no backend `{backend}`"))),
+        }
+    }
+
+    /// What servers tell of all watched resources.
+    #[must_use]
+    pub fn updates(&self) -> broadcast::Receiver<mcp::Update> {
+        self.updates.subscribe()
     }
 
     /// The MCP servers among the backends, by name, and whether calls reach them.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Breaker, Pass};
 use super::command::{self, Command};
 use super::confinement::{self, Confinement, Kept};
-use super::mcp::{self, Health, Link, Target};
+use super::mcp::{self, Health, Link, Subscriptions, Target, Update, Watching};
 use super::outgoing::Trust;
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
@@ -40,7 +41,6 @@ const ENVELOPE: usize = 64 << 10;
 
 /// One backend.
 pub(super) struct Running {
-    name: String,
     kind: Kind,
     pool: Pool,
     secrets: Secrets,
@@ -61,6 +61,7 @@ enum Kind {
         sandbox: ChildSandbox,
         limits: mcp::Limits,
         link: Mutex<Option<Linked>>,
+        subscriptions: Arc<Subscriptions>,
     },
 }
 
@@ -93,6 +94,7 @@ impl Running {
         sandboxes: &[Sandbox],
         config: &Config,
         clock: Arc<dyn Clock>,
+        updates: &broadcast::Sender<Update>,
     ) -> Result<Self, BackendError> {
         let unavailable = |error: &dyn std::fmt::Display| {
             BackendError::Unavailable(format!("backend `{}`: {error}", spec.name))
@@ -119,10 +121,10 @@ impl Running {
                     max_tools: MAX_TOOLS,
                 },
                 link: Mutex::new(None),
+                subscriptions: Subscriptions::new(&spec.name, updates.clone()),
             },
         };
         Ok(Self {
-            name: spec.name.clone(),
             kind,
             pool: Pool::new(spec.concurrency, spec.queue),
             secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
@@ -153,10 +155,10 @@ impl Running {
                 let confinement = self.kept.of(sandbox)?;
                 How::Command { program: program.clone(), rendered, confinement }
             }
-            (Kind::Mcp { .. }, Binding::Mcp { .. }) => {
+            (Kind::Mcp { .. }, Binding::Mcp(_)) => {
                 How::Mcp { link: self.linked(&secrets, digest)? }
             }
-            (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp { .. }) => {
+            (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
@@ -196,7 +198,7 @@ impl Running {
                 let finished = command::run(command, limits, journey.cancel).await?;
                 command::into_result(finished, *output)?
             }
-            (How::Mcp { link }, Binding::Mcp { from }) => {
+            (How::Mcp { link }, Binding::Mcp(remote)) => {
                 let call = mcp::Call {
                     max_result_bytes: permit.max_result_bytes(),
                     deadline: permit.timeout(),
@@ -204,16 +206,13 @@ impl Running {
                     progress: journey.progress,
                     traceparent: None,
                 };
-                let result = link.call(from, permit.arguments(), call).await;
+                let result = link.call(remote, permit.arguments(), call).await;
                 if let Some(pass) = pass {
                     pass.tell(&result);
                 }
                 result?
             }
-            (
-                How::Command { .. } | How::Mcp { .. },
-                Binding::Command { .. } | Binding::Mcp { .. },
-            ) => {
+            (How::Command { .. } | How::Mcp { .. }, Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
@@ -233,6 +232,14 @@ impl Running {
                 self.linked(&secrets, digest_of(&secrets)).ok()
             }
         }
+    }
+
+    /// Watches a resource of the server.
+    pub(super) async fn watch(&self, uri: &str) -> Result<Watching, BackendError> {
+        let (Kind::Mcp { subscriptions, .. }, Some(_)) = (&self.kind, self.link()) else {
+            return Err(BackendError::Unavailable("no link to an MCP server".into()));
+        };
+        subscriptions.watch(uri).await
     }
 
     /// Whether calls reach the MCP server, if this backend is one.
@@ -273,7 +280,7 @@ impl Running {
 
     /// The link made with these secrets; when they have changed, a new one takes the old one's place.
     fn linked(&self, secrets: &[Named], digest: Digest) -> Result<Arc<Link>, BackendError> {
-        let Kind::Mcp { spec, sandbox, limits, link } = &self.kind else {
+        let Kind::Mcp { spec, sandbox, limits, link, subscriptions } = &self.kind else {
             return Err(BackendError::Unavailable("not an MCP server".into()));
         };
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
@@ -281,8 +288,9 @@ impl Running {
             return Ok(Arc::clone(&linked.link));
         }
         let target = self.target(spec, sandbox, secrets)?;
-        let made = Link::new(&self.name, target, limits.clone(), Arc::clone(&self.clock));
-        let made = Arc::new(made);
+        let (kept, clock) = (Arc::clone(subscriptions), Arc::clone(&self.clock));
+        let made = Arc::new(Link::keeping(kept, target, limits.clone(), clock));
+        tokio::spawn(made.keep());
         let old = link.replace(Linked { secrets: digest, link: Arc::clone(&made) });
         if let Some(old) = old {
             tokio::spawn(async move { old.link.close().await });

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::backend::BackendError;
-use crate::catalog::{Fault, ResultFault};
+use crate::catalog::{self, Fault, ResultFault};
 use crate::limits::Reached;
 use crate::policy::{Denial, DenialKind};
 use crate::storage::{HoldError, StoreError};
+
+/// How much of an unknown name is repeated, in characters.
+const MAX_SHOWN: usize = 128;
 
 /// A call that was turned away.
 #[derive(Clone, Debug)]
@@ -115,11 +118,18 @@ impl Refusal {
         self
     }
 
-    /// No tool of this name for this agent.
+    /// Nothing of this name for this agent.
     #[must_use]
     pub fn unknown_tool(name: &str) -> Self {
-        let shown: String = name.chars().take(128).collect();
-        Self::new(Kind::UnknownTool, format!("Unknown tool: {shown}"))
+        let kind = catalog::Kind::of(name);
+        let shown: String = kind.bare(name).chars().take(MAX_SHOWN).collect();
+        let told = match kind {
+            catalog::Kind::Tool => format!("Unknown tool: {shown}"),
+            catalog::Kind::Resource => format!("Resource not found: {shown}"),
+            catalog::Kind::Prompt => format!("Unknown prompt: {shown}"),
+            catalog::Kind::Completion => format!("Nothing is completed for {shown}"),
+        };
+        Self::new(Kind::UnknownTool, told)
     }
 
     /// The tool ran, but its outcome could not be recorded.

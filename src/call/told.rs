@@ -2,6 +2,7 @@
 //! consent nor for failure.
 
 use super::refusal::{Kind, Refusal};
+use crate::catalog;
 use crate::hold::{Hold, State};
 
 impl Refusal {
@@ -27,12 +28,14 @@ impl Refusal {
 
 fn pending(hold: &Hold) -> String {
     let tool = &hold.tool;
+    let is_tool = catalog::Kind::of(tool) == catalog::Kind::Tool;
+    let wait = if is_tool { ", or call `countersign_wait` with this hold" } else { "" };
     let collect = "Call again with exactly the same arguments to collect the result";
     if matches!(hold.state, State::Pending { .. }) {
         return format!(
             "PENDING, not failed: this call of `{tool}` waits for people to approve it: {} (rules: {}). It \
-             has not run. Hold {}; decided by {:.0} at the latest. {collect}, or call `countersign_wait` with \
-             this hold; do not change the arguments and do not treat this as a refusal.",
+             has not run. Hold {}; decided by {:.0} at the latest. {collect}{wait}; do not change the \
+             arguments and do not treat this as a refusal.",
             hold.terms.told(),
             hold.rules.join(", "),
             hold.id,

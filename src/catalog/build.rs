@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Catalog;
+use super::context;
 use super::definition::Building;
+use super::lookalike;
 use super::manifest::{BackendSpec, Manifest, SecretSource, ToolSpec};
-use super::offered::Definition;
+use super::offered::Offered;
 use super::sandbox::Sandbox;
+use super::tool::Tool;
 use crate::source::{self, Places, Problem, Problems, SourceFile};
 
 /// What the names of the gateway's own tools begin with.
@@ -39,8 +42,8 @@ pub struct Environment<'a> {
     pub missing_secret: &'a dyn Fn(&SecretSource) -> Option<String>,
     /// Says why the program of a backend cannot be confined as its tool demands, if it cannot.
     pub unconfinable: &'a dyn Fn(&BackendSpec, &Sandbox) -> Option<String>,
-    /// By backend: the definitions its server gave, or why it has not given them.
-    pub learned: &'a HashMap<String, Result<Vec<Definition>, String>>,
+    /// By backend: what its server offers, or why it has not said.
+    pub learned: &'a HashMap<String, Result<Offered, String>>,
 }
 
 impl Manifests {
@@ -60,6 +63,7 @@ impl Manifests {
         let manifests = Self { files: parsed };
         manifests.check_backends(&mut problems);
         manifests.check_names(&mut problems);
+        context::check_names(&manifests.files, &mut problems);
         Problems::check(problems)?;
         Ok(manifests)
     }
@@ -93,19 +97,25 @@ impl Manifests {
     pub fn catalog(&self, environment: &Environment<'_>) -> Result<Catalog, Problems> {
         let mut problems = Vec::new();
         let mut tools = BTreeMap::new();
+        let mut add = |built: Result<Tool, Box<Problem>>| match built {
+            Ok(tool) => drop(tools.insert(tool.name().to_owned(), Arc::new(tool))),
+            Err(problem) => problems.push(*problem),
+        };
         for file in &self.files {
             for (index, spec) in file.manifest.tools.iter().enumerate() {
                 let building = Building { file, spec, pointer: format!("/tools/{index}") };
-                match building.tool(environment) {
-                    Ok(tool) => {
-                        tools.insert(spec.name.clone(), Arc::new(tool));
-                    }
-                    Err(problem) => problems.push(*problem),
-                }
+                add(building.tool(environment));
+            }
+            let building = |pointer| context::Building { file, pointer, environment };
+            for (index, spec) in file.manifest.resources.iter().enumerate() {
+                add(building(format!("/resources/{index}")).resource(spec));
+            }
+            for (index, spec) in file.manifest.prompts.iter().enumerate() {
+                add(building(format!("/prompts/{index}")).prompt(spec));
             }
         }
         Problems::check(problems)?;
-        Ok(Catalog { tools })
+        Ok(Catalog::new(tools))
     }
 
     fn check_backends(&self, problems: &mut Vec<Problem>) {
@@ -132,6 +142,12 @@ impl Manifests {
                     problems.push(wrong("/backend", message.into()));
                 }
             }
+            let manifest = &file.manifest;
+            let offers = [manifest.tools.len(), manifest.resources.len(), manifest.prompts.len()];
+            if offers == [0; 3] {
+                let message = "a manifest offers something: `tools`, `resources` or `prompts`";
+                problems.push(wrong("", message.to_owned()));
+            }
             if let Some((key, message)) = backend.sandbox.as_ref().and_then(Sandbox::problem) {
                 problems.push(wrong(&format!("/backend/sandbox{key}"), message));
             }
@@ -152,21 +168,29 @@ impl Manifests {
 
     fn check_names(&self, problems: &mut Vec<Problem>) {
         let mut seen: HashMap<&str, String> = HashMap::new();
+        let mut looks: HashMap<String, (&str, String)> = HashMap::new();
         for file in &self.files {
             for (index, tool) in file.manifest.tools.iter().enumerate() {
                 let place = file.places.value(&format!("/tools/{index}/name"));
                 let here = Problem::new(&file.source, place, String::new()).location();
-                let fits = (1..=128).contains(&tool.name.len())
-                    && tool.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-                if !fits {
+                if !is_name(&tool.name) {
                     let message = format!("`{}` is not a tool name", tool.name);
                     let hint = "use 1 to 128 characters of `A-Z a-z 0-9 _ . -`";
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
                 }
-                if tool.name.starts_with(RESERVED) {
+                let look = lookalike::skeleton(&tool.name);
+                if look.starts_with(&lookalike::skeleton(RESERVED)) {
                     let message = format!("`{}` is a name of the gateway's own tools", tool.name);
                     let hint = format!("use a name that does not begin with `{RESERVED}`");
-                    let place = file.places.value(&format!("/tools/{index}/name"));
+                    problems.push(Problem::new(&file.source, place, message).hint(hint));
+                }
+                let (like, there) = looks.entry(look).or_insert((&tool.name, here.clone()));
+                if *like != tool.name {
+                    let message = format!("`{}` looks like the tool `{like}`", tool.name);
+                    let hint = format!(
+                        "{there} has that one; names must differ in more than case, \
+                        separators and letters drawn alike"
+                    );
                     problems.push(Problem::new(&file.source, place, message).hint(hint));
                 }
                 if let Some(first) = seen.insert(&tool.name, here) {
@@ -187,4 +211,10 @@ impl Manifests {
             }
         }
     }
+}
+
+/// Whether this can be the name of a tool or a prompt.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use super::build::{Environment, Parsed};
+use super::context::{Offer, Remote};
 use super::keywords::lint_keywords;
-use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, ToolSpec};
+use super::manifest::{
+    ActionType, AttributeSpecs, AttributeValue, BackendSpec, Durability, ToolSpec,
+};
 use super::sandbox::Sandbox;
 use super::schema::{Schema, SchemaError};
 use super::template::{self, Template};
@@ -43,7 +46,9 @@ impl Building<'_> {
             Some(command) => self.command(&command.program, environment)?,
             None => self.mcp(environment)?,
         };
-        self.check_chosen(&attributes, &described.input)?;
+        if let Some(message) = not_required(&attributes, &described.input) {
+            return Err(self.wrong("/attributes", message));
+        }
         let durability = spec.durability.unwrap_or(match &attributes.action_type {
             Some(AttributeValue::Fixed(ActionType::Read)) => Durability::Read,
             Some(AttributeValue::Fixed(_) | AttributeValue::Chosen(_)) | None => Durability::Write,
@@ -65,6 +70,8 @@ impl Building<'_> {
             idempotent: spec.idempotent,
             durability,
             unavailable: described.unavailable,
+            offer: Offer::Tool,
+            completion: None,
         })
     }
 
@@ -149,7 +156,8 @@ impl Building<'_> {
         let learned = match environment.learned.get(&self.file.manifest.backend.name) {
             None => Err("its server has not been asked yet".to_owned()),
             Some(Err(why)) => Err(why.clone()),
-            Some(Ok(definitions)) => definitions
+            Some(Ok(offered)) => offered
+                .tools
                 .iter()
                 .find(|definition| definition.name == from)
                 .ok_or_else(|| format!("its server offers no tool `{from}`")),
@@ -188,21 +196,12 @@ impl Building<'_> {
             annotations: learned.and_then(|it| it.annotations.clone()),
             unavailable,
         };
-        Ok((described, Binding::Mcp { from }))
+        Ok((described, Binding::Mcp(Remote::Tool { from })))
     }
 
     /// The manifest's attributes under the tool's own.
     fn attributes(&self) -> Result<AttributeSpecs, Box<Problem>> {
-        let own = self.spec.attributes.clone();
-        let shared = self.file.manifest.attributes.clone();
-        let attributes = AttributeSpecs {
-            capability: own.capability.or(shared.capability),
-            action: own.action.or(shared.action),
-            action_type: own.action_type.or(shared.action_type),
-            environment: own.environment.or(shared.environment),
-            risk: own.risk.or(shared.risk),
-            tags: shared.tags.into_iter().chain(own.tags).collect(),
-        };
+        let attributes = self.spec.attributes.clone().over(&self.file.manifest.attributes);
         if attributes.action_type.is_none() {
             let message = format!("tool `{}` has no `action_type`", self.spec.name);
             return Err(self
@@ -210,31 +209,6 @@ impl Building<'_> {
                 .hinted("say `read`, `write`, `delete` or `admin` under `attributes`"));
         }
         Ok(attributes)
-    }
-
-    /// An argument that chooses an attribute must be one the schema knows and demands.
-    fn check_chosen(&self, specs: &AttributeSpecs, input: &Schema) -> Result<(), Box<Problem>> {
-        let chosen_by = [
-            chosen(specs.capability.as_ref()),
-            chosen(specs.action.as_ref()),
-            chosen(specs.action_type.as_ref()),
-            chosen(specs.environment.as_ref()),
-            chosen(specs.risk.as_ref()),
-        ];
-        for argument in chosen_by.into_iter().flatten() {
-            let required = input
-                .text()
-                .get("required")
-                .and_then(Value::as_array)
-                .is_some_and(|names| names.iter().any(|name| name.as_str() == Some(argument)));
-            if !required {
-                let message = format!(
-                    "the argument `{argument}` chooses an attribute, so `input_schema` must require it"
-                );
-                return Err(self.wrong("/attributes", message));
-            }
-        }
-        Ok(())
     }
 
     fn fingerprint(&self, described: &Described) -> Result<Digest, Box<Problem>> {
@@ -246,15 +220,7 @@ impl Building<'_> {
             "input_schema": described.input.text(),
             "output_schema": described.output.as_ref().map(Schema::text),
             "annotations": described.annotations,
-            "backend": {
-                "name": backend.name,
-                "program": backend.command.as_ref().map(|it| &it.program)
-                    .or_else(|| backend.mcp.as_ref().and_then(|it| it.program.as_ref())),
-                "args": backend.mcp.as_ref().map(|it| &it.args),
-                "url": backend.mcp.as_ref().and_then(|it| it.url.as_ref()),
-                "working_directory": backend.working_directory,
-                "environment": backend.environment,
-            },
+            "backend": backend_of(backend),
             "from": self.spec.from,
             "run": self.spec.run,
             "stdin": self.spec.stdin,
@@ -297,15 +263,32 @@ impl Hinted for Box<Problem> {
     }
 }
 
-fn chosen<T>(value: Option<&AttributeValue<T>>) -> Option<&str> {
-    match value {
-        Some(AttributeValue::Chosen(chosen)) => Some(&chosen.argument),
-        Some(AttributeValue::Fixed(_)) | None => None,
-    }
+/// What is wrong where an argument that chooses an attribute is not one that the schema demands.
+pub(super) fn not_required(specs: &AttributeSpecs, input: &Schema) -> Option<String> {
+    let required = input.text().get("required").and_then(Value::as_array);
+    let demands =
+        |name: &str| required.is_some_and(|names| names.iter().any(|it| it.as_str() == Some(name)));
+    let argument = specs.chosen_by().find(|argument| !demands(argument))?;
+    Some(format!(
+        "the argument `{argument}` chooses an attribute, so `input_schema` must require it"
+    ))
+}
+
+/// What a fingerprint says of the backend.
+pub(super) fn backend_of(backend: &BackendSpec) -> Value {
+    json!({
+        "name": backend.name,
+        "program": backend.command.as_ref().map(|it| &it.program)
+            .or_else(|| backend.mcp.as_ref().and_then(|it| it.program.as_ref())),
+        "args": backend.mcp.as_ref().map(|it| &it.args),
+        "url": backend.mcp.as_ref().and_then(|it| it.url.as_ref()),
+        "working_directory": backend.working_directory,
+        "environment": backend.environment,
+    })
 }
 
 /// A schema that accepts no argument: for a tool that cannot be called anyway.
-fn closed() -> Object {
+pub(super) fn closed() -> Object {
     Object::from_iter([
         ("type".to_owned(), "object".into()),
         ("additionalProperties".to_owned(), false.into()),

@@ -7,11 +7,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::context::{PromptSpec, ResourceSpec};
 use super::sandbox::Sandbox;
 use super::template::{Output, Part};
 use crate::json::Object;
 
-/// One backend and the tools it offers.
+/// One backend and what it offers.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -21,7 +22,14 @@ pub struct Manifest {
     #[serde(default)]
     pub attributes: AttributeSpecs,
     /// The tools.
+    #[serde(default)]
     pub tools: Vec<ToolSpec>,
+    /// Resources of an MCP server.
+    #[serde(default)]
+    pub resources: Vec<ResourceSpec>,
+    /// Prompts of an MCP server.
+    #[serde(default)]
+    pub prompts: Vec<PromptSpec>,
 }
 
 /// What runs the tools of a manifest; exactly one of `command` and `mcp`.

@@ -1,10 +1,14 @@
-//! The tools that agents may see: manifests, schemas, argument and result checks.
+//! What agents may see: tools, resources and prompts; manifests, schemas, argument and result checks.
 
+mod annotations;
 mod arguments;
+mod attributes;
 mod build;
+pub mod context;
 mod definition;
 mod fault;
 mod keywords;
+mod lookalike;
 pub mod manifest;
 mod offered;
 mod result;
@@ -13,44 +17,96 @@ mod schema;
 pub mod template;
 mod tool;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use annotations::Repeated;
 pub use arguments::CheckedArguments;
 pub use build::{Environment, Manifests};
+pub use context::{Described, Kind, Offer, Remote};
 pub use fault::Fault;
 pub use manifest::{ActionType, BackendSpec, Durability, Risk};
-pub use offered::Definition;
+pub use offered::{Definition, Offered};
 pub use result::{CheckedResult, ResultFault};
 pub use sandbox::Sandbox;
 pub use schema::{Schema, SchemaError};
 pub use tool::{Attributes, Binding, Tool};
 
-/// All tools, by name.
+use crate::json::Object;
+use context::UriTemplate;
+
+/// All tools, resources and prompts, by name.
 #[derive(Debug, Default)]
 pub struct Catalog {
     tools: BTreeMap<String, Arc<Tool>>,
+    /// Templates of resources, the most specific first.
+    templates: Vec<(UriTemplate, String)>,
 }
 
 impl Catalog {
+    fn new(tools: BTreeMap<String, Arc<Tool>>) -> Self {
+        let mut templates: Vec<(UriTemplate, String)> = tools
+            .values()
+            .filter_map(|tool| match (tool.offer(), tool.binding()) {
+                (Offer::Template(_), Binding::Mcp(Remote::Resource(template))) => {
+                    Some((template.clone(), tool.name().to_owned()))
+                }
+                (
+                    Offer::Template(_)
+                    | Offer::Tool
+                    | Offer::Resource(_)
+                    | Offer::Prompt(_)
+                    | Offer::Completion,
+                    _,
+                ) => None,
+            })
+            .collect();
+        templates.sort_by_key(|(template, name)| (Reverse(template.weight()), name.clone()));
+        Self { tools, templates }
+    }
+
     /// The tool that agents may call by `name` now.
     #[must_use]
     pub fn available(&self, name: &str) -> Option<&Arc<Tool>> {
-        self.tools.get(name).filter(|tool| tool.unavailable().is_none())
+        self.tool(name).filter(|tool| tool.unavailable().is_none())
     }
 
     /// The tool with this name, callable or not.
     #[must_use]
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
-        self.tools.get(name)
+        match Kind::of(name) {
+            Kind::Completion => self.tools.get(Kind::Completion.bare(name))?.completion(),
+            Kind::Tool | Kind::Resource | Kind::Prompt => self.tools.get(name),
+        }
     }
 
-    /// Every tool, by name, callable or not.
+    /// What a read of the resource `uri` asks for: the name of an item, available or not, and its
+    /// arguments. A URI that is listed itself is never read by a template, and of several templates the
+    /// most specific one stands for it, so that what is said of it cannot be got around.
+    #[must_use]
+    pub fn resource(&self, uri: &str) -> Option<(String, Object)> {
+        let name = Kind::Resource.named(uri);
+        if self.tools.get(&name).is_some_and(|it| matches!(it.offer(), Offer::Resource(_))) {
+            return Some((name, Object::new()));
+        }
+        self.templates
+            .iter()
+            .find_map(|(template, name)| Some((name.clone(), template.values(uri)?)))
+    }
+
+    /// Whether something of this kind is listed, available or not.
+    #[must_use]
+    pub fn lists(&self, kind: Kind) -> bool {
+        self.after(kind.prefix()).next().is_some_and(|tool| tool.kind() == kind)
+    }
+
+    /// Everything, by name, callable or not; but for completions, which belong to what they complete.
     pub fn tools(&self) -> impl Iterator<Item = &Arc<Tool>> {
         self.tools.values()
     }
 
-    /// Tools after `name` in the order of names.
+    /// What comes after `name` in the order of names.
     pub fn after<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<Tool>> {
         use std::ops::Bound;
         self.tools.range::<str, _>((Bound::Excluded(name), Bound::Unbounded)).map(|(_, tool)| tool)

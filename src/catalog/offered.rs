@@ -1,8 +1,38 @@
-//! A tool's definition as its MCP server gives it.
+//! What an MCP server offers, as it says itself.
 
 use serde_json::Value;
 
+use super::context::Described;
 use crate::json::Object;
+
+/// What an MCP server offers. A list that it announces and does not give takes nothing from the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offered {
+    /// Its tools.
+    pub tools: Vec<Definition>,
+    /// Its resources, or why it did not say.
+    pub resources: Result<Vec<Described>, String>,
+    /// Its templates of resources.
+    pub templates: Result<Vec<Described>, String>,
+    /// Its prompts.
+    pub prompts: Result<Vec<Described>, String>,
+}
+
+impl Offered {
+    /// Why one of the lists is missing, if one is.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        let lists = [&self.resources, &self.templates, &self.prompts];
+        lists.into_iter().find_map(|list| list.as_ref().err()).map(String::as_str)
+    }
+}
+
+impl From<Vec<Definition>> for Offered {
+    fn from(tools: Vec<Definition>) -> Self {
+        let nothing = || Ok(Vec::new());
+        Self { tools, resources: nothing(), templates: nothing(), prompts: nothing() }
+    }
+}
 
 /// A tool's definition as its MCP server gives it: words of the server, until an operator lists the tool.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,12 +5,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::context::Kind;
 use super::fault::Fault;
 use super::tool::Tool;
 use crate::json::Object;
 
-/// A result that may go to the caller: the text of an MCP `CallToolResult`, members as the tool gave
-/// them, byte for byte, in their order.
+/// A result that may go to the caller: the text of an MCP `CallToolResult`, or of what resources, prompts
+/// and completions give, members as the backend gave them, byte for byte, in their order.
 ///
 /// ```compile_fail
 /// let forged = countersign::catalog::CheckedResult { };
@@ -48,6 +49,13 @@ fn faults_in_words(faults: &[Fault]) -> String {
         .join("; ")
 }
 
+/// What a completion must hold (MCP, `completion/complete`).
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow, rename = "values")]
+    _values: Vec<std::borrow::Cow<'a, str>>,
+}
+
 impl CheckedResult {
     /// Checks what a backend gave back for `tool`, with at most `max_bytes` bytes.
     ///
@@ -59,7 +67,7 @@ impl CheckedResult {
         if bytes > max_bytes {
             return Err(ResultFault::TooLarge { limit: max_bytes });
         }
-        let result = Self::read(text)?;
+        let result = Self::read(text, tool.kind())?;
         if let Some(schema) = tool.output().filter(|_| !result.is_error) {
             let structured = result.member::<Value>("structuredContent")?.unwrap_or(Value::Null);
             schema.check(&structured).map_err(ResultFault::Schema)?;
@@ -67,25 +75,36 @@ impl CheckedResult {
         Ok(result)
     }
 
-    /// Reads a result that was checked when it was stored.
+    /// Reads a result of an item of this kind that was checked when it was stored.
     ///
     /// # Errors
     /// When it is no result at all.
-    pub fn stored(text: Box<RawValue>) -> Result<Self, ResultFault> {
-        Self::read(text)
+    pub fn stored(text: Box<RawValue>, kind: Kind) -> Result<Self, ResultFault> {
+        Self::read(text, kind)
     }
 
-    fn read(text: Box<RawValue>) -> Result<Self, ResultFault> {
+    fn read(text: Box<RawValue>, kind: Kind) -> Result<Self, ResultFault> {
         let members: IndexMap<String, Box<RawValue>> = serde_json::from_str(text.get())
             .map_err(|error| ResultFault::NotAResult(error.to_string()))?;
         let bytes = text.get().len();
         let mut result = Self { members, is_error: false, bytes, text };
-        result.is_error = result.member::<bool>("isError")?.unwrap_or(false);
-        let content = result.member::<Vec<&RawValue>>("content")?;
-        if content.is_none() && !result.members.contains_key("structuredContent") {
-            return Err(ResultFault::NotAResult("it has no `content`".into()));
+        let (member, is_there) = match kind {
+            Kind::Tool => {
+                result.is_error = result.member::<bool>("isError")?.unwrap_or(false);
+                let content = result.member::<Vec<&RawValue>>("content")?;
+                let structured = result.members.contains_key("structuredContent");
+                ("content", content.is_some() || structured)
+            }
+            Kind::Resource => ("contents", result.member::<Vec<&RawValue>>("contents")?.is_some()),
+            Kind::Prompt => ("messages", result.member::<Vec<&RawValue>>("messages")?.is_some()),
+            Kind::Completion => {
+                ("completion", result.member::<Completion<'_>>("completion")?.is_some())
+            }
+        };
+        if is_there {
+            return Ok(result);
         }
-        Ok(result)
+        Err(ResultFault::NotAResult(format!("it has no `{member}`")))
     }
 
     fn member<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Result<Option<T>, ResultFault> {

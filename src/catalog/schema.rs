@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
+use super::annotations::Repeated;
 use super::fault::Fault;
 use crate::json::Object;
 
@@ -23,6 +24,7 @@ const MAX_FAULTS: usize = 16;
 pub struct Schema {
     text: Object,
     validator: Validator,
+    repeated: Vec<Repeated>,
 }
 
 /// Why a schema is not accepted.
@@ -76,13 +78,20 @@ impl Schema {
                 pointer: error.instance_path().to_string(),
                 why: format!("not a usable JSON Schema: {error}"),
             })?;
-        Ok(Self { text, validator })
+        let repeated = Repeated::of(&text);
+        Ok(Self { text, validator, repeated })
     }
 
     /// The schema as it was written.
     #[must_use]
     pub const fn text(&self) -> &Object {
         &self.text
+    }
+
+    /// The arguments that a client repeats as headers.
+    #[must_use]
+    pub fn repeated(&self) -> &[Repeated] {
+        &self.repeated
     }
 
     /// Checks `value`, reporting every fault up to a bound.

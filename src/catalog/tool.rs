@@ -1,4 +1,4 @@
-//! One tool of the catalog: what agents see of it, what policy matches on, and how it is run.
+//! One item of the catalog: what agents see of it, what policy matches on, and how it is run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::arguments::CheckedArguments;
+use super::context::{Kind, Offer, Remote};
 use super::fault::Fault;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
 use super::sandbox::Sandbox;
@@ -15,7 +16,7 @@ use super::template::{Output, Template};
 use crate::digest::Digest;
 use crate::json::Object;
 
-/// One tool.
+/// One tool, or what is treated as one: a resource, a prompt, completions for them.
 #[derive(Debug)]
 pub struct Tool {
     pub(super) name: String,
@@ -34,6 +35,8 @@ pub struct Tool {
     pub(super) durability: Durability,
     pub(super) fingerprint: Digest,
     pub(super) unavailable: Option<String>,
+    pub(super) offer: Offer,
+    pub(super) completion: Option<Arc<Tool>>,
 }
 
 /// How the backend runs the tool.
@@ -50,11 +53,8 @@ pub enum Binding {
         /// How the program is confined.
         sandbox: Arc<Sandbox>,
     },
-    /// A tool of an MCP server.
-    Mcp {
-        /// Its name there.
-        from: String,
-    },
+    /// Something that an MCP server offers.
+    Mcp(Remote),
 }
 
 /// What policy matches on, for one call.
@@ -157,6 +157,30 @@ impl Tool {
     #[must_use]
     pub fn unavailable(&self) -> Option<&str> {
         self.unavailable.as_deref()
+    }
+
+    /// How it is offered.
+    #[must_use]
+    pub const fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.offer.kind()
+    }
+
+    /// The name by which rules and limits know it: completions count as what they complete.
+    #[must_use]
+    pub fn known_as(&self) -> &str {
+        Kind::Completion.bare(&self.name)
+    }
+
+    /// What completes values of its arguments, where something does.
+    #[must_use]
+    pub const fn completion(&self) -> Option<&Arc<Self>> {
+        self.completion.as_ref()
     }
 
     /// Where the manifest binds the constraint `name`, as a JSON pointer into the arguments.

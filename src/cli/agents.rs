@@ -101,8 +101,9 @@ async fn list(way: &Way, form: Form) -> Result<(), Failed> {
                 agent.groups.join(", "),
                 agent.owner.clone().unwrap_or_default(),
                 state,
+                agent.last_used.map_or_else(|| "never".to_owned(), |at| second(at).to_string()),
             ]
         });
-        table(&["NAME", "GROUPS", "OWNER", "TOKEN"], rows)
+        table(&["NAME", "GROUPS", "OWNER", "TOKEN", "LAST USED"], rows)
     })
 }

@@ -28,6 +28,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Flags};
 use crate::gateway::OpenError;
+use crate::server::ListenError;
 use crate::source::Problems;
 use way::FromAfar;
 
@@ -92,6 +93,13 @@ impl From<anyhow::Error> for Failed {
 impl From<OpenError> for Failed {
     fn from(error: OpenError) -> Self {
         anyhow::Error::from(error).into()
+    }
+}
+
+impl From<ListenError> for Failed {
+    fn from(error: ListenError) -> Self {
+        let code = if matches!(error, ListenError::Refused(_)) { 2 } else { 1 };
+        Self { code, told: error.to_string() }
     }
 }
 

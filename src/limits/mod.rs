@@ -116,7 +116,7 @@ fn key(limit: &Limit, caller: Caller<'_>, checked: &CheckedArguments) -> String 
     for dimension in &limit.per {
         let part = match dimension {
             Dimension::Agent => caller.principal.agent().as_str(),
-            Dimension::Tool => checked.tool().name(),
+            Dimension::Tool => checked.tool().known_as(),
             Dimension::Backend => checked.tool().backend(),
             // Names that a caller chooses are counted within its verified agent only.
             Dimension::Client => {

@@ -9,8 +9,9 @@ use super::calls::Era;
 use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, Members, RpcError, members};
 use crate::call::refusal::{Kind, Refusal};
 use crate::call::{Answer, Answered};
+use crate::evidence::OutcomeStatus;
 use crate::gateway::Gateway;
-use crate::hold::{Amendment, Hold, StateName};
+use crate::hold::{Amendment, Hold, State, StateName};
 use crate::ids::{AgentName, HoldId};
 use crate::json::Object;
 
@@ -34,6 +35,7 @@ pub(super) fn task_of(gateway: &Gateway, id: HoldId, hold: &Hold) -> Task {
     let status = match hold.state.name() {
         StateName::Pending | StateName::Approved | StateName::Executing => TaskStatus::Working,
         StateName::Withdrawn => TaskStatus::Cancelled,
+        StateName::Finished if broke(hold) => TaskStatus::Failed,
         StateName::Finished
         | StateName::Unknown
         | StateName::Rejected
@@ -58,6 +60,27 @@ pub(super) fn task_of(gateway: &Gateway, id: HoldId, hold: &Hold) -> Task {
     Task::new(id.to_string(), status, created, gateway.clock.now().to_string())
         .with_status_message(message)
         .with_poll_interval_ms(poll)
+}
+
+/// Whether the backend broke down over the call: a task that *failed*, while one whose tool said so itself is
+/// *completed* (SEP-2663).
+#[must_use]
+pub(super) fn broke(hold: &Hold) -> bool {
+    let State::Finished { outcome, .. } = &hold.state else { return false };
+    outcome.status == OutcomeStatus::BackendError
+}
+
+/// The error of a task whose backend broke down, in the words that `result` tells.
+#[must_use]
+pub(super) fn breakdown(result: Object) -> Object {
+    let told = result.get("content").and_then(|content| content.pointer("/0/text")).cloned();
+    let told = told.unwrap_or_else(|| "the tool's backend broke down".into());
+    let mut error = Object::new();
+    error.insert("code".to_owned(), INTERNAL_ERROR.into());
+    error.insert("message".to_owned(), told);
+    let meta = result.get("_meta").map(|meta| json!({ "_meta": meta }));
+    error.extend(meta.map(|meta| ("data".to_owned(), meta)));
+    error
 }
 
 /// Asks a client of 2026-07-28 to come back with the sealed state; `page` asks it to open the hold's page for
@@ -108,44 +131,51 @@ pub(super) fn finished(gateway: &Gateway, era: Era, answer: Answer) -> Result<Me
         Answer::Refused(Refusal { kind: Kind::UnknownTool, told, .. }) => {
             Err(RpcError::new(INVALID_PARAMS, told))
         }
-        Answer::Refused(refusal) => {
-            let mut meta = Object::new();
-            let decision = match refusal.kind {
-                Kind::Denied => "DENY",
-                Kind::Rejected | Kind::Expired | Kind::Withdrawn | Kind::Superseded => {
-                    "REQUIRE_APPROVAL"
-                }
-                Kind::UnknownTool
-                | Kind::InvalidArguments
-                | Kind::Limited
-                | Kind::TooManyHolds
-                | Kind::Halted
-                | Kind::Pending
-                | Kind::Collected
-                | Kind::UnknownOutcome
-                | Kind::NotRecorded
-                | Kind::Unavailable
-                | Kind::Failed
-                | Kind::TimedOut
-                | Kind::Cancelled
-                | Kind::ResultRefused => "none",
-            };
-            let decision = json!({
-                "decision": decision,
-                "refusal": refusal.kind.as_str(),
-                "rules": refusal.rules,
-                "revision": gateway.revision().digest,
-                "edits": [],
-            });
-            meta.insert("countersign/decision".into(), decision);
-            Ok(refused(era, &refusal, meta))
-        }
+        Answer::Refused(refusal) => Ok(refused(era, &refusal, meta_of_refusal(gateway, &refusal))),
         // `run` gives a hold only to `answer`, which has waited for it.
         Answer::Held(waiting) => Ok(refused(era, &Refusal::of_hold(&waiting.hold), Object::new())),
     }
 }
 
-fn result(era: Era, answered: Answered) -> Members {
+/// Tells a client of an earlier protocol that its call waits, and for what.
+pub(super) fn pending(gateway: &Gateway, era: Era, hold: &Hold) -> Members {
+    let mut meta = Object::new();
+    meta.insert("countersign/hold".into(), hold_in_meta(gateway, hold));
+    refused(era, &Refusal::of_hold(hold), meta)
+}
+
+/// What `_meta` says of a refusal.
+pub(super) fn meta_of_refusal(gateway: &Gateway, refusal: &Refusal) -> Object {
+    let decision = match refusal.kind {
+        Kind::Denied => "DENY",
+        Kind::Rejected | Kind::Expired | Kind::Withdrawn | Kind::Superseded => "REQUIRE_APPROVAL",
+        Kind::UnknownTool
+        | Kind::InvalidArguments
+        | Kind::Limited
+        | Kind::TooManyHolds
+        | Kind::Halted
+        | Kind::Pending
+        | Kind::Collected
+        | Kind::UnknownOutcome
+        | Kind::NotRecorded
+        | Kind::Unavailable
+        | Kind::Failed
+        | Kind::TimedOut
+        | Kind::Cancelled
+        | Kind::ResultRefused => "none",
+    };
+    let decision = json!({
+        "decision": decision,
+        "refusal": refusal.kind.as_str(),
+        "rules": refusal.rules,
+        "revision": gateway.revision().digest,
+        "edits": [],
+    });
+    Object::from_iter([("countersign/decision".to_owned(), decision)])
+}
+
+/// What `_meta` says of a call that ran.
+pub(super) fn meta_of_result(answered: &Answered) -> Object {
     let mut meta = Object::new();
     meta.insert("countersign/call".into(), json!(answered.call));
     let decision = json!({
@@ -159,6 +189,11 @@ fn result(era: Era, answered: Answered) -> Members {
     if let Some(hold) = answered.hold {
         meta.insert("countersign/hold".into(), json!({ "id": hold, "state": "finished" }));
     }
+    meta
+}
+
+fn result(era: Era, answered: Answered) -> Members {
+    let meta = meta_of_result(&answered);
     let told = [told_of_edits(&answered.edits), told_of_amendments(&answered.amendments)];
     let mut members = answered.result.into_members(meta);
     for told in told.into_iter().flatten() {
@@ -227,7 +262,7 @@ pub(super) fn refused(era: Era, refusal: &Refusal, mut meta: Object) -> Members 
 }
 
 /// Since 2026-07-28 every result says what type it is; before, the member did not exist.
-fn for_era(era: Era, mut members: Members) -> Members {
+pub(super) fn for_era(era: Era, mut members: Members) -> Members {
     match era {
         Era::Modern => {
             if !members.contains_key("resultType") {
@@ -245,7 +280,7 @@ fn for_era(era: Era, mut members: Members) -> Members {
     members
 }
 
-fn set<T: serde::Serialize>(members: &mut Members, key: &str, value: &T) {
+pub(super) fn set<T: serde::Serialize>(members: &mut Members, key: &str, value: &T) {
     if let Ok(raw) = serde_json::value::to_raw_value(value) {
         members.insert(key.to_owned(), raw);
     }

@@ -1,20 +1,20 @@
-//! A `tools/call` over HTTP: what its body and its headers say, and whether they say the same.
+//! A `tools/call`, or what takes the same path, over HTTP: what its body and its headers say.
 
-use base64::Engine;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use rmcp::model::ProtocolVersion;
 use serde_json::{Value, json};
 
-use super::calls::{Caller, Era, Params};
+use super::calls::{Caller, Era};
+use super::reads::Asking;
 use super::sessions::Refused;
 use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
 use crate::principal::Principal;
 
-const VERSION: &str = "mcp-protocol-version";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+pub(super) const VERSION: &str = "mcp-protocol-version";
+pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
-const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
+pub(super) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A session of a protocol before 2026-07-28 that is the caller's own.
@@ -25,7 +25,7 @@ pub(super) struct Session {
     pub(super) client: Option<String>,
 }
 
-/// A `tools/call` that has arrived.
+/// A request that has arrived and takes the path of a call.
 pub(super) struct Arriving<'a> {
     /// Who sent it.
     pub(super) principal: Principal,
@@ -38,8 +38,8 @@ pub(super) struct Arriving<'a> {
 }
 
 impl Arriving<'_> {
-    /// Who calls and with what, from the body; headers must say the same.
-    pub(super) fn read(&self) -> Result<(Caller, Params), Rejected> {
+    /// Who asks and for what, from the body; headers must say the same.
+    pub(super) fn read(&self) -> Result<(Caller, Asking), Rejected> {
         let params = self.incoming.params()?;
         let meta = params.get("_meta").and_then(Value::as_object);
         let version = meta.and_then(|meta| meta.get(VERSION_KEY));
@@ -55,11 +55,8 @@ impl Arriving<'_> {
             }
             None => self.legacy(said)?,
         };
-        let params = Params::read(params)?;
-        if caller.era == Era::Modern {
-            self.check_name(params.name())?;
-        }
-        Ok((caller, params))
+        let method = self.incoming.method.as_deref().unwrap_or_default();
+        Ok((caller, Asking::read(method, params)?))
     }
 
     fn modern(
@@ -86,9 +83,6 @@ impl Arriving<'_> {
             );
             return Err(Rejected::params(told));
         };
-        if header(self.headers, "mcp-method") != Some("tools/call") {
-            return Err(Rejected::mismatch("the Mcp-Method header differs from the body"));
-        }
         let client = meta
             .and_then(|meta| meta.get(CLIENT_KEY))
             .and_then(|client| client.get("name"))
@@ -124,29 +118,9 @@ impl Arriving<'_> {
             session: Some(session.id.clone()),
         })
     }
-
-    /// `Mcp-Name` must say what the body says (SEP-2243); policy only ever reads the body.
-    fn check_name(&self, name: &str) -> Result<(), Rejected> {
-        let mut values = self.headers.get_all("mcp-name").iter();
-        let said = values.next().and_then(|value| value.to_str().ok()).and_then(decoded);
-        if said.as_deref() != Some(name) || values.next().is_some() {
-            return Err(Rejected::mismatch("the Mcp-Name header differs from the body"));
-        }
-        Ok(())
-    }
 }
 
-/// A header value that may be written `=?base64?…?=`.
-fn decoded(value: &str) -> Option<String> {
-    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
-    else {
-        return Some(value.trim().to_owned());
-    };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-    String::from_utf8(bytes).ok()
-}
-
-fn is_modern(version: &str) -> bool {
+pub(super) fn is_modern(version: &str) -> bool {
     version >= ProtocolVersion::V_2026_07_28.as_str()
 }
 
@@ -166,7 +140,8 @@ impl Rejected {
         Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(INVALID_PARAMS, told) }
     }
 
-    fn mismatch(why: &str) -> Self {
+    /// The headers say other than the body.
+    pub(super) fn mismatch(why: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error: RpcError::new(HEADER_MISMATCH, why) }
     }
 
@@ -190,9 +165,9 @@ impl Rejected {
         Self { status, error: RpcError::new(INVALID_REQUEST, told) }
     }
 
-    /// The status and the body that answer the request `id`.
-    pub(super) fn answer(&self, id: &Value) -> (StatusCode, Bytes) {
-        (self.status, self.error.answer(Some(id)))
+    /// The status and the body that answer the request `id`, or a message without one.
+    pub(super) fn answer(&self, id: Option<&Value>) -> (StatusCode, Bytes) {
+        (self.status, self.error.answer(id))
     }
 }
 

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
 use super::{answers, waiting};
 use crate::backend::{Progress, ProgressSink};
-use crate::call::refusal::{Kind, Refusal};
+use crate::call::refusal::{self, Refusal};
 use crate::call::{self, Answer, Request, Waiting, holding};
+use crate::catalog::Kind;
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
 use crate::ids::{CallId, HoldId};
@@ -104,6 +105,12 @@ impl Params {
         Ok(Self { name, arguments, meta, request_state })
     }
 
+    /// The same for the item `name` of the catalog, with `arguments`.
+    #[must_use]
+    pub(super) fn of_item(self, (name, arguments): (String, Object)) -> Self {
+        Self { name, arguments, ..self }
+    }
+
     /// The tool's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -139,14 +146,42 @@ pub async fn answer(
     line: &Line,
 ) -> Result<Members, RpcError> {
     let Ok(_place) = gateway.places.try_acquire() else {
-        let told =
-            "The gateway is busy: too many calls are under way. Nothing ran; try again in 1 s.";
-        let refusal = Refusal::new(Kind::Unavailable, told).after(Duration::from_secs(1));
+        let refusal = busy();
         return Ok(answers::refused(caller.era, &refusal, Object::new()));
     };
     if params.name == waiting::NAME {
         return waiting::answer(gateway, caller, &params, line).await;
     }
+    // What has a name of another kind is no tool, and is recorded as it was asked for.
+    let name = match Kind::of(&params.name) {
+        Kind::Tool => params.name.clone(),
+        Kind::Resource | Kind::Prompt | Kind::Completion => format!("tools/call:{}", params.name),
+    };
+    let params = Params { name, ..params };
+    match carried(gateway, caller, params, line).await? {
+        Carried::Ended(answer) => answers::finished(gateway, caller.era, answer),
+        Carried::Said(members) => Ok(members),
+        Carried::Waits(hold) => Ok(answers::pending(gateway, caller.era, &hold)),
+    }
+}
+
+/// What came of carrying a call.
+pub(super) enum Carried {
+    /// It has ended.
+    Ended(Answer),
+    /// It has not, and this tells the client so.
+    Said(Members),
+    /// It has not, and the client has to ask again.
+    Waits(Box<Hold>),
+}
+
+/// Runs the call, and waits for people where it is held.
+pub(super) async fn carried(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    params: Params,
+    line: &Line,
+) -> Result<Carried, RpcError> {
     let hold = joined_hold(gateway, caller, &params)?;
     // A client that comes back with a state was shown the page before.
     let first = params.request_state.is_none();
@@ -168,14 +203,21 @@ pub async fn answer(
             let Waiting { hold, seat } = *waiting;
             let answer = match held(gateway, caller, hold, line, first).await? {
                 Held::Ended(hold) => holding::tell(gateway, *hold).await,
-                Held::Said(members) => return Ok(members),
+                Held::Said(members) => return Ok(Carried::Said(members)),
+                Held::Waits(hold) => return Ok(Carried::Waits(hold)),
             };
             drop(seat);
             answer
         }
         ended @ (Answer::Result(_) | Answer::Refused(_)) => ended,
     };
-    answers::finished(gateway, caller.era, answer)
+    Ok(Carried::Ended(answer))
+}
+
+/// Too many calls are under way.
+pub(super) fn busy() -> Refusal {
+    let told = "The gateway is busy: too many calls are under way. Nothing ran; try again in 1 s.";
+    Refusal::new(refusal::Kind::Unavailable, told).after(Duration::from_secs(1))
 }
 
 /// A workflow is named by the caller, else by its trace, else by its session (design §11).
@@ -212,6 +254,8 @@ pub(super) enum Held {
     Ended(Box<Hold>),
     /// It has not, and this tells the client so.
     Said(Members),
+    /// It has not, and the client has to ask again.
+    Waits(Box<Hold>),
 }
 
 /// How a held call answers (design §7), by what the client can do; `first` when it is the first answer on
@@ -243,12 +287,7 @@ pub(super) async fn held(
             let agent = caller.principal.agent();
             Ok(Held::Said(answers::input_required(gateway, agent, &hold, page)))
         }
-        Era::Legacy => {
-            let mut meta = Object::new();
-            meta.insert("countersign/hold".into(), answers::hold_in_meta(gateway, &hold));
-            let refusal = Refusal::of_hold(&hold);
-            Ok(Held::Said(answers::refused(caller.era, &refusal, meta)))
-        }
+        Era::Legacy => Ok(Held::Waits(Box::new(hold))),
     }
 }
 

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult,
-    DetailedTask, ErrorCode, ErrorData, GetTaskParams, GetTaskResult, Implementation,
-    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, TaskPayload, Tool as ToolInfo, ToolListChangedNotification,
-    UpdateTaskParams,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest,
+    CustomResult, DetailedTask, ErrorCode, ErrorData, GetTaskParams, GetTaskResult, Implementation,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProtocolVersion, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, TaskPayload, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
-use serde_json::Value;
 
+use super::answers;
 use super::calls::Era;
-use super::{answers, waiting};
+use super::lists::{self, Viewer};
+use super::watching::{Watched, Watcher, Watches};
 use crate::call::refusal::Refusal;
 use crate::call::{Answer, holding};
-use crate::catalog::manifest::AttributeValue;
-use crate::catalog::{ActionType, Tool};
+use crate::catalog::Kind;
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
 use crate::ids::HoldId;
@@ -27,27 +27,26 @@ use crate::json::Object;
 use crate::principal::Principal;
 use crate::storage::HoldError;
 
-/// How many tools one page of `tools/list` shows.
-const PAGE: usize = 200;
-
 /// The gateway as one client sees it: over HTTP each request brings its principal, over stdio it is fixed.
 #[derive(Clone)]
 pub struct Front {
     gateway: Arc<Gateway>,
     fixed: Option<Principal>,
+    /// What the session watches, where there is one.
+    watches: Arc<Watches>,
 }
 
 impl Front {
     /// For requests that bring their principal.
     #[must_use]
-    pub const fn per_request(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, fixed: None }
+    pub fn per_request(gateway: Arc<Gateway>) -> Self {
+        Self { gateway, fixed: None, watches: Arc::default() }
     }
 
     /// For one agent.
     #[must_use]
-    pub const fn of(gateway: Arc<Gateway>, principal: Principal) -> Self {
-        Self { gateway, fixed: Some(principal) }
+    pub fn of(gateway: Arc<Gateway>, principal: Principal) -> Self {
+        Self { gateway, fixed: Some(principal), watches: Arc::default() }
     }
 
     pub(super) const fn gateway(&self) -> &Arc<Gateway> {
@@ -64,6 +63,18 @@ impl Front {
             .ok_or_else(|| ErrorData::invalid_request("the request carries no credential", None))
     }
 
+    /// Who asks to be told of resources.
+    pub(super) fn watcher(
+        &self,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Watcher, ErrorData> {
+        Ok(Watcher {
+            gateway: Arc::clone(&self.gateway),
+            principal: self.principal(context)?,
+            client: context.client_info().map(|info| info.name.clone()),
+        })
+    }
+
     /// The hold that stands behind a task now, if it is this caller's, and the task's own identifier; a
     /// foreign one looks like none.
     async fn task(
@@ -75,60 +86,35 @@ impl Front {
         let unknown = || ErrorData::invalid_params("Unknown task", None);
         let id = id.parse().map_err(|_| unknown())?;
         let hold = self.gateway.store.hold(id).await.map_err(internal)?;
-        let hold = hold.filter(|hold| hold.agent == *principal.agent()).ok_or_else(unknown)?;
+        // What is held beside calls of tools is waited for in legs: nobody was given a task for it.
+        let theirs =
+            |hold: &Hold| hold.agent == *principal.agent() && Kind::of(&hold.tool) == Kind::Tool;
+        let hold = hold.filter(theirs).ok_or_else(unknown)?;
         Ok((id, holding::current(&self.gateway, hold).await.map_err(internal)?))
     }
 
-    fn page(
-        &self,
-        principal: &Principal,
-        (era, client): (Era, Option<&str>),
-        after: &str,
-    ) -> (Vec<ToolInfo>, Option<String>) {
-        let revision = self.gateway.revision();
-        let mut tools: Vec<ToolInfo> = revision
-            .catalog
-            .after(after)
-            .filter(|tool| tool.unavailable().is_none())
-            .filter(|tool| revision.policy.lists(principal, client, tool))
-            .take(PAGE + 1)
-            .map(|tool| tool_info(tool))
-            .collect();
-        let more = tools.len() > PAGE;
-        tools.truncate(PAGE);
-        let last = tools.last().map(|tool| hex::encode(tool.name.as_bytes()));
-        // A client of an earlier protocol is told *pending* and has to come back; others wait by themselves.
-        if !more && era == Era::Legacy && revision.policy.may_hold() {
-            tools.push(waiting::tool());
-        }
-        (tools, last.filter(|_| more))
+    /// As whom, and with what, the request sees the catalog.
+    fn viewer(&self, context: &RequestContext<RoleServer>) -> Result<Viewer<'_>, ErrorData> {
+        Ok(Viewer {
+            gateway: &self.gateway,
+            principal: self.principal(context)?,
+            client: context.client_info().map(|info| info.name.clone()),
+            era: if is_modern(context) { Era::Modern } else { Era::Legacy },
+        })
     }
-}
-
-fn tool_info(tool: &Tool) -> ToolInfo {
-    let input = Arc::new(tool.input().text().clone());
-    let mut info = ToolInfo::new(tool.name().to_owned(), tool.description().to_owned(), input);
-    info.title = tool.title().map(str::to_owned);
-    info.output_schema = tool.output().map(|schema| Arc::new(schema.text().clone()));
-    let annotations = tool.annotations().cloned().unwrap_or_else(|| annotations_of(tool));
-    info.annotations = serde_json::from_value(annotations).ok();
-    info
-}
-
-/// What our own attributes say, in the words MCP has for it.
-fn annotations_of(tool: &Tool) -> Value {
-    let mut hints = Object::new();
-    if let Some(AttributeValue::Fixed(action_type)) = &tool.attribute_specs().action_type {
-        hints.insert("readOnlyHint".into(), (*action_type == ActionType::Read).into());
-        hints.insert("destructiveHint".into(), (*action_type == ActionType::Delete).into());
-    }
-    hints.insert("idempotentHint".into(), tool.idempotent().into());
-    Value::Object(hints)
 }
 
 fn internal(error: impl std::fmt::Display) -> ErrorData {
     tracing::error!(%error, "a request failed");
     ErrorData::internal_error("the gateway failed; its operators can see why", None)
+}
+
+/// Methods of earlier protocols that 2026-07-28 does not have.
+const REMOVED: &[&str] =
+    &["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28)
 }
 
 /// Whether rmcp knows the method: then its parameters were wrong, and nobody may take it for another.
@@ -158,12 +144,7 @@ fn is_known(method: &str) -> bool {
 
 impl ServerHandler for Front {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
-            .enable_tools()
-            .enable_tool_list_changed()
-            .enable_tasks()
-            .build();
-        let mut info = ServerConfig::new(capabilities);
+        let mut info = ServerConfig::new(lists::capabilities(&self.gateway.revision().catalog));
         info.server_info = Implementation::new("countersign", env!("CARGO_PKG_VERSION"));
         info.instructions = Some(INSTRUCTIONS.to_owned());
         info
@@ -174,24 +155,47 @@ impl ServerHandler for Front {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let principal = self.principal(&context)?;
-        let client = context.client_info().map(|info| info.name.clone());
-        let after = match request.and_then(|request| request.cursor) {
-            None => String::new(),
-            Some(cursor) => hex::decode(cursor)
-                .ok()
-                .and_then(|name| String::from_utf8(name).ok())
-                .ok_or_else(|| ErrorData::invalid_params("Invalid cursor", None))?,
-        };
-        let modern =
-            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
-        let era = if modern { Era::Modern } else { Era::Legacy };
-        let (tools, next) = self.page(&principal, (era, client.as_deref()), &after);
+        let (tools, next) = self.viewer(&context)?.tools(request)?;
         let mut result = ListToolsResult::with_all_items(tools);
         result.next_cursor = next;
         // What one agent may see is nobody else's: never shared, never kept.
-        result.ttl_ms = Some(0);
-        result.cache_scope = Some(rmcp::model::CacheScope::Private);
+        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        Ok(result)
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let (resources, next) = self.viewer(&context)?.resources(request)?;
+        let mut result = ListResourcesResult::with_all_items(resources);
+        result.next_cursor = next;
+        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        Ok(result)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let (templates, next) = self.viewer(&context)?.templates(request)?;
+        let mut result = ListResourceTemplatesResult::with_all_items(templates);
+        result.next_cursor = next;
+        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        Ok(result)
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let (prompts, next) = self.viewer(&context)?.prompts(request)?;
+        let mut result = ListPromptsResult::with_all_items(prompts);
+        result.next_cursor = next;
+        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
         Ok(result)
     }
 
@@ -214,6 +218,9 @@ impl ServerHandler for Front {
         let task = answers::task_of(&self.gateway, id, &hold);
         let payload = match hold.state.name() {
             StateName::Withdrawn => TaskPayload::Cancelled,
+            _ if answers::broke(&hold) => {
+                TaskPayload::Failed { error: answers::breakdown(self.task_result(&hold).await?) }
+            }
             name if name.is_terminal() => {
                 TaskPayload::Completed { result: self.task_result(&hold).await? }
             }
@@ -256,9 +263,11 @@ impl ServerHandler for Front {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if is_known(&request.method) {
+        // Without the parameters that they had, methods that the newest protocol removed come here too.
+        let removed = is_modern(&context) && REMOVED.contains(&request.method.as_str());
+        if is_known(&request.method) && !removed {
             return Err(ErrorData::invalid_params("Invalid params", None));
         }
         let told = "Method not found";
@@ -266,15 +275,37 @@ impl ServerHandler for Front {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let gateway = Arc::downgrade(&self.gateway);
         let mut changes = self.gateway.revision_changes();
         // Ends with the session: then nobody can be told any more.
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
-                if context.peer.notify_tool_list_changed().await.is_err() {
+                let Some(revision) = gateway.upgrade().map(|gateway| gateway.revision()) else {
+                    break;
+                };
+                if lists::tell_all(&context.peer, &revision.catalog).await.is_err() {
                     break;
                 }
             }
         });
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let watcher = self.watcher(&context)?;
+        self.watches.add(watcher, request.uri, context.peer.clone()).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.watches.remove(&request.uri);
+        Ok(())
     }
 
     fn accepted_subscription_filter(
@@ -285,17 +316,28 @@ impl ServerHandler for Front {
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        let mut changes = self.gateway.revision_changes();
+        let context = subscription.request_context();
+        // What the stream watches was asked for on its way in.
+        let watched = context.extensions.get::<Watched>().cloned();
+        let brought = || context.extensions.get::<Parts>()?.extensions.get::<Watched>().cloned();
+        let watched = watched.or_else(brought).unwrap_or_default();
+        let watcher = self.watcher(context)?;
+        let (mut changes, mut updates) =
+            (self.gateway.revision_changes(), self.gateway.backends.updates());
         loop {
-            tokio::select! {
-                changed = changes.changed() => {
-                    let note = ToolListChangedNotification::default().into();
-                    if changed.is_err() || subscription.sink().send(note).await.is_err() {
-                        return Ok(());
-                    }
-                }
+            let notes = tokio::select! {
+                changed = changes.changed() => match changed {
+                    Ok(()) => lists::changed(subscription.accepted()),
+                    Err(_) => return Ok(()),
+                },
+                news = updates.recv() => watched.notes(&watcher, &news),
                 () = subscription.cancelled() => return Ok(()),
                 () = self.gateway.leaving() => return Ok(()),
+            };
+            for note in notes {
+                if subscription.sink().send(note).await.is_err() {
+                    return Ok(());
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! MCP over streamable HTTP: `tools/call` is taken here, whole, in one task and with its body read once;
+//! MCP over streamable HTTP: `tools/call` and what takes its path is taken here, whole, in one task and with its body read once;
 //! every other message goes on to rmcp's service as our own re-serialisation.
 
 use std::convert::Infallible;
@@ -21,11 +21,16 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
-use super::arriving::{Arriving, Rejected, Session, header};
-use super::calls::{self, Caller, Era, Line, Params};
+use super::agreeing;
+use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
+use super::calls::{Caller, Era, Line};
+use super::lasting::{Held, Lasting};
+use super::reads::Asking;
 use super::sessions::Sessions;
+use super::watching;
 use super::wire::{self, Incoming, RpcError};
 use crate::gateway::Gateway;
+use crate::ids::AgentName;
 use crate::principal::Principal;
 
 const SESSION: &str = "mcp-session-id";
@@ -40,6 +45,7 @@ pub struct Endpoint {
     service: StreamableHttpService<Front, LocalSessionManager>,
     manager: Arc<LocalSessionManager>,
     sessions: Sessions,
+    lasting: Arc<Lasting>,
 }
 
 impl Endpoint {
@@ -50,18 +56,19 @@ impl Endpoint {
         // Our own table ends idle sessions; rmcp's clock would end one whose call waits for a person.
         manager.session_config.keep_alive = None;
         let manager = Arc::new(manager);
-        let front = Front::per_request(Arc::clone(&gateway));
         let mut config = StreamableHttpServerConfig::default();
         config.cancellation_token = shutdown;
         config.json_response = true;
         config.max_request_body_bytes = gateway.config.edge.max_message_bytes;
         // Host and Origin are checked for every route before this one.
         config.allowed_hosts = Vec::new();
-        let service =
-            StreamableHttpService::new(move || Ok(front.clone()), Arc::clone(&manager), config);
+        let fronted = Arc::clone(&gateway);
+        let front = move || Ok(Front::per_request(Arc::clone(&fronted)));
+        let service = StreamableHttpService::new(front, Arc::clone(&manager), config);
         let edge = &gateway.config.edge;
         let sessions = Sessions::new(edge.max_sessions, edge.session_idle.0);
-        Arc::new(Self { gateway, service, manager, sessions })
+        let lasting = Lasting::new(edge.limits.streams_per_agent);
+        Arc::new(Self { gateway, service, manager, sessions, lasting })
     }
 
     /// Ends the sessions that were idle too long.
@@ -71,18 +78,28 @@ impl Endpoint {
                 tracing::warn!(%error, "an idle session could not be closed");
             }
         }
+        self.show_sessions();
     }
 
     fn now(&self) -> Duration {
         self.gateway.clock.monotonic()
     }
+
+    /// Shows how many sessions are open now.
+    fn show_sessions(&self) {
+        self.gateway.metrics.sessions(self.sessions.count());
+    }
 }
 
 /// One request to `/mcp`. Its principal stands in the extensions: the edge put it there.
-pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+pub async fn handle(State(endpoint): State<Arc<Endpoint>>, mut request: Request) -> Response {
     let Some(principal) = request.extensions().get::<Principal>().cloned() else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
+    // Since 2026-07-28 there are no sessions: whoever names one names nothing.
+    if header(request.headers(), VERSION).is_some_and(is_modern) {
+        request.headers_mut().remove(SESSION);
+    }
     let session = match header(request.headers(), SESSION) {
         None => None,
         Some(id) => match endpoint.sessions.client_of(id, principal.agent(), endpoint.now()) {
@@ -98,11 +115,26 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> 
     if method == Method::POST {
         return post(&endpoint, principal, session, request).await;
     }
+    if method == Method::GET {
+        return last(&endpoint, principal.agent(), request).await;
+    }
     let response = forward(&endpoint, request).await;
     if let Some(session) = session.filter(|_| method == Method::DELETE) {
         endpoint.sessions.closed(&session.id);
+        endpoint.show_sessions();
     }
     response
+}
+
+/// Answers with a stream that lasts, one of those that the agent may have.
+async fn last(endpoint: &Endpoint, agent: &AgentName, request: Request) -> Response {
+    let Some(place) = endpoint.lasting.open(agent) else {
+        endpoint.gateway.metrics.edge.refused("streams_per_agent");
+        let told = "Service Unavailable: this agent has too many event streams open";
+        return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
+    };
+    let guard = (place, endpoint.gateway.metrics.edge.streaming());
+    forward(endpoint, request).await.map(|body| Held::body(body, guard))
 }
 
 async fn forward(endpoint: &Endpoint, request: Request) -> Response {
@@ -127,17 +159,27 @@ async fn post(
         let told = format!("Payload Too Large: a message has at most {limit} bytes");
         return (StatusCode::PAYLOAD_TOO_LARGE, told).into_response();
     };
-    let incoming = match Incoming::read(&bytes) {
+    let mut incoming = match Incoming::read(&bytes) {
         Ok(incoming) => incoming,
         Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
     };
+    if let Err(why) = agreeing::check(&parts.headers, &incoming) {
+        return reject(&Rejected::mismatch(why), incoming.id.as_ref());
+    }
     match (incoming.method.as_deref(), &incoming.id) {
-        (Some("tools/call"), Some(id)) => {
+        (Some(method), Some(id)) if Asking::takes(method) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            return match arriving.read() {
-                Ok((caller, params)) => begin(endpoint, caller, params, id.clone()).await,
-                Err(rejected) => reject(&rejected, id),
+            let read = arriving.read().and_then(|(caller, asking)| {
+                if let Asking::Call(params) = &asking {
+                    agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, params)
+                        .map_err(Rejected::mismatch)?;
+                }
+                Ok((caller, asking))
+            });
+            return match read {
+                Ok((caller, asking)) => begin(endpoint, caller, asking, id.clone()).await,
+                Err(rejected) => reject(&rejected, Some(id)),
             };
         }
         (Some("notifications/cancelled"), None) => {
@@ -150,6 +192,14 @@ async fn post(
         }
         (Some("initialize"), Some(_)) if session.is_none() => {
             return initialize(endpoint, &principal, parts, &incoming).await;
+        }
+        (Some("subscriptions/listen"), Some(_)) => {
+            let agent = principal.agent().clone();
+            let watched = watching::arrive(&endpoint.gateway, principal, &mut incoming).await;
+            parts.extensions.insert(watched);
+            parts.headers.remove(http::header::CONTENT_LENGTH);
+            let request = Request::from_parts(parts, incoming.to_bytes().into());
+            return last(endpoint, &agent, request).await;
         }
         _ => {}
     }
@@ -164,10 +214,10 @@ async fn initialize(
     mut parts: http::request::Parts,
     incoming: &Incoming,
 ) -> Response {
-    if !endpoint.sessions.has_room() {
+    let Some(place) = endpoint.sessions.opening() else {
         let told = "Service Unavailable: too many sessions are open";
         return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
-    }
+    };
     let client = incoming
         .message
         .get("params")
@@ -177,7 +227,8 @@ async fn initialize(
     parts.headers.remove(http::header::CONTENT_LENGTH);
     let response = forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
     if let Some(id) = header(response.headers(), SESSION) {
-        endpoint.sessions.opened(id, principal.agent().clone(), client, endpoint.now());
+        place.opened(id, principal.agent().clone(), client, endpoint.now());
+        endpoint.show_sessions();
     }
     response
 }
@@ -205,22 +256,22 @@ fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     None
 }
 
-fn reject(rejected: &Rejected, id: &Value) -> Response {
+fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {
     let (status, body) = rejected.answer(id);
     json_response(status, body)
 }
 
 /// Runs a call whose parameters could be read, and answers it.
-async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Value) -> Response {
-    let token = params.meta().get("progressToken").cloned();
+async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, asking: Asking, id: Value) -> Response {
+    let token = asking.meta().get("progressToken").cloned();
     let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
     let line = Line { progress: token.is_some().then_some(sink), ..Line::default() };
     if let Some(session) = &caller.session
         && let Err(refused) = endpoint.sessions.begin(session, &id, line.clone())
     {
-        return reject(&Rejected::of(refused), &id);
+        return reject(&Rejected::of(refused), Some(&id));
     }
-    let call = Call { endpoint: Arc::clone(endpoint), caller, params, line, id };
+    let call = Call { endpoint: Arc::clone(endpoint), caller, asking, line, id };
     match token {
         Some(token) => call.stream(token, progress).await,
         None => call.answer().await,
@@ -231,7 +282,7 @@ async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, params: Params, id: Val
 struct Call {
     endpoint: Arc<Endpoint>,
     caller: Caller,
-    params: Params,
+    asking: Asking,
     line: Line,
     id: Value,
 }
@@ -266,13 +317,13 @@ impl Call {
     /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
     /// cancellation).
     async fn run(self) -> Option<Bytes> {
-        let Self { endpoint, caller, params, line, id } = self;
+        let Self { endpoint, caller, asking, line, id } = self;
         let _under_way = caller.session.clone().map(|session| UnderWay {
             endpoint: Arc::clone(&endpoint),
             session,
             id: id.clone(),
         });
-        let answer = calls::answer(&endpoint.gateway, &caller, params, &line).await;
+        let answer = asking.answer(&endpoint.gateway, &caller, &line).await;
         if line.withdrawn.load(Ordering::SeqCst) {
             return None;
         }

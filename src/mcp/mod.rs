@@ -1,18 +1,26 @@
 //! The protocol agents speak: MCP over streamable HTTP and stdio, every version from 2024-11-05 to 2026-07-28.
 //!
-//! `tools/call` is read and written here, because typed proxying loses what a result holds and answers
-//! of held calls differ by era; everything else of the protocol is rmcp's.
+//! `tools/call`, `resources/read`, `prompts/get` and `completion/complete` are read and written here, because
+//! typed proxying loses what a result holds and answers of held calls differ by era; everything else of the
+//! protocol is rmcp's.
 
+mod agreeing;
 mod answers;
 mod arriving;
 pub mod calls;
+mod cursor;
 pub mod framing;
 mod handler;
 pub mod http;
+mod lasting;
+mod lists;
+mod names;
+mod reads;
 mod sessions;
 pub mod stdio;
 mod streams;
 mod waiting;
+mod watching;
 pub mod wire;
 
 pub use handler::Front;

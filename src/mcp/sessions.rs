@@ -16,9 +16,34 @@ const MAX_IN_FLIGHT: usize = 1024;
 /// All open sessions.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    open: Mutex<HashMap<String, Session>>,
+    open: Mutex<Open>,
     limit: usize,
     idle: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    sessions: HashMap<String, Session>,
+    /// How many are about to be opened: they count against the limit, or many at once would go beyond it.
+    opening: usize,
+}
+
+/// A session that is about to be opened; its place is given back when dropped.
+#[derive(Debug)]
+pub(super) struct Opening<'a>(&'a Sessions);
+
+impl Opening<'_> {
+    pub(super) fn opened(self, id: &str, agent: AgentName, client: Option<String>, now: Duration) {
+        let session = Session { agent, client, last_used: now, in_flight: HashMap::new() };
+        self.0.lock().sessions.insert(id.to_owned(), session);
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut open = self.0.lock();
+        open.opening = open.opening.saturating_sub(1);
+    }
 }
 
 #[derive(Debug)]
@@ -45,14 +70,19 @@ impl Sessions {
         Self { open: Mutex::default(), limit, idle }
     }
 
-    /// Whether one more may be opened.
-    pub(super) fn has_room(&self) -> bool {
-        self.lock().len() < self.limit
+    /// A place for one more; none when as many as may be are open, or about to be.
+    pub(super) fn opening(&self) -> Option<Opening<'_>> {
+        let mut open = self.lock();
+        if open.sessions.len() + open.opening >= self.limit {
+            return None;
+        }
+        open.opening += 1;
+        Some(Opening(self))
     }
 
-    pub(super) fn opened(&self, id: &str, agent: AgentName, client: Option<String>, now: Duration) {
-        let session = Session { agent, client, last_used: now, in_flight: HashMap::new() };
-        self.lock().insert(id.to_owned(), session);
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.lock().sessions.len()
     }
 
     /// The client's name, if the session exists and is this agent's.
@@ -63,19 +93,19 @@ impl Sessions {
         now: Duration,
     ) -> Option<Option<String>> {
         let mut open = self.lock();
-        let session = open.get_mut(id).filter(|session| session.agent == *agent)?;
+        let session = open.sessions.get_mut(id).filter(|session| session.agent == *agent)?;
         session.last_used = now;
         Some(session.client.clone())
     }
 
     pub(super) fn closed(&self, id: &str) {
-        self.lock().remove(id);
+        self.lock().sessions.remove(id);
     }
 
     /// Notes that the request `id` is under way.
     pub(super) fn begin(&self, session: &str, id: &Value, line: Line) -> Result<(), Refused> {
         let mut open = self.lock();
-        let session = open.get_mut(session).ok_or(Refused::Gone)?;
+        let session = open.sessions.get_mut(session).ok_or(Refused::Gone)?;
         if session.in_flight.len() >= MAX_IN_FLIGHT {
             return Err(Refused::TooMany);
         }
@@ -88,7 +118,7 @@ impl Sessions {
     }
 
     pub(super) fn end(&self, session: &str, id: &Value) {
-        if let Some(session) = self.lock().get_mut(session) {
+        if let Some(session) = self.lock().sessions.get_mut(session) {
             session.in_flight.remove(&id.to_string());
         }
     }
@@ -97,6 +127,7 @@ impl Sessions {
     pub(super) fn withdraw(&self, session: &str, id: &Value) -> bool {
         let line = self
             .lock()
+            .sessions
             .get(session)
             .and_then(|session| session.in_flight.get(&id.to_string()).cloned());
         line.is_some_and(|line| {
@@ -109,6 +140,7 @@ impl Sessions {
     pub(super) fn expire(&self, now: Duration) -> Vec<String> {
         let mut open = self.lock();
         let idle: Vec<String> = open
+            .sessions
             .iter()
             .filter(|(_, session)| {
                 session.in_flight.is_empty() && now.saturating_sub(session.last_used) > self.idle
@@ -116,12 +148,12 @@ impl Sessions {
             .map(|(id, _)| id.clone())
             .collect();
         for id in &idle {
-            open.remove(id);
+            open.sessions.remove(id);
         }
         idle
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,8 +168,12 @@ mod tests {
     fn a_session_is_its_agents_alone_and_ends_when_idle() {
         let sessions = Sessions::new(1, Duration::from_secs(60));
         let (one, two): (AgentName, AgentName) = ("one".parse().unwrap(), "two".parse().unwrap());
-        sessions.opened("s", one.clone(), Some("client".into()), Duration::ZERO);
-        assert!(!sessions.has_room());
+        let place = sessions.opening().unwrap();
+        assert!(sessions.opening().is_none(), "a place was given twice");
+        drop(place);
+        let place = sessions.opening().unwrap();
+        place.opened("s", one.clone(), Some("client".into()), Duration::ZERO);
+        assert!(sessions.opening().is_none());
         assert_eq!(sessions.client_of("s", &two, Duration::ZERO), None);
         assert_eq!(sessions.client_of("s", &one, Duration::ZERO), Some(Some("client".into())));
         let line = Line::default();
@@ -149,6 +185,7 @@ mod tests {
         assert!(!sessions.withdraw("s", &json!("1")));
         sessions.end("s", &json!(1));
         assert_eq!(sessions.expire(Duration::from_secs(100)), ["s"]);
-        assert!(sessions.has_room());
+        assert_eq!(sessions.count(), 0);
+        assert!(sessions.opening().is_some());
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, ClientRequest, CustomResult, ErrorCode, ErrorData,
-    ProgressNotificationParam, ProgressToken, ProtocolVersion, ServerResult,
+    ClientRequest, CustomResult, ErrorCode, ErrorData, ProgressNotificationParam, ProgressToken,
+    ProtocolVersion, ServerResult,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service, ServiceExt};
 use rmcp::{Peer, RoleServer, ServerHandler};
@@ -16,13 +16,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
-use super::calls::{self, Caller, Era, Line, Params};
+use super::calls::{Caller, Era, Line};
+use super::reads::Asking;
 pub use super::streams::{LEAVING, Stop};
 use super::streams::{Lines, Streams};
 use super::wire::RpcError;
 use crate::backend::Progress;
 use crate::gateway::Gateway;
-use crate::json::Object;
 use crate::principal::Principal;
 
 /// How many progress notifications wait for a slow reader before more are dropped.
@@ -50,18 +50,15 @@ pub async fn serve(
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
 
-/// rmcp's server for one client, but for `tools/call`.
+/// rmcp's server for one client, but for `tools/call` and what takes its path.
 struct Client {
     front: Front,
     lines: Arc<Lines>,
 }
 
 impl Client {
-    async fn call(
-        &self,
-        params: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ServerResult, ErrorData> {
+    /// Carries what takes the path of a call.
+    async fn carry(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
         let modern =
             context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
         let caller = Caller {
@@ -74,10 +71,10 @@ impl Client {
                 .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
             session: None,
         };
-        let params = read(params, &context)?;
+        let asking = self.asking_of(&context)?;
         let (line, carrier) = self.line_of(&context);
         let answer = {
-            let run = calls::answer(self.front.gateway(), &caller, params, &line);
+            let run = asking.answer(self.front.gateway(), &caller, &line);
             tokio::pin!(run);
             tokio::select! {
                 answer = &mut run => answer,
@@ -96,6 +93,29 @@ impl Client {
         let text = serde_json::to_string(&members).map_err(|error| internal(&error))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| internal(&error))?;
         Ok(ServerResult::CustomResult(CustomResult::new(value)))
+    }
+
+    /// Opens a stream that listens, once what it watches is watched.
+    async fn listen(
+        &self,
+        mut request: ClientRequest,
+        mut context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        if let ClientRequest::SubscriptionsListenRequest(listen) = &mut request {
+            let watcher = self.front.watcher(&context)?;
+            let watched = watcher.narrow(&mut listen.params.notifications).await;
+            context.extensions.insert(watched);
+        }
+        Service::handle_request(&self.front, request, context).await
+    }
+
+    /// What was asked, as it was read when it came.
+    fn asking_of(&self, context: &RequestContext<RoleServer>) -> Result<Asking, ErrorData> {
+        let asking =
+            self.lines.lock().get_mut(&context.id.to_string()).and_then(|it| it.asking.take());
+        asking.ok_or_else(|| {
+            ErrorData::invalid_request("the call came by a way that is not open", None)
+        })
     }
 
     fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
@@ -151,23 +171,6 @@ impl Carrier {
     }
 }
 
-fn read(
-    params: CallToolRequestParams,
-    context: &RequestContext<RoleServer>,
-) -> Result<Params, ErrorData> {
-    let mut object = Object::new();
-    object.insert("name".into(), params.name.into_owned().into());
-    if let Some(arguments) = params.arguments {
-        object.insert("arguments".into(), arguments.into());
-    }
-    if let Some(state) = params.request_state {
-        object.insert("requestState".into(), state.into());
-    }
-    let meta = serde_json::to_value(&context.meta).map_err(|error| internal(&error))?;
-    object.insert("_meta".into(), meta);
-    Params::read(object).map_err(rpc_error)
-}
-
 fn rpc_error(error: RpcError) -> ErrorData {
     let code = i32::try_from(error.code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
     ErrorData::new(code, error.message, error.data)
@@ -179,15 +182,20 @@ fn internal(error: &serde_json::Error) -> ErrorData {
 }
 
 impl Service<RoleServer> for Client {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest of the protocol is rmcp's")]
     async fn handle_request(
         &self,
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
-        let ClientRequest::CallToolRequest(call) = request else {
-            return Service::handle_request(&self.front, request, context).await;
-        };
-        self.call(call.params, context).await
+        match &request {
+            ClientRequest::CallToolRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::CompleteRequest(_) => self.carry(context).await,
+            ClientRequest::SubscriptionsListenRequest(_) => self.listen(request, context).await,
+            _ => Service::handle_request(&self.front, request, context).await,
+        }
     }
 
     async fn handle_notification(

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::Line;
 use super::framing::{Framed, Frames};
+use super::reads::Asking;
 use super::wire::{Incoming, Unread};
 
 /// How many requests one client may have under way.
@@ -58,6 +59,8 @@ pub(super) struct Lines {
 #[derive(Debug, Default)]
 pub(super) struct Open {
     pub(super) line: Line,
+    /// What is asked for, where that takes the path of a call, until it begins.
+    pub(super) asking: Option<Asking>,
     /// Whether it only ends with the stream.
     lasts: bool,
 }
@@ -117,27 +120,25 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
 
     /// What a line says to rmcp; an error is answered at once, and the connection kept.
     fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
-        let incoming = Incoming::read(line)?;
-        if has_null_argument(&incoming) {
-            return Err(Unread::wrong_params("`arguments` must be an object", incoming.id));
-        }
+        let mut incoming = Incoming::read(line)?;
+        let asking = take_asking(&mut incoming)?;
         if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
             let mut lines = self.lines.lock();
             let invalid = |why: &str| Err(Unread::invalid(why, Some(id.clone())));
             if lines.len() >= MAX_IN_FLIGHT {
                 return invalid("Invalid Request: too many requests are under way");
             }
-            let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+            let key = key_of(id);
             if lines.contains_key(&key) {
                 return invalid("Invalid Request: a request with this id is under way");
             }
             let lasts = incoming.method.as_deref() == Some(LISTEN);
-            lines.insert(key, Open { line: Line::default(), lasts });
+            lines.insert(key, Open { line: Line::default(), asking, lasts });
         }
-        if incoming.method.as_deref() == Some("notifications/cancelled") {
+        if incoming.method.as_deref() == Some("notifications/cancelled") && incoming.id.is_none() {
             let id = incoming.message.get("params").and_then(|params| params.get("requestId"));
             if let Some(id) = id {
-                let key = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+                let key = key_of(id);
                 if let Some(open) = self.lines.lock().get(&key) {
                     open.line.withdraw();
                 }
@@ -146,7 +147,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
         let id = incoming.id.clone();
         serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
             if let Some(id) = &id {
-                self.lines.end(&id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+                self.lines.end(&key_of(id));
             }
             Unread::invalid("Invalid Request: not a message of this protocol", id)
         })
@@ -179,11 +180,27 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
     }
 }
 
-/// rmcp takes `null` for nothing; over HTTP it is refused, and a call means the same on every way in.
-fn has_null_argument(incoming: &Incoming) -> bool {
-    let params = incoming.message.get("params");
-    incoming.method.as_deref() == Some("tools/call")
-        && params.and_then(|params| params.get("arguments")).is_some_and(Value::is_null)
+/// What a request is known by, spelt as rmcp spells its id: a whole number and the text of its digits are
+/// the same, and one under way keeps the other out.
+fn key_of(id: &Value) -> String {
+    match (id.as_str(), id.as_i64()) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(number)) => number.to_string(),
+        (None, None) => id.to_string(),
+    }
+}
+
+/// The parameters of what takes the path of a call, read as those over HTTP are. rmcp gets them without
+/// arguments: it takes some values for others, and cannot hold every number.
+fn take_asking(incoming: &mut Incoming) -> Result<Option<Asking>, Box<Unread>> {
+    let method = incoming.method.as_deref().filter(|_| incoming.id.is_some());
+    let Some(method) = method.filter(|method| Asking::takes(method)) else { return Ok(None) };
+    let asking = incoming.params().and_then(|params| Asking::read(method, params));
+    let asking = asking.map_err(|error| Unread::told(error, incoming.id.clone()))?;
+    if let Some(Value::Object(params)) = incoming.message.get_mut("params") {
+        params.shift_remove("arguments");
+    }
+    Ok(Some(asking))
 }
 
 async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {

@@ -11,6 +11,7 @@ use super::wire::{INVALID_PARAMS, Members, RpcError};
 use crate::call::Answer;
 use crate::call::holding;
 use crate::call::refusal::{Kind, Refusal};
+use crate::catalog;
 use crate::gateway::Gateway;
 use crate::hold::Hold;
 
@@ -61,10 +62,11 @@ pub(super) async fn answer(
     };
     let failed = |error: crate::storage::StoreError| Answer::Refused(error.into());
     let answer = match gateway.store.hold(id).await {
-        Ok(hold) => match hold.filter(|hold| hold.agent == *caller.principal.agent()) {
+        Ok(hold) => match hold.filter(|hold| is_for(caller, hold)) {
             Some(hold) => match wait(gateway, caller, hold, line).await? {
                 Held::Ended(hold) => holding::tell(gateway, *hold).await,
                 Held::Said(members) => return Ok(members),
+                Held::Waits(hold) => return Ok(answers::pending(gateway, caller.era, &hold)),
             },
             // Another agent's hold looks like one that does not exist.
             None => {
@@ -75,6 +77,11 @@ pub(super) async fn answer(
         Err(error) => failed(error),
     };
     answers::finished(gateway, caller.era, answer)
+}
+
+/// Whether this tool may tell of the hold: it is the caller's, and its result is that of a tool.
+fn is_for(caller: &Caller, hold: &Hold) -> bool {
+    hold.agent == *caller.principal.agent() && catalog::Kind::of(&hold.tool) == catalog::Kind::Tool
 }
 
 async fn wait(

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::json::{self, Object};
+use super::names;
+use crate::json::{self, NotIJson, Object};
 
 /// The members of a result object, in order, as they go out.
 pub type Members = IndexMap<String, Box<RawValue>>;
@@ -25,6 +26,13 @@ pub const INTERNAL_ERROR: i64 = -32603;
 pub const HEADER_MISMATCH: i64 = -32020;
 /// A protocol version that is not spoken here (MCP 2026-07-28).
 pub const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// A resource that is not there (MCP before 2026-07-28).
+pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// A read, a prompt or a completion is refused. Outside what JSON-RPC and MCP keep for themselves.
+pub const REFUSED: i64 = -31000;
+/// A read or a prompt waits for people: not refused, to be asked for again.
+pub const PENDING: i64 = -31002;
 
 /// The longest text that may be a request's id, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -80,10 +88,9 @@ impl Unread {
         Box::new(Self { error: RpcError::new(INVALID_REQUEST, why), id })
     }
 
-    /// The request `id`, whose parameters are wrong for the reason `why`.
+    /// The request `id`, for which `error` is told.
     #[must_use]
-    pub fn wrong_params(why: &str, id: Option<Value>) -> Box<Self> {
-        let error = RpcError::new(INVALID_PARAMS, format!("Invalid params: {why}"));
+    pub fn told(error: RpcError, id: Option<Value>) -> Box<Self> {
         Box::new(Self { error, id })
     }
 
@@ -119,6 +126,9 @@ impl Incoming {
         if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
             return invalid("Invalid Request: `jsonrpc` must be \"2.0\"", id);
         }
+        if let Some(why) = names::other_than_they_look(&message) {
+            return Err(Unread::invalid(&format!("Invalid Request: {why}"), id));
+        }
         let method = match message.get("method") {
             None => None,
             Some(Value::String(method)) => Some(method.clone()),
@@ -127,6 +137,11 @@ impl Incoming {
         let answers = message.contains_key("result") || message.contains_key("error");
         if method.is_none() && !(answers && id.is_some()) || method.is_some() && answers {
             return invalid("Invalid Request: neither a request nor a response", id);
+        }
+        if let Some(method) = &method
+            && let Err(error) = check_numbers(method, &message)
+        {
+            return Err(Unread::invalid(&format!("Invalid Request: {error}"), id));
         }
         Ok(Self { message, method, id })
     }
@@ -148,6 +163,27 @@ impl Incoming {
     pub fn to_bytes(&self) -> Bytes {
         serde_json::to_vec(&self.message).unwrap_or_default().into()
     }
+}
+
+/// Numbers that readers take for different ones are refused in all that is asked. Arguments of a call
+/// are checked with their tool, and refused and recorded as the call they belong to.
+fn check_numbers(method: &str, message: &Object) -> Result<(), NotIJson> {
+    for (key, value) in message {
+        let Some(params) = value.as_object().filter(|_| key == "params") else {
+            json::check_i_json_at(key, value)?;
+            continue;
+        };
+        for (key, value) in params {
+            if method == "tools/call" && key == "arguments" {
+                continue;
+            }
+            json::check_i_json_at(key, value).map_err(|error| NotIJson {
+                pointer: format!("/params{}", error.pointer),
+                ..error
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// A response with `result`, answering the request `id`.

@@ -68,21 +68,21 @@ pub struct Notifier {
 
 impl Notifier {
     /// Opens the channels of `settings`, each where it has come to, a new one at the log's present end.
-    /// Nothing is sent until they are run. `listen` is where links lead unless the settings say otherwise, and
+    /// Nothing is sent until they are run. `url` is where links lead unless the settings say otherwise, and
     /// `listens` whether this gateway serves there.
     ///
     /// # Errors
     /// When the store fails, or a channel's HTTP client cannot be made.
     pub async fn open(
         settings: &Settings,
-        (listen, listens): (&str, bool),
+        (url, listens): (&str, bool),
         environment: fn(&str) -> Option<String>,
         parts: &Parts,
     ) -> Result<Self, NotifyError> {
         let base_url = match &settings.base_url {
             Some(url) => settings::base(url)
                 .map_err(|why| NotifyError::Channel { name: "base_url".to_owned(), why })?,
-            None => format!("http://{listen}"),
+            None => url.to_owned(),
         };
         let mut channels = Vec::with_capacity(settings.channels.len());
         for settings in &settings.channels {

@@ -48,8 +48,9 @@ impl Fixture {
         };
         let settings = Settings { base_url: None, channels: vec![settings] };
         let secret = |_: &str| Some("0123456789abcdef0123456789".to_owned());
-        let opened =
-            Notifier::open(&settings, ("127.0.0.1:1", true), secret, &self.parts).await.unwrap();
+        let opened = Notifier::open(&settings, ("http://127.0.0.1:1", true), secret, &self.parts)
+            .await
+            .unwrap();
         Arc::clone(opened.channels().next().unwrap())
     }
 

@@ -81,7 +81,7 @@ pub(super) fn bind(
 fn definition_is_unknown(tool: &Tool) -> bool {
     let described = tool.input().text().contains_key("properties");
     match tool.binding() {
-        ToolBinding::Mcp { .. } => tool.unavailable().is_some() && !described,
+        ToolBinding::Mcp(_) => tool.unavailable().is_some() && !described,
         ToolBinding::Command { .. } => false,
     }
 }

@@ -11,7 +11,7 @@ use super::matching::{Caller, Certainty, Subject};
 use super::permit::{Permit, Proposal};
 use super::rule::{self, Rule};
 use super::{Edit, Policy, Ruling, standing, words};
-use crate::catalog::{Attributes, CheckedArguments, Tool};
+use crate::catalog::{Attributes, CheckedArguments, Kind, Tool};
 use crate::digest::{self, Digest};
 use crate::hold::{Approval, Standing, Terms};
 use crate::ids::AgentName;
@@ -58,8 +58,8 @@ pub enum Decision {
 
 /// A rule that matches the call, with its constraints bound to the call's tool.
 #[derive(Clone, Copy)]
-struct Matched<'p> {
-    rule: &'p Rule,
+pub(super) struct Matched<'p> {
+    pub(super) rule: &'p Rule,
     candidate: &'p Candidate,
 }
 
@@ -68,6 +68,9 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, facts: Facts<'_>) -> Decision {
         let tool = Arc::clone(facts.checked.tool());
+        if tool.kind() == Kind::Completion {
+            return self.decide_completion(tool, facts);
+        }
         let Some(entry) = self.index.entry(&tool) else { return Decision::Deny(unknown(&tool)) };
         let matched = self.matched(entry, &facts);
         let decisions = matched.iter().map(|matched| matched.rule.decision);
@@ -81,22 +84,33 @@ impl Policy {
     /// Whether `tool` is worth showing: `false` when every call of it would be denied.
     #[must_use]
     pub fn lists(&self, principal: &Principal, client: Option<&str>, tool: &Tool) -> bool {
-        let Some(entry) = self.index.entry(tool) else { return false };
+        let entry = self.index.entry(tool);
+        entry.is_some_and(|entry| self.showing(entry, (principal, client), tool).is_some())
+    }
+
+    /// The rules by which `tool` is worth showing; none when every call of it would be denied.
+    pub(super) fn showing<'p>(
+        &'p self,
+        entry: &'p Entry,
+        (principal, client): (&Principal, Option<&str>),
+        tool: &Tool,
+    ) -> Option<Vec<Matched<'p>>> {
         let caller = Some(Caller { principal, client });
         let subject = Subject { tool, caller, attributes: None };
-        let mut may_run = self.default != Ruling::Deny;
-        for Matched { rule, candidate } in self.candidates(entry) {
+        let mut by = Vec::new();
+        for matched in self.candidates(entry) {
+            let Matched { rule, candidate } = matched;
             let certainty =
                 if candidate.certain { Certainty::Always } else { rule.scope.covers(&subject) };
             let denies = rule.decision == Ruling::Deny
                 || matches!(candidate.binding, Binding::Unknown { .. });
             match (certainty, denies) {
-                (Certainty::Always, true) => return false,
-                (Certainty::Always | Certainty::Maybe, false) => may_run = true,
+                (Certainty::Always, true) => return None,
+                (Certainty::Always | Certainty::Maybe, false) => by.push(matched),
                 (Certainty::Never, _) | (Certainty::Maybe, true) => {}
             }
         }
-        may_run
+        (self.default != Ruling::Deny || !by.is_empty()).then_some(by)
     }
 
     fn matched<'p>(&'p self, entry: &'p Entry, facts: &Facts<'_>) -> Vec<Matched<'p>> {
@@ -250,7 +264,11 @@ fn check_again(
     Ok(checked.into_arguments())
 }
 
-fn call_digest(agent: &AgentName, tool: &Tool, arguments: &Object) -> Result<Digest, Denial> {
+pub(super) fn call_digest(
+    agent: &AgentName,
+    tool: &Tool,
+    arguments: &Object,
+) -> Result<Digest, Denial> {
     digest::call_digest(agent, tool.name(), tool.fingerprint(), arguments).map_err(|error| Denial {
         rules: Vec::new(),
         reason: format!("the arguments cannot be bound to a decision: {error}"),
@@ -301,7 +319,7 @@ fn with_reasons<'p>(text: String, rules: impl Iterator<Item = &'p Rule>) -> Stri
     if reasons.is_empty() { text } else { format!("{text}: {}", reasons.join("; ")) }
 }
 
-fn tightened(matched: &[Matched<'_>], tool: &Tool) -> (std::time::Duration, usize) {
+pub(super) fn tightened(matched: &[Matched<'_>], tool: &Tool) -> (std::time::Duration, usize) {
     let mut timeout = tool.timeout();
     let mut max_result_bytes = tool.max_result_bytes();
     for constraint in matched.iter().flat_map(|matched| &matched.rule.constraints) {
@@ -314,7 +332,7 @@ fn tightened(matched: &[Matched<'_>], tool: &Tool) -> (std::time::Duration, usiz
     (timeout, max_result_bytes)
 }
 
-fn denied(matched: &[Matched<'_>], agent: &AgentName, tool: &Tool) -> Denial {
+pub(super) fn denied(matched: &[Matched<'_>], agent: &AgentName, tool: &Tool) -> Denial {
     let denying = || {
         let rules = matched.iter().map(|matched| matched.rule);
         rules.filter(|rule| rule.decision == Ruling::Deny)
@@ -339,7 +357,7 @@ fn unbound(rule: &Rule, constraint: &str, tool: &Tool) -> Denial {
 }
 
 /// A tool that the policy was not loaded with: what its rules ask for is bound to nothing.
-fn unknown(tool: &Tool) -> Denial {
+pub(super) fn unknown(tool: &Tool) -> Denial {
     let reason =
         format!("`{}` cannot be called yet: the policy in force does not know it", tool.name());
     Denial { rules: Vec::new(), reason, kind: DenialKind::Unbound }

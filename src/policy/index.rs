@@ -18,7 +18,7 @@ pub(super) struct Index {
 /// One tool, and the rules that can match its calls, in the order of the rules.
 #[derive(Debug)]
 pub(super) struct Entry {
-    tool: Arc<Tool>,
+    pub(super) tool: Arc<Tool>,
     pub(super) candidates: Vec<Candidate>,
 }
 
@@ -73,6 +73,13 @@ impl Index {
     /// bound to that definition and to no later one.
     pub(super) fn entry(&self, tool: &Tool) -> Option<&Entry> {
         self.tools.get(tool.name()).filter(|entry| std::ptr::eq(&raw const *entry.tool, tool))
+    }
+
+    /// What is known of the prompt or resource that `completion` completes values for.
+    pub(super) fn completed_by(&self, completion: &Tool) -> Option<&Entry> {
+        let entry = self.tools.get(completion.known_as())?;
+        let own = entry.tool.completion()?;
+        std::ptr::eq(&raw const **own, completion).then_some(entry)
     }
 
     /// Every tool, with its entry, in no order.

@@ -166,7 +166,7 @@ impl Matcher {
             attribute(names.as_ref(), known, spec, |names, value: &String| names.fit(value))
         };
         let all = [
-            fixed(&self.tool, |names| names.fit(tool.name())),
+            fixed(&self.tool, |names| names.fit(tool.known_as())),
             fixed(&self.backend, |names| names.fit(tool.backend())),
             fixed(&self.tags, |names| specs.tags.iter().any(|tag| names.fit(tag))),
             text(

@@ -7,6 +7,7 @@
 
 mod applying;
 mod binding;
+mod completing;
 mod constraints;
 mod decide;
 mod denial;

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode, Uri};
-use tokio::net::{UnixListener, UnixStream};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use tokio::net::UnixStream;
 
-use crate::api;
+use super::resource;
+use crate::api::{self, Failure};
+use crate::authentication::browser::{self, Site};
+use crate::authentication::{self, Denied, Reason};
+use crate::edge::{Arrival, Names};
 use crate::gateway::Gateway;
-use crate::principal::Person;
+use crate::principal::{Authentication, Person};
+use crate::storage::Session;
 
 /// The header by which a local client says for which agent it speaks.
 pub const AGENT_HEADER: &str = "countersign-agent";
@@ -23,12 +27,6 @@ pub const AGENT_HEADER: &str = "countersign-agent";
 pub(super) struct Peer {
     user: Option<u32>,
     process: Option<i32>,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self::of(stream.io())
-    }
 }
 
 impl Peer {
@@ -76,6 +74,7 @@ pub(super) async fn let_local_in(
             return refused("the token is not a person's, or not valid any more\n");
         };
         request.extensions_mut().insert(person);
+        request.extensions_mut().insert(Authentication::Token);
     } else if let Some(agent) =
         request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok())
     {
@@ -87,6 +86,7 @@ pub(super) async fn let_local_in(
         request.extensions_mut().insert(principal);
     } else {
         request.extensions_mut().insert(Person::local(name));
+        request.extensions_mut().insert(Authentication::Local);
     }
     next.run(request).await
 }
@@ -97,26 +97,72 @@ pub(super) async fn let_agent_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let token = bearer(request.headers());
-    let principal = token.and_then(|token| gateway.agents.of_token(token, gateway.clock.now()));
-    let Some(principal) = principal else {
-        return refused("a valid gateway token is needed: countersign agents add NAME\n");
+    let credential = match bearer(request.headers()) {
+        Some(token) => {
+            let registers = (&gateway.agents, &gateway.issuers);
+            authentication::agent(token, registers, gateway.clock.now()).await
+        }
+        None if request.headers().contains_key(AUTHORIZATION) => Err(Reason::Malformed.into()),
+        None => Err(Denied::Missing),
     };
-    request.extensions_mut().insert(principal);
-    next.run(request).await
+    match credential {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(denied) => resource::refused(&gateway, &denied),
+    }
 }
 
-/// People over HTTP need a token, always. Without a valid one nobody stands behind the request, and each
-/// route says alike that it needs a person.
+/// People over HTTP need a token or a session, always. Without a valid one nobody stands behind the request,
+/// and each route says alike that it needs a person.
 pub(super) async fn let_person_in(
     State(gateway): State<Arc<Gateway>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    if let Some(person) = person_of(&gateway, request.headers()) {
-        request.extensions_mut().insert(person);
+    let (mut parts, body) = request.into_parts();
+    if parts.headers.contains_key(AUTHORIZATION) {
+        // Who shows a token is who the token says, and never who is signed in at the browser instead.
+        if let Some(person) = person_of(&gateway, &parts.headers) {
+            parts.extensions.insert(person);
+            parts.extensions.insert(Authentication::Token);
+        }
+    } else {
+        match signed_in(&gateway, &parts) {
+            Ok(Some(session)) => {
+                if let Err(error) = gateway.sign_in.used(&session).await {
+                    return Failure::from(error).into_response();
+                }
+                parts.extensions.insert(session.person);
+                parts.extensions.insert(session.with);
+            }
+            Ok(None) => {}
+            Err(refused) => return refused.into_response(),
+        }
     }
-    next.run(request).await
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// The session that a request came with. One that changes something must come from our own page and show the
+/// session's token, or another site could make a signed-in person's browser decide.
+fn signed_in(gateway: &Gateway, parts: &Parts) -> Result<Option<Session>, Failure> {
+    let site = Site::of(parts, gateway.config.public_url.as_deref());
+    let found = site.and_then(|site| {
+        let visitor = gateway.sign_in.visitor(&parts.headers, &site)?;
+        Some((visitor, site))
+    });
+    let Some((visitor, site)) = found else { return Ok(None) };
+    if !browser::only_reads(&parts.method) {
+        let shown = parts.headers.get(browser::CSRF_HEADER).and_then(|token| token.to_str().ok());
+        let shown = shown.is_some_and(|token| browser::is_csrf_token(token, &visitor.secret));
+        if !shown || !site.made_by_us(&parts.headers) {
+            let told = "a change in a session needs its token in `x-csrf-token`, and to be made by a page of \
+                        this gateway";
+            return Err(Failure::new(StatusCode::FORBIDDEN, told));
+        }
+    }
+    Ok(Some(visitor.session))
 }
 
 fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<Person> {
@@ -132,42 +178,35 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let value = given.next().filter(|_| given.next().is_none())?;
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through
-/// a visitor's browser (DNS rebinding).
+/// a visitor's browser (DNS rebinding). A target that is a whole address must name it too.
 pub(super) async fn check_names(
-    State(gateway): State<Arc<Gateway>>,
+    State(names): State<Arc<Names>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-    let allowed = |authority: &str| is_ours(authority, &gateway.config.edge.allowed_hosts);
-    if !host.is_some_and(allowed) {
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    // What a client named to a trusted proxy stands for what the proxy names to us.
+    let forwarded = request.extensions().get::<Arrival>().and_then(|it| it.host.as_deref());
+    let ours = |name: &str| names.is_ours(name);
+    let named = match forwarded {
+        Some(forwarded) => ours(forwarded),
+        None => (host.is_some() || target.is_some()) && host.into_iter().chain(target).all(ours),
+    };
+    if !named {
         return (StatusCode::FORBIDDEN, "Forbidden: this Host is not the gateway's")
             .into_response();
     }
-    if let Some(origin) = request.headers().get(ORIGIN) {
-        let authority = origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.parse::<Uri>().ok())
-            .and_then(|uri| uri.authority().map(ToString::to_string));
-        if !authority.as_deref().is_some_and(allowed) {
-            return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
-                .into_response();
-        }
+    if let Some(origin) = request.headers().get(ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| names.origin_is_ours(origin))
+    {
+        return (StatusCode::FORBIDDEN, "Forbidden: this Origin is not the gateway's")
+            .into_response();
     }
     next.run(request).await
-}
-
-fn is_ours(authority: &str, allowed: &[String]) -> bool {
-    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
-    let host = authority.host().trim_matches(['[', ']']);
-    let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    loopback
-        || host.eq_ignore_ascii_case("localhost")
-        || allowed.iter().any(|name| name.eq_ignore_ascii_case(host))
 }

@@ -20,6 +20,7 @@ use super::admission::Peer;
 use crate::config::Files;
 use crate::gateway::Gateway;
 use crate::ids::AgentName;
+use crate::json;
 use crate::mcp::stdio::{self, Stop};
 use crate::principal::Principal;
 
@@ -160,7 +161,8 @@ async fn let_in(
     }
     let mut line = Vec::new();
     let read = input.take(MAX_LINE).read_until(b'\n', &mut line).await;
-    let hello = read.ok().and_then(|_| serde_json::from_slice::<Hello>(&line).ok());
+    let hello = read.ok().and_then(|_| json::parse(&line).ok());
+    let hello = hello.and_then(|hello| serde_json::from_value::<Hello>(hello).ok());
     let Some(hello) = hello.filter(|hello| hello.v == VERSION) else {
         let told = "the gateway that owns the data directory is of another version; end it, and start \
                     all with the same program";

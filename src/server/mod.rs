@@ -1,9 +1,19 @@
 //! What listens, what runs in the background, and how it all ends.
 
+mod addresses;
 mod admission;
+mod bodies;
+mod connection;
+mod headers;
 pub mod joined;
+mod listening;
+mod pulse;
+mod resource;
+mod stream;
+mod tls;
+mod tokens;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,19 +22,24 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::middleware;
-use axum::serve::ListenerExt;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
+use self::addresses::Addresses;
 pub use self::admission::AGENT_HEADER;
-use self::admission::{Peer, check_names, let_agent_in, let_local_in, let_person_in};
+use self::admission::{check_names, let_agent_in, let_local_in, let_person_in};
+use self::connection::Front;
+pub use self::listening::{ListenError, Listening};
 use crate::api;
 use crate::backend::mcp::Link;
 use crate::call::holding;
 use crate::call::time::Watch;
+use crate::catalog::Offered;
 use crate::config::Span;
+use crate::edge::{HostRule, Names};
 use crate::gateway::Gateway;
 use crate::mcp::http::{Endpoint, handle};
+use crate::page;
 
 /// The local socket's name in the data directory.
 const SOCKET: &str = "countersign.sock";
@@ -47,29 +62,6 @@ const LEARN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 #[must_use]
 pub fn socket_path(data: &Path) -> PathBuf {
     data.join(SOCKET)
-}
-
-/// Binds the address that agents reach over HTTP. Only loopback addresses are accepted: this version
-/// speaks no TLS, and a token must not cross a network in the clear.
-///
-/// # Errors
-/// When the address is not on loopback or cannot be bound.
-pub async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(listen)
-        .await
-        .with_context(|| {
-            format!("`{listen}` is not an address to listen on, like `127.0.0.1:7420`")
-        })?
-        .collect();
-    if let Some(beyond) = addresses.iter().find(|address| !address.ip().is_loopback()) {
-        bail!(
-            "{beyond} is beyond loopback, and this version has no TLS: listen on 127.0.0.1 and put a \
-             proxy that speaks TLS before it"
-        );
-    }
-    TcpListener::bind(addresses.as_slice())
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))
 }
 
 /// The sockets in the data directory.
@@ -99,31 +91,29 @@ impl Sockets {
 pub async fn run(
     gateway: Arc<Gateway>,
     sockets: Sockets,
-    tcp: Option<TcpListener>,
+    tcp: Option<Listening>,
     shutdown: CancellationToken,
 ) {
-    // The doors close after everybody could see that they will.
-    let closing = CancellationToken::new();
+    // The doors close after everybody could see that they will; at the end, who is still there has to go.
+    let (closing, ending) = (CancellationToken::new(), CancellationToken::new());
     let endpoint = Endpoint::new(Arc::clone(&gateway), closing.child_token());
-    let background = start_background(&gateway, &endpoint, &shutdown);
-    let local = local_routes(&gateway, &endpoint);
-    let remote = remote_routes(&gateway, &endpoint);
-    let stop = closing.clone();
-    let local = axum::serve(sockets.people, local.into_make_service_with_connect_info::<Peer>())
-        .with_graceful_shutdown(async move { stop.cancelled().await });
-    let local = tokio::spawn(local.into_future());
+    let mut background = start_background(&gateway, &endpoint, &shutdown);
+    if let Some(certificates) = tcp.as_ref().and_then(|tcp| tcp.certificates.as_ref()) {
+        let following = Arc::clone(certificates).follow(Arc::clone(&gateway));
+        background.push(tokio::spawn(following));
+    }
+    let addresses = addresses_of(&gateway);
+    let front = |routes| Front::new(&gateway, routes, Arc::clone(&addresses), ending.clone());
+    let local = front(local_routes(&gateway, &endpoint));
+    let local = tokio::spawn(listening::local(local, sockets.people, closing.clone()));
     let (tcp_listens, notice) = (tcp.is_some(), gateway.config.edge.drain_notice);
     let joining = (sockets.joining, tcp_listens);
     let joined = joined::serve(Arc::clone(&gateway), joining, shutdown.clone());
     let joined = tokio::spawn(joined);
     let joined_ends = joined.abort_handle();
-    let remote = tcp.map(|listener| {
-        let stop = closing.clone();
-        // Without it a small answer waits for the acknowledgement of the one before (40 ms).
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let serve = axum::serve(listener, remote)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
-        tokio::spawn(serve.into_future())
+    let remote = tcp.map(|tcp| {
+        let routes = remote_routes(&gateway, &endpoint, tcp.address());
+        tokio::spawn(listening::remote(front(routes), tcp, closing.clone()))
     });
     shutdown.cancelled().await;
     gateway.drain();
@@ -147,7 +137,9 @@ pub async fn run(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("connections were still open after {DRAIN:?}");
     }
+    ending.cancel();
     joined_ends.abort();
+    tokens::look(&gateway).await;
     gateway.backends.close().await;
     // The process ends without waiting for who still holds the store: what nobody waited for goes first.
     match tokio::time::timeout(DRAIN, gateway.store.settle()).await {
@@ -173,26 +165,45 @@ fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
+fn addresses_of(gateway: &Gateway) -> Arc<Addresses> {
+    let edge = &gateway.config.edge;
+    let trusted = edge.trusted_proxy.as_ref().map(|proxy| proxy.addresses.clone());
+    Addresses::new(edge.limits.connections_per_address, trusted.unwrap_or_default())
+}
+
 fn local_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
+    let names = Arc::new(names(gateway, None));
     Router::new()
         .route("/mcp", axum::routing::any(handle).with_state(Arc::clone(endpoint)))
         .merge(api::routes(Arc::clone(gateway)))
         .merge(api::probes(Arc::clone(gateway)))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_local_in))
+        .layer(middleware::from_fn_with_state(names, check_names))
 }
 
-fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>) -> Router {
+/// The names of this gateway, that of its public address among them.
+fn names(gateway: &Gateway, address: Option<IpAddr>) -> Names {
+    let public = gateway.config.public_url.as_ref();
+    let public = public.and_then(|url| HostRule::try_from(url.host().to_owned()).ok());
+    let rules = gateway.config.edge.allowed_hosts.iter().cloned().chain(public);
+    Names::new(rules.collect(), address)
+}
+
+fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>, address: SocketAddr) -> Router {
     let people = api::routes(Arc::clone(gateway))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_person_in));
     let mcp = axum::routing::any(handle)
         .with_state(Arc::clone(endpoint))
         .layer(middleware::from_fn_with_state(Arc::clone(gateway), let_agent_in));
+    let names = names(gateway, Some(address.ip()));
     Router::new()
         .route("/mcp", mcp)
         .merge(people)
         .merge(api::probes(Arc::clone(gateway)))
+        .merge(page::routes(Arc::clone(gateway)))
         .merge(api::links())
-        .layer(middleware::from_fn_with_state(Arc::clone(gateway), check_names))
+        .merge(resource::routes(gateway))
+        .layer(middleware::from_fn_with_state(Arc::new(names), check_names))
 }
 
 fn start_background(
@@ -204,7 +215,9 @@ fn start_background(
         tokio::spawn(sweep_holds(Arc::clone(gateway))),
         tokio::spawn(sweep_results(Arc::clone(gateway))),
         tokio::spawn(sweep_sessions(Arc::clone(gateway), Arc::clone(endpoint))),
+        tokio::spawn(tokens::watch(Arc::clone(gateway))),
     ];
+    tasks.extend(gateway.issuers.keys().map(|(_, keys)| tokio::spawn(Arc::clone(keys).keep())));
     for channel in gateway.notifier.channels() {
         let channel = Arc::clone(channel);
         tasks.push(tokio::spawn(async move { channel.run().await }));
@@ -263,13 +276,14 @@ async fn learn(
     let mut wait = LEARN_AGAIN.0;
     while !shutdown.is_cancelled() {
         changed.mark_unchanged();
-        let learned = link.definitions().await;
-        let failed = learned.is_err();
-        let definitions = learned.map_err(|error| format!("its server cannot be asked: {error}"));
-        if let Err(why) = &definitions {
-            tracing::warn!(%backend, %why, "an MCP server gave no tools");
+        let learned = link.offered().await;
+        let offered = learned.map_err(|error| format!("its server cannot be asked: {error}"));
+        let missing = offered.as_ref().map_or_else(|why| Some(why.as_str()), Offered::missing);
+        let failed = missing.is_some();
+        if let Some(why) = missing {
+            tracing::warn!(%backend, %why, "an MCP server did not say all it offers");
         }
-        if let Err(error) = gateway.learn(&backend, definitions).await {
+        if let Err(error) = gateway.learn(&backend, offered).await {
             tracing::error!(%backend, %error, "what an MCP server offers was not taken up");
         }
         if failed {

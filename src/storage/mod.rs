@@ -1,6 +1,7 @@
 //! What must survive: one trait whose methods are named after what happens, each one transaction,
 //! each change with its audit entry.
 
+mod access;
 mod channels;
 mod errors;
 #[cfg(feature = "testing")]
@@ -20,6 +21,10 @@ use crate::evidence::{Entry, Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 
+pub use access::{
+    AccessError, AccessStore, Credential, Credentials, Link, LinkKind, MAX_PASSKEYS, MAX_SESSIONS,
+    Passkey, PasswordHash, Proof, Ruled, Session, Subject, Which,
+};
 pub use errors::{HoldError, StoreError};
 pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
@@ -32,7 +37,7 @@ pub const ABSENT: Duration = Duration::from_secs(60);
 
 /// Everything the gateway must not forget.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AccessStore + Send + Sync + 'static {
     /// Records the intent to dispatch a call that needs no approval. With [`Wait::Durable`] it returns
     /// when the intent is on disk, with [`Wait::Queued`] when it is in the bounded commit queue.
     async fn begin_call(&self, intent: Intent, wait: Wait) -> Result<Receipt, StoreError>;
@@ -172,6 +177,9 @@ pub trait Store: Send + Sync + 'static {
         rotation: Rotation,
         by: String,
     ) -> Result<Option<Agent>, StoreError>;
+
+    /// Notes when agents' tokens were last used. Tells of nothing that was decided, so it makes no entry.
+    async fn note_uses(&self, uses: Vec<(AgentName, Timestamp)>) -> Result<(), StoreError>;
 
     /// All agents, by name.
     async fn agents(&self) -> Result<Vec<Agent>, StoreError>;
@@ -324,6 +332,9 @@ pub struct Agent {
     /// The token before this one, where it lives on for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousToken>,
+    /// When its token was last used, to a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Timestamp>,
 }
 
 impl Agent {
@@ -332,8 +343,8 @@ impl Agent {
     pub fn accepts(&self, token: &Digest, now: Timestamp) -> bool {
         let stands = self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end);
         let previous = self.previous.as_ref();
-        let before = previous.is_some_and(|it| it.token_digest == *token && now < it.until);
-        stands && (self.token_digest == *token || before)
+        let before = previous.is_some_and(|it| it.token_digest.is(token) && now < it.until);
+        stands && (self.token_digest.is(token) || before)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is counted, and how it is shown: Prometheus text at `/metrics`, names in `docs/metrics.md`.
 
+mod edge;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +14,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use edge::{Counted, EdgeMetrics};
+
 use crate::digest::Digest;
 use crate::hold::Hold;
+use crate::principal::Authentication;
 
 /// The label value for a tool that is not in the catalog: names that callers choose never become labels.
 const OTHER: &str = "_other";
@@ -66,6 +71,16 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NotificationLabels {
     channel: String,
     result: &'static str,
@@ -91,6 +106,24 @@ impl NotificationCounts {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignInLabels {
+    with: &'static str,
+    result: &'static str,
+}
+
+/// Counts tries to sign in, for those who let people in.
+#[derive(Clone, Debug, Default)]
+pub struct SignInCounts(Family<SignInLabels, Counter>);
+
+impl SignInCounts {
+    /// Counts one try.
+    pub fn count(&self, with: Authentication, opened: bool) {
+        let result = if opened { "opened" } else { "refused" };
+        self.0.get_or_create(&SignInLabels { with: with.as_str(), result }).inc();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
     revision: String,
 }
@@ -98,6 +131,8 @@ struct PolicyLabels {
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
+    /// What is counted at the network edge.
+    pub edge: EdgeMetrics,
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     deciding: Histogram,
@@ -109,7 +144,11 @@ pub struct Metrics {
     rate_limited: Family<LimitLabels, Counter>,
     append_failures: Counter,
     notifications: NotificationCounts,
+    sign_ins: SignInCounts,
     clock_jumps: Counter,
+    turned_away: Family<ReasonLabels, Counter>,
+    agent_tokens: Family<StateLabels, Gauge>,
+    sessions: Gauge,
     upstream_healthy: Family<ServerLabels, Gauge>,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
@@ -127,6 +166,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
+            edge: EdgeMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
             upstream: Family::new_with_constructor(|| Histogram::new(LONG)),
@@ -137,12 +177,18 @@ impl Metrics {
             rate_limited: Family::default(),
             append_failures: Counter::default(),
             notifications: NotificationCounts::default(),
+            sign_ins: SignInCounts::default(),
             clock_jumps: Counter::default(),
+            turned_away: Family::default(),
+            agent_tokens: Family::default(),
+            sessions: Gauge::default(),
             upstream_healthy: Family::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
         metrics.register();
+        // Shown before the first, so that the first is a change.
+        drop(metrics.turned_away.get_or_create(&ReasonLabels { reason: "missing" }));
         metrics
     }
 
@@ -178,11 +224,23 @@ impl Metrics {
             "Notices by what became of them",
             self.notifications.0.clone(),
         );
+        to.register("sign_ins", "Tries of people to sign in", self.sign_ins.0.clone());
         to.register(
             "clock_jumps",
             "How often the wall clock was found set",
             self.clock_jumps.clone(),
         );
+        to.register(
+            "agents_turned_away",
+            "Requests of agents whose credential was refused",
+            self.turned_away.clone(),
+        );
+        to.register(
+            "agent_tokens",
+            "Gateway tokens by how it stands with them",
+            self.agent_tokens.clone(),
+        );
+        to.register("sessions", "Sessions that are open", self.sessions.clone());
         to.register(
             "upstream_healthy",
             "Whether calls reach an MCP server",
@@ -191,6 +249,7 @@ impl Metrics {
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
+        self.edge.register(to);
     }
 
     /// Counts one call.
@@ -249,6 +308,12 @@ impl Metrics {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).inc();
     }
 
+    /// What counts tries to sign in.
+    #[must_use]
+    pub fn sign_ins(&self) -> SignInCounts {
+        self.sign_ins.clone()
+    }
+
     /// What counts notices.
     #[must_use]
     pub fn notifications(&self) -> NotificationCounts {
@@ -265,6 +330,21 @@ impl Metrics {
         self.clock_jumps.inc();
     }
 
+    /// Counts a request of an agent that was not let in, for `reason`.
+    pub fn turned_away(&self, reason: &'static str) {
+        self.turned_away.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Shows how many sessions of protocols before 2026-07-28 are open.
+    pub fn sessions(&self, count: usize) {
+        self.sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how many gateway tokens are in `state`.
+    pub fn agent_tokens(&self, state: &'static str, count: u32) {
+        self.agent_tokens.get_or_create(&StateLabels { state }).set(count.into());
+    }
+
     /// Shows the revision in force.
     pub fn revision(&self, revision: &Digest) {
         let labels = PolicyLabels { revision: revision.to_string() };
@@ -275,9 +355,10 @@ impl Metrics {
         self.policy.get_or_create(&labels).set(1);
     }
 
-    /// The exposition in OpenMetrics text form.
+    /// The exposition in OpenMetrics text form, while `calls` have a place.
     #[must_use]
-    pub fn exposition(&self) -> String {
+    pub fn exposition(&self, calls: usize) -> String {
+        self.edge.look(calls);
         let mut text = String::new();
         // Writing to a string fails only when an encoder of ours does; half a page is shown then.
         if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {

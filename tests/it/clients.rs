@@ -32,10 +32,11 @@ pub(crate) fn next_id() -> i64 {
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A plain HTTP client that keeps connections.
+/// A plain HTTP client. It keeps no connection: a gateway whose clock a test moves ends idle ones.
 pub(crate) fn http() -> &'static reqwest::Client {
     static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
-        reqwest::Client::builder().no_proxy().timeout(PATIENCE * 3).build().unwrap()
+        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+        client.timeout(PATIENCE * 3).build().unwrap()
     });
     &HTTP
 }
@@ -164,22 +165,46 @@ impl Modern {
 
     /// Sends any body with the headers that fit `method` and `name`.
     pub(crate) fn send(&self, method: &str, name: Option<&str>, body: String) -> Reply {
+        self.send_with(method, name, &[], body)
+    }
+
+    fn send_with(
+        &self,
+        method: &str,
+        name: Option<&str>,
+        headers: &[(String, String)],
+        body: String,
+    ) -> Reply {
         let mut request = post(&self.url, &self.token)
             .header("mcp-protocol-version", MODERN)
             .header("mcp-method", method);
         if let Some(name) = name {
             request = request.header("mcp-name", name);
         }
+        for (header, value) in headers {
+            request = request.header(header, value);
+        }
         RUNTIME.block_on(Reply::of(request.body(body)))
     }
 
     /// Sends a request and gives the HTTP response.
     pub(crate) fn reply(&self, method: &str, params: Value) -> Reply {
+        self.reply_with(method, params, &[])
+    }
+
+    /// The same with more headers.
+    pub(crate) fn reply_with(
+        &self,
+        method: &str,
+        params: Value,
+        headers: &[(String, String)],
+    ) -> Reply {
         let params = self.params(params);
-        let name = ["name", "taskId"].iter().find_map(|key| params.get(key)).cloned();
+        let name = ["name", "uri", "taskId"].iter().find_map(|key| params.get(key)).cloned();
         let message =
             json!({ "jsonrpc": "2.0", "id": next_id(), "method": method, "params": params });
-        self.send(method, name.as_ref().and_then(Value::as_str), message.to_string())
+        let name = name.as_ref().and_then(Value::as_str);
+        self.send_with(method, name, headers, message.to_string())
     }
 
     /// The request of a call, as it stands.
@@ -385,6 +410,17 @@ impl Stdio {
     #[track_caller]
     pub(crate) fn next(&self) -> Value {
         self.output.lock().unwrap().recv_timeout(PATIENCE).expect("a message from the gateway")
+    }
+
+    /// The next message that is no notification.
+    #[track_caller]
+    pub(crate) fn next_response(&self) -> Value {
+        loop {
+            let message = self.next();
+            if message.get("method").is_none() {
+                return message;
+            }
+        }
     }
 
     /// The answer to the request `id`; other messages are passed over.

@@ -90,6 +90,7 @@ pub(crate) struct Builder {
     path_dirs: Vec<PathBuf>,
     unverified: bool,
     manual_clock: bool,
+    listen: Option<String>,
 }
 
 impl Builder {
@@ -146,6 +147,12 @@ impl Builder {
         self
     }
 
+    /// Where it listens, instead of on a free port of 127.0.0.1.
+    pub(crate) fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
     /// The gateway's clock can be moved; see [`TestGateway::advance`] and [`TestGateway::jump`].
     pub(crate) fn manual_clock(mut self) -> Self {
         self.manual_clock = true;
@@ -167,6 +174,7 @@ impl Builder {
             url: String::new(),
             log: Arc::default(),
             verified,
+            listen: self.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned()),
             clock: self.manual_clock.then(AtomicI64::default),
         };
         for (name, text) in &self.policies {
@@ -233,6 +241,7 @@ pub(crate) struct TestGateway {
     url: String,
     log: Arc<Mutex<String>>,
     verified: bool,
+    listen: String,
     /// By how many milliseconds the wall clock has been moved, which a restart does not undo.
     clock: Option<AtomicI64>,
 }
@@ -255,6 +264,11 @@ impl TestGateway {
     /// Where agents reach it, `http://127.0.0.1:port`.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Reaches a gateway that listens everywhere under the loopback address of its port.
+    pub(crate) fn reach_on_loopback(&mut self) {
+        self.url = self.url.replace("0.0.0.0", "127.0.0.1");
     }
 
     /// What the gateway has written to standard error, over all its starts.
@@ -360,7 +374,7 @@ impl TestGateway {
     /// Starts the process and waits until it listens.
     pub(crate) fn launch(&mut self) {
         assert!(self.process.is_none(), "the gateway runs already");
-        let mut child = self.command(&["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let mut child = self.command(&["serve", "--listen", &self.listen]).spawn().unwrap();
         let (sender, heard) = std::sync::mpsc::channel();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::clone(&self.log);
@@ -380,17 +394,22 @@ impl TestGateway {
             .unwrap_or_else(|_| panic!("the gateway does not listen:\n{}", self.log()));
     }
 
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.process.as_ref().expect("the gateway runs").id()).unwrap()
+    }
+
     /// Ends the process as a power cut would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.process.take() {
             let _ = child.kill();
             child.wait().unwrap();
         }
-    }
-
-    /// The number of the gateway's process.
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.as_ref().expect("the gateway runs").id()
     }
 
     /// Asks the process to end and gives its exit code.
@@ -410,6 +429,11 @@ impl TestGateway {
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.launch();
+    }
+
+    /// The most memory that the process has had at one time, in MB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        peak_memory(self.process_id())
     }
 
     /// Runs one command of a person on this gateway.
@@ -542,8 +566,7 @@ impl TestGateway {
 
     /// The whole text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
-        let request = crate::clients::http().get(format!("{}/metrics", self.url));
-        RUNTIME.block_on(Reply::of(request)).body
+        self.api_get("/metrics").body
     }
 }
 
@@ -588,6 +611,13 @@ fn exit_code(child: &mut Child, what: &str) -> i32 {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The most memory that a process has had at one time, in MB.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
 }
 
 /// Polls until `ready` gives something, within the deadline.

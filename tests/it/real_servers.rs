@@ -58,13 +58,13 @@ fn offered(gateway: &TestGateway, tool: &str) {
 }
 
 /// A server that listens by itself; it ends with the test.
-struct Listening {
+pub(crate) struct Listening {
     child: Child,
     url: String,
 }
 
 impl Listening {
-    fn everything() -> Self {
+    pub(crate) fn everything() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(program("node"))
             .args([installed(EVERYTHING).to_str().unwrap(), "streamableHttp"])
@@ -86,6 +86,12 @@ impl Listening {
         let server = Self { child, url: format!("http://127.0.0.1:{port}/mcp") };
         heard.recv_timeout(PATIENCE).expect("the server listens");
         server
+    }
+}
+
+impl Listening {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use rmcp::model::{
     CancelledNotificationParam, ClientCapabilities, ClientConfig, ClientJsonRpcMessage,
     ClientRequest, ErrorCode, ErrorData, GetExtensions as _, Implementation, ProtocolVersion,
-    RequestId, RequestMetaObject, ServerJsonRpcMessage, SubscriptionFilter,
+    RequestId, RequestMetaObject, ServerCapabilities, ServerJsonRpcMessage, SubscriptionFilter,
 };
 use rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _,
-    PeerRequestOptions, RequestContext, RequestHandle, RunningService, ServiceError,
+    PeerRequestOptions, RequestContext, RequestHandle, RunningService, ServiceError, Subscription,
 };
 use rmcp::transport::Transport;
 use rmcp::{ClientHandler, Peer, RoleClient};
@@ -51,6 +51,42 @@ pub(super) enum NotOpen {
     Start(BackendError),
     /// The other side did not come through the handshake.
     Handshake(BackendError),
+    /// It could be asked what it speaks, and speaks only protocols that begin with `initialize`.
+    OnlyLegacy(BackendError),
+}
+
+/// What a server says it offers beside tools, and of which lists it announces changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Announced {
+    /// Resources.
+    pub(super) resources: bool,
+    /// Prompts.
+    pub(super) prompts: bool,
+    /// Changes of the lists of tools, resources and prompts.
+    changes: (bool, bool, bool),
+}
+
+impl Announced {
+    fn of(capabilities: &ServerCapabilities) -> Self {
+        let (resources, prompts) = (capabilities.resources.as_ref(), capabilities.prompts.as_ref());
+        let tools = capabilities.tools.as_ref().and_then(|it| it.list_changed);
+        let changes = (
+            tools == Some(true),
+            resources.and_then(|it| it.list_changed) == Some(true),
+            prompts.and_then(|it| it.list_changed) == Some(true),
+        );
+        Self { resources: resources.is_some(), prompts: prompts.is_some(), changes }
+    }
+
+    /// What to listen to for changes of lists, if anything.
+    fn changes(self) -> Option<SubscriptionFilter> {
+        let (tools, resources, prompts) = self.changes;
+        let mut filter = SubscriptionFilter::new();
+        filter.tools_list_changed = tools.then_some(true);
+        filter.resources_list_changed = resources.then_some(true);
+        filter.prompts_list_changed = prompts.then_some(true);
+        (tools || resources || prompts).then_some(filter)
+    }
 }
 
 /// A connection that came up.
@@ -63,6 +99,8 @@ pub(super) struct Connection {
     pub(super) server: String,
     /// Whether it has no handshake (2026-07-28 and later).
     pub(super) is_modern: bool,
+    /// What the server says it offers.
+    pub(super) announces: Announced,
     /// When it came up.
     pub(super) since: Duration,
 }
@@ -90,7 +128,7 @@ pub(super) async fn open(
             serve(transport, opening, &ledger).await
         }
     };
-    let running = served.map_err(|error| NotOpen::Handshake(why_not(&error, &ledger)))?;
+    let running = served.map_err(|error| not_open(&error, &ledger))?;
     let peer = running.peer().clone();
     peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
     let info = peer.peer_info();
@@ -98,9 +136,9 @@ pub(super) async fn open(
     let server = info.as_ref().and_then(|info| info.server_info.as_ref());
     let server = server.map(|server| bounded(&format!("{} {}", server.name, server.version)));
     let is_modern = !version.has_initialize();
-    let announces = info.as_ref().and_then(|info| info.capabilities.tools.as_ref()?.list_changed);
-    let listening = (is_modern && announces == Some(true)).then(|| {
-        let listening = listen(peer.clone(), Arc::clone(&ledger), Arc::clone(clock));
+    let announces = info.as_ref().map(|info| Announced::of(&info.capabilities)).unwrap_or_default();
+    let listening = announces.changes().filter(|_| is_modern).map(|filter| {
+        let listening = listen(peer.clone(), filter, Arc::clone(&ledger), Arc::clone(clock));
         tokio::spawn(listening).abort_handle()
     });
     Ok(Connection {
@@ -111,6 +149,7 @@ pub(super) async fn open(
         protocol_version: version.to_string(),
         server: server.unwrap_or_default(),
         is_modern,
+        announces,
         since: clock.monotonic(),
     })
 }
@@ -134,12 +173,20 @@ where
     Refusing.serve_with_lifecycle(transport, mode).await
 }
 
-fn why_not(error: &ClientInitializeError, ledger: &Ledger) -> BackendError {
+fn not_open(error: &ClientInitializeError, ledger: &Ledger) -> NotOpen {
     let why = match ledger.loss() {
         Some(loss) => loss.error.to_string(),
         None => bounded(&error.to_string()),
     };
-    BackendError::Unavailable(format!("no handshake: {why}"))
+    let why = BackendError::Unavailable(format!("no handshake: {why}"));
+    match error {
+        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. }
+            if server_supported.iter().any(ProtocolVersion::has_initialize) =>
+        {
+            NotOpen::OnlyLegacy(why)
+        }
+        _ => NotOpen::Handshake(why),
+    }
 }
 
 impl Connection {
@@ -178,6 +225,17 @@ impl Connection {
         };
         flight.id = None;
         outcome.unwrap_or_else(|| Err(unanswered(None, ticket)))
+    }
+
+    /// Opens a stream of what the filter names (2026-07-28 and later).
+    ///
+    /// # Errors
+    /// When the server opens none.
+    pub(super) async fn listen(
+        &self,
+        filter: SubscriptionFilter,
+    ) -> Result<Subscription, ServiceError> {
+        self.peer.listen(filter).await
     }
 
     /// When and why nothing can be sent any more, if so.
@@ -294,10 +352,14 @@ impl ClientHandler for Refusing {
 
 /// Modern servers announce changes only to who listens. The ledger counts them; here the
 /// subscription is only kept open.
-async fn listen(peer: Peer<RoleClient>, ledger: Arc<Ledger>, clock: Arc<dyn Clock>) {
+async fn listen(
+    peer: Peer<RoleClient>,
+    filter: SubscriptionFilter,
+    ledger: Arc<Ledger>,
+    clock: Arc<dyn Clock>,
+) {
     while !peer.is_transport_closed() {
-        let filter = SubscriptionFilter::builder().tools_list_changed().build();
-        match tokio::time::timeout(LISTEN_TIMEOUT, peer.listen(filter)).await {
+        match tokio::time::timeout(LISTEN_TIMEOUT, peer.listen(filter.clone())).await {
             Ok(Ok(mut subscription)) => {
                 while let Ok(Some(_)) = subscription.next().await {}
                 // What changed while nobody listened is not known.

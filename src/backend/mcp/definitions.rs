@@ -5,23 +5,14 @@ use std::collections::HashSet;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::pages::{Page, Pages};
 use super::wire::{HEADER_ANNOTATION, bounded};
 use crate::backend::BackendError;
 use crate::catalog::Definition;
-use crate::json;
-
-/// How many pages a list of tools may have, in pages.
-pub(super) const MAX_PAGES: usize = 64;
-/// How long all pages together may be, in bytes.
-const MAX_LISTING_BYTES: usize = 32 * 1024 * 1024;
-/// How long the cursor of a next page may be, in bytes.
-const MAX_CURSOR_BYTES: usize = 8 * 1024;
 
 /// The pages of one list of tools.
 pub(super) struct Listing {
-    max_tools: usize,
-    pages: usize,
-    bytes: usize,
+    pages: Pages,
     names: HashSet<String>,
     pub(super) tools: Vec<Definition>,
     /// Whether a tool asks for arguments as HTTP headers.
@@ -32,7 +23,7 @@ impl Listing {
     /// An empty list for at most `max_tools`.
     pub(super) fn new(max_tools: usize) -> Self {
         let (names, tools) = (HashSet::new(), Vec::new());
-        Self { max_tools, pages: 0, bytes: 0, names, tools, is_annotated: false }
+        Self { pages: Pages::new("tools", max_tools), names, tools, is_annotated: false }
     }
 
     /// Adds a page, and gives the cursor of the next one.
@@ -40,33 +31,12 @@ impl Listing {
     /// # Errors
     /// If it is not a page of tools, or one too many.
     pub(super) fn add(&mut self, page: &RawValue) -> Result<Option<String>, BackendError> {
-        self.pages = self.pages.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(page.get().len());
-        if self.bytes > MAX_LISTING_BYTES {
-            return Err(BackendError::TooLarge { limit: MAX_LISTING_BYTES });
-        }
-        let parsed = json::parse(page.get().as_bytes())
-            .map_err(|error| nonsense(&format!("a list of tools that is no JSON: {error}")))?;
-        let Value::Object(mut parsed) = parsed else { return Err(nonsense("no list of tools")) };
-        let Some(Value::Array(tools)) = parsed.remove("tools") else {
-            return Err(nonsense("a list of tools without tools"));
-        };
+        let Page { entries, next } = self.pages.add(page)?;
         self.is_annotated |= page.get().contains(HEADER_ANNOTATION);
-        if tools.len().saturating_add(self.tools.len()) > self.max_tools {
-            return Err(nonsense(&format!("more than {} tools", self.max_tools)));
-        }
-        for tool in tools {
+        for tool in entries {
             self.add_tool(tool);
         }
-        let cursor = parsed.remove("nextCursor");
-        match cursor {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(_)) if self.pages >= MAX_PAGES => {
-                Err(nonsense(&format!("a list of tools of more than {MAX_PAGES} pages")))
-            }
-            Some(Value::String(cursor)) if cursor.len() <= MAX_CURSOR_BYTES => Ok(Some(cursor)),
-            Some(_) => Err(nonsense("a malformed cursor")),
-        }
+        Ok(next)
     }
 
     /// One bad definition does not take the others away; it is not offered.
@@ -85,12 +55,9 @@ impl Listing {
     }
 }
 
-fn nonsense(what: &str) -> BackendError {
-    BackendError::Nonsense(what.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::pages::MAX_PAGES;
     use super::*;
 
     fn page(text: &str) -> Box<RawValue> {

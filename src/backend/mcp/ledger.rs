@@ -17,6 +17,7 @@ use rmcp::model::{
 use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 
+use super::subscriptions::Subscriptions;
 use super::wire::{self, Envelope};
 use crate::backend::{BackendError, ProgressSink};
 use crate::clock::Clock;
@@ -113,20 +114,21 @@ pub(super) struct Ledger {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     changes: watch::Sender<u64>,
+    subscriptions: Arc<Subscriptions>,
     book: Mutex<Book>,
     asked: AtomicUsize,
     ignored: AtomicU32,
 }
 
 impl Ledger {
-    /// An empty book; `changes` counts what makes a list of tools stale.
+    /// An empty book; `changes` counts what makes a list stale, `subscriptions` hear of updates.
     pub(super) fn new(
         name: Arc<str>,
         clock: Arc<dyn Clock>,
-        changes: watch::Sender<u64>,
+        (changes, subscriptions): (watch::Sender<u64>, Arc<Subscriptions>),
     ) -> Arc<Self> {
         let (book, asked, ignored) = (Mutex::default(), AtomicUsize::new(0), AtomicU32::new(0));
-        Arc::new(Self { name, clock, changes, book, asked, ignored })
+        Arc::new(Self { name, clock, changes, subscriptions, book, asked, ignored })
     }
 
     /// The name of the backend, for the log.
@@ -187,8 +189,12 @@ impl Ledger {
 
     /// Takes a message from upstream, whole.
     pub(super) fn incoming(&self, bytes: &[u8]) -> Incoming {
-        let Some(envelope) = Envelope::of(bytes) else {
-            return self.broken(bytes, BackendError::Nonsense("a malformed message".to_owned()));
+        let envelope = match Envelope::of(bytes) {
+            Ok(envelope) => envelope,
+            Err(why) => {
+                let why = format!("a malformed message: {why}");
+                return self.broken(bytes, BackendError::Nonsense(why));
+            }
         };
         match (&envelope.method, envelope.id) {
             (Some(method), None) => self.notified(method, envelope.params),
@@ -278,8 +284,16 @@ impl Ledger {
                 }
                 Incoming::Done
             }
-            "notifications/tools/list_changed" => {
+            "notifications/tools/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/prompts/list_changed" => {
                 self.changed();
+                Incoming::Done
+            }
+            "notifications/resources/updated" => {
+                if let Some(uri) = params.and_then(wire::updated) {
+                    self.subscriptions.updated(&uri);
+                }
                 Incoming::Done
             }
             // What rmcp needs for its own requests and subscriptions.

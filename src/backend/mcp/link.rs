@@ -7,21 +7,18 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
-use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientRequest, ListToolsRequest,
-    PaginatedRequestParams, RequestMetaObject,
-};
+use rmcp::model::{ClientRequest, ListToolsRequest, PaginatedRequestParams, RequestMetaObject};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Connection, NotOpen, Opening};
 use super::definitions::Listing;
 use super::ledger::{Ledger, Ticket, lock};
-use super::{Call, Health, Limits, Target, wire};
+use super::{Call, Health, Limits, Subscriptions, Target, asking, keeping, lists, wire};
 use crate::backend::{BackendError, RawResult};
-use crate::catalog::Definition;
+use crate::catalog::{Definition, Offered, Remote};
 use crate::clock::Clock;
 use crate::json::Object;
 
@@ -41,14 +38,15 @@ pub struct Link {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     name: Arc<str>,
     target: Target,
     limits: Limits,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     changes: watch::Sender<u64>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     slots: Semaphore,
-    closing: CancellationToken,
+    pub(super) closing: CancellationToken,
     /// The handshake that worked last time.
     is_legacy: AtomicBool,
     /// Whether rmcp must see the list of tools to send arguments as headers.
@@ -75,9 +73,22 @@ impl Link {
     /// A link that connects when it is first used.
     #[must_use]
     pub fn new(name: &str, target: Target, limits: Limits, clock: Arc<dyn Clock>) -> Self {
+        let subscriptions = Subscriptions::new(name, broadcast::channel(1).0);
+        Self::keeping(subscriptions, target, limits, clock)
+    }
+
+    /// The same for what is watched already; it has to be kept at telling of that.
+    #[must_use]
+    pub fn keeping(
+        subscriptions: Arc<Subscriptions>,
+        target: Target,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let slots = Semaphore::new(limits.max_concurrent.min(Semaphore::MAX_PERMITS));
         let inner = Inner {
-            name: name.into(),
+            name: Arc::clone(subscriptions.backend()),
+            subscriptions,
             target,
             limits,
             clock,
@@ -91,33 +102,37 @@ impl Link {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The tools of the upstream, as it defines them; a malformed definition is left out.
-    ///
-    /// # Errors
-    /// If the upstream cannot be reached, or its list is too long or no list.
-    pub async fn definitions(&self) -> Result<Vec<Definition>, BackendError> {
-        let _slot = self.slot()?;
-        let connection = self.inner.connection().await?;
-        self.inner.list(&connection).await
+    /// Keeps the server at telling of what is watched, until the link closes.
+    pub fn keep(&self) -> impl Future<Output = ()> + Send + use<> {
+        keeping::keep(Arc::clone(&self.inner))
     }
 
-    /// Calls a tool with exactly these arguments, once. Dropping the future takes the call back.
+    /// What the upstream offers, as it defines it; a malformed definition is left out.
+    ///
+    /// # Errors
+    /// If the upstream cannot be reached, or its list of tools is too long or no list.
+    pub async fn offered(&self) -> Result<Offered, BackendError> {
+        let _slot = self.slot()?;
+        let connection = self.inner.connection().await?;
+        let tools = self.inner.list(&connection).await?;
+        Ok(lists::beside_tools(&connection, self.inner.limits.max_tools, tools).await)
+    }
+
+    /// Asks for something with exactly these arguments, once. Dropping the future takes the call back.
     ///
     /// # Errors
     /// If there is no result; each kind says whether the tool may have run.
     pub async fn call(
         &self,
-        tool: &str,
+        remote: &Remote,
         arguments: &Object,
         call: Call,
     ) -> Result<RawResult, BackendError> {
         let _slot = self.slot()?;
+        let request = asking::request(remote, arguments)?;
         let (ticket, answer) = Ticket::new(call.progress);
         let exchange = async {
             let connection = self.inner.connection().await?;
-            let params = CallToolRequestParams::new(tool.to_owned());
-            let params = params.with_arguments(arguments.clone());
-            let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
             let mut meta = RequestMetaObject::new();
             if let Some(traceparent) = call.traceparent {
                 meta.0.insert("traceparent".to_owned(), Value::String(traceparent));
@@ -190,7 +205,7 @@ impl Drop for Link {
 
 impl Inner {
     /// The connection there is, or the one that all who need it now wait for.
-    async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, BackendError> {
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, BackendError> {
         match self.step()? {
             Step::Ready(connection) => Ok(connection),
             Step::Wait(attempt) => attempt.await,
@@ -285,6 +300,9 @@ impl Inner {
             Err(NotOpen::Handshake(error)) if matches!(self.target, Target::Process(_)) => {
                 self.open_with(second).await.map_err(|_| error)?
             }
+            Err(NotOpen::OnlyLegacy(error)) => {
+                self.open_with(Opening::Legacy).await.map_err(|_| error)?
+            }
             Err(NotOpen::Handshake(error) | NotOpen::Start(error)) => return Err(error),
         };
         self.is_legacy.store(!connection.is_modern, Ordering::Relaxed);
@@ -296,7 +314,8 @@ impl Inner {
 
     async fn open_with(&self, opening: Opening) -> Result<Connection, NotOpen> {
         let (name, clock) = (Arc::clone(&self.name), Arc::clone(&self.clock));
-        let ledger = Ledger::new(name, clock, self.changes.clone());
+        let ledger =
+            Ledger::new(name, clock, (self.changes.clone(), Arc::clone(&self.subscriptions)));
         connection::open(&self.target, &self.limits, opening, ledger, &self.clock).await
     }
 

@@ -2,16 +2,21 @@
 //!
 //! rmcp speaks the protocol; the text of results and definitions reaches us as the upstream wrote it.
 
+mod asking;
 mod connection;
 mod definitions;
 mod exchange;
 mod http;
+mod keeping;
 mod ledger;
 mod lines;
 mod link;
+mod lists;
+mod pages;
 mod pipe;
 mod process;
 mod sse;
+mod subscriptions;
 mod trouble;
 mod wire;
 
@@ -24,6 +29,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 pub use self::link::Link;
+pub use self::subscriptions::{Subscriptions, Update, Watching};
 use super::ProgressSink;
 use super::confinement::Confinement;
 use super::outgoing::Trust;

@@ -172,7 +172,7 @@ impl Watcher {
 
 /// Standard error is for people; it is never taken for a message.
 async fn log(backend: Arc<str>, errors: ChildStderr) {
-    let mut lines = Lines::new(errors, MAX_STDERR_LINE);
+    let mut lines = Lines::patient(errors, MAX_STDERR_LINE);
     while let Ok(line) = lines.next().await {
         let line = match line {
             Line::Whole(line) | Line::TooLong(line) => line,

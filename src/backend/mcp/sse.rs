@@ -2,15 +2,21 @@
 
 use std::future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use rmcp::model::ServerJsonRpcMessage;
 use sse_stream::{Error, Sse, SseStream};
 
 use super::ledger::{Incoming, Ledger};
 use crate::backend::BackendError;
+
+/// How many bytes of one overlong event are looked at for its end, in limits.
+const MAX_SKIPPED_LIMITS: usize = 64;
+/// How long its end is waited for, in seconds.
+const SKIP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a stream of events was given up.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +35,7 @@ pub(super) fn events<E>(
     ledger: Arc<Ledger>,
     posted: Option<i64>,
 ) -> BoxStream<'static, Result<Sse, Error>> {
-    let mut gauge = Gauge { limit, ..Gauge::default() };
-    let body = body.map(move |chunk| {
-        let chunk = chunk.map_err(|_| Broken::Body)?;
-        if gauge.passes(&chunk) { Ok(chunk) } else { Err(Broken::TooLarge(limit)) }
-    });
-    let events = SseStream::from_bytes_stream(body);
+    let events = SseStream::from_bytes_stream(measured(body, limit, Arc::clone(&ledger)));
     events
         .scan(false, move |ended, event| {
             if *ended {
@@ -43,10 +44,57 @@ pub(super) fn events<E>(
             *ended = event.is_err();
             future::ready(Some(match event {
                 Ok(event) => Ok(filtered(&ledger, event)),
-                Err(error) => too_large(&ledger, posted, error),
+                Err(error) => unread(&ledger, posted, error),
             }))
         })
         .boxed()
+}
+
+/// The body until an event in it is too long.
+fn measured<E>(
+    body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    limit: usize,
+    ledger: Arc<Ledger>,
+) -> impl Stream<Item = Result<Bytes, Broken>> + Send + 'static {
+    let gauge = Gauge { limit, ..Gauge::default() };
+    let body = Box::pin(body.map(|chunk| chunk.map_err(|_| Broken::Body)));
+    stream::unfold(Some((body, gauge)), move |measuring| {
+        let ledger = Arc::clone(&ledger);
+        async move {
+            let (mut body, mut gauge) = measuring?;
+            match body.next().await? {
+                Ok(chunk) if gauge.passes(&chunk) => Some((Ok(chunk), Some((body, gauge)))),
+                Ok(_) => {
+                    tokio::spawn(look_for_end(body, gauge, ledger));
+                    Some((Err(Broken::TooLarge(limit)), None))
+                }
+                Err(broken) => Some((Err(broken), None)),
+            }
+        }
+    })
+}
+
+/// An event that was too long may still end: then it was a result nobody wanted that long. A server that
+/// sends without end is lost, and has to be reached anew.
+async fn look_for_end(
+    mut body: impl Stream<Item = Result<Bytes, Broken>> + Unpin,
+    mut gauge: Gauge,
+    ledger: Arc<Ledger>,
+) {
+    gauge.limit = gauge.limit.saturating_mul(MAX_SKIPPED_LIMITS);
+    let end = async {
+        while !gauge.is_over {
+            match body.next().await {
+                Some(Ok(chunk)) if gauge.passes(&chunk) => {}
+                Some(Ok(_)) => return gauge.is_over,
+                Some(Err(_)) | None => return true,
+            }
+        }
+        true
+    };
+    if !tokio::time::timeout(SKIP_TIMEOUT, end).await.unwrap_or(false) {
+        ledger.retire(BackendError::Died("it sent an event without end".to_owned()));
+    }
 }
 
 fn filtered(ledger: &Ledger, mut event: Sse) -> Sse {
@@ -62,12 +110,22 @@ fn filtered(ledger: &Ledger, mut event: Sse) -> Sse {
     event
 }
 
-fn too_large(ledger: &Ledger, posted: Option<i64>, error: Error) -> Result<Sse, Error> {
-    let (Some(id), Error::Body(cause)) = (posted, &error) else { return Err(error) };
-    let Some(Broken::TooLarge(limit)) = cause.downcast_ref::<Broken>() else {
-        return Err(error);
+/// What is told of a stream that ends here. One that only broke may be taken up again.
+fn unread(ledger: &Ledger, posted: Option<i64>, error: Error) -> Result<Sse, Error> {
+    let why = match &error {
+        Error::Body(cause) => match cause.downcast_ref::<Broken>() {
+            Some(Broken::TooLarge(limit)) => BackendError::TooLarge { limit: *limit },
+            Some(Broken::Body) | None => return Err(error),
+        },
+        Error::InvalidLine
+        | Error::DuplicatedEventLine
+        | Error::DuplicatedIdLine
+        | Error::DuplicatedRetry
+        | Error::Utf8Parse(_)
+        | Error::IntParse(_) => BackendError::Nonsense(format!("a malformed event: {error}")),
     };
-    match ledger.settle(id, Err(BackendError::TooLarge { limit: *limit })) {
+    let Some(id) = posted.filter(|id| ledger.is_waiting(*id)) else { return Err(error) };
+    match ledger.settle(id, Err(why)) {
         Incoming::Replace(message) => Ok(Sse { data: text_of(&message), ..Sse::default() }),
         Incoming::Pass | Incoming::Done => Err(error),
     }
@@ -84,6 +142,10 @@ struct Gauge {
     event: usize,
     line: usize,
     after_return: bool,
+    /// Whether an event was longer than the limit.
+    is_exceeded: bool,
+    /// Whether that event has ended.
+    is_over: bool,
 }
 
 impl Gauge {
@@ -97,17 +159,19 @@ impl Gauge {
             if matches!(*byte, b'\n' | b'\r') {
                 if self.line == 0 {
                     self.event = 0;
+                    self.is_over |= self.is_exceeded;
                 }
                 self.line = 0;
             } else {
                 self.line = self.line.saturating_add(1);
                 self.event = self.event.saturating_add(1);
             }
-            if self.event > self.limit {
-                return false;
+            self.is_exceeded |= self.event > self.limit;
+            if self.is_over {
+                break;
             }
         }
-        true
+        self.event <= self.limit && !self.is_over
     }
 }
 
@@ -127,5 +191,6 @@ mod tests {
         assert!(!check(&["data: 12345\ndata: 1\n\n"], 11));
         assert!(!check(&["data: 12345\r\n", "data: 1\r\n\r\n"], 11));
         assert!(!check(&["data: 12", "3456"], 11));
+        assert!(!check(&["data: 123456\n\ndata: 1\n\n"], 11));
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use crate::backend::{BackendError, Progress};
-use crate::json::Object;
+use crate::json::{self, Object};
 
 /// How much of a text from upstream is kept in an error, in characters.
 const MAX_ERROR_CHARS: usize = 500;
@@ -36,13 +36,16 @@ pub(super) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Takes one message apart; `None` if it is not a JSON object, or says a member twice.
-    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?.trim_start();
-        if !text.starts_with('{') {
-            return None;
+    /// Takes one message apart, after it was read strictly to its end.
+    ///
+    /// # Errors
+    /// In words, if it is not taken ([`json::check`]) or is no object.
+    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, String> {
+        let text = json::check(bytes).map_err(|error| error.to_string())?;
+        if !text.trim_start().starts_with('{') {
+            return Err("no JSON object".to_owned());
         }
-        serde_json::from_str(text).ok()
+        serde_json::from_str(text).map_err(|_| "a member of the wrong type".to_owned())
     }
 
     /// The id as the number we sent; a server may have turned it into a string.
@@ -103,6 +106,15 @@ pub(super) fn progress(params: &RawValue) -> Option<(i64, Progress)> {
     let message = params.message.map(|message| cut(&message, MAX_PROGRESS_CHARS));
     let progress = Progress { progress: params.progress, total: params.total, message };
     Some((number(params.progress_token)?, progress))
+}
+
+/// The URI in a `notifications/resources/updated`.
+pub(super) fn updated(params: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Params {
+        uri: String,
+    }
+    serde_json::from_str::<Params>(params.get()).ok().map(|params| params.uri)
 }
 
 /// What a JSON-RPC `error` member says.
@@ -192,7 +204,17 @@ mod tests {
         assert_eq!(envelope.number(), Some(7));
         assert_eq!(envelope.result.unwrap().get(), r#"{"z":1.50 , "a":[]}"#);
         for broken in [&b"[1]"[..], b"{}x", b"{\"id\":1,\"id\":2}", b"{\"a\":\"\xff\"}", b""] {
-            assert!(Envelope::of(broken).is_none());
+            assert!(Envelope::of(broken).is_err());
+        }
+        let inside = [
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":"\ud800"}"#,
+            r#"{"\u0024serde_json::private::Number":"1"}"#,
+            &format!(r#"{{"a":{}{}}}"#, "[".repeat(64), "]".repeat(64)),
+        ];
+        for text in inside {
+            let message = format!(r#"{{"id":1,"result":{text}}}"#);
+            assert!(Envelope::of(message.as_bytes()).is_err(), "{message}");
         }
     }
 

@@ -11,9 +11,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use super::{Answer, Answered};
-use crate::catalog::CheckedResult;
+use crate::catalog::{self, CheckedResult};
 use crate::gateway::Gateway;
 use crate::hold::{Hold, State, StateName};
 use crate::ids::HoldId;
@@ -96,7 +96,10 @@ pub fn told(hold: &Hold, text: Box<RawValue>) -> Answer {
     let State::Finished { call, .. } = &hold.state else {
         return Answer::Refused(Refusal::of_hold(hold));
     };
-    match CheckedResult::stored(text) {
+    let kind = catalog::Kind::of(&hold.tool);
+    // What a call of another kind leaves when it has no result is a text, as if a tool had said it.
+    let said = if kind == catalog::Kind::Tool { None } else { text_of(&text) };
+    match CheckedResult::stored(text, kind) {
         Ok(result) => Answer::Result(Box::new(Answered {
             call: *call,
             result,
@@ -107,8 +110,17 @@ pub fn told(hold: &Hold, text: Box<RawValue>) -> Answer {
             hold: Some(hold.id),
             amendments: hold.amendments.clone(),
         })),
-        Err(fault) => Answer::Refused(fault.into()),
+        Err(fault) => Answer::Refused(match said {
+            Some(told) => Refusal::new(refusal::Kind::Failed, told),
+            None => fault.into(),
+        }),
     }
+}
+
+/// The text of a result that [`told_as_result`] made.
+fn text_of(text: &RawValue) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text.get()).ok()?;
+    value.pointer("/content/0/text")?.as_str().map(str::to_owned)
 }
 
 /// A text in the form of a tool's result, to be kept for the agent.

@@ -20,8 +20,19 @@ const MAX_AGAIN: usize = 16 << 10;
 /// What answers a request that the gateway did not (outside the codes that JSON-RPC reserves).
 const WENT_AWAY: i64 = -31_001;
 /// Requests that change nothing, so that the next gateway may be asked again.
-const SAFE: [&str; 6] =
-    ["initialize", "ping", "server/discover", "tools/list", "tasks/get", "subscriptions/listen"];
+const SAFE: [&str; 11] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "prompts/list",
+    "tasks/get",
+    "subscriptions/listen",
+];
 
 /// What a model is told of a call that was under way when the gateway went away.
 const CHANGED_HANDS: &str = "NOT ANSWERED: the gateway changed hands while this call was under way, and \
@@ -37,6 +48,10 @@ pub(super) struct Session {
     in_flight: HashMap<String, Flight>,
     /// The requests of this gateway that the client has not answered.
     asked: HashSet<String>,
+    /// By URI: the request by which the client subscribed to a resource.
+    subscribed: HashMap<String, (String, Bytes)>,
+    /// The requests that are said again besides, whose answers the client has had.
+    resubscribing: HashSet<String>,
     /// The request that is said again to this gateway, whose answer the client has had.
     replayed: Option<String>,
     /// Whether this gateway was sent a request.
@@ -69,8 +84,15 @@ enum Kind {
     Safe {
         line: Bytes,
         initialize: bool,
+        subscription: Option<Subscription>,
     },
     Other,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    uri: String,
+    begins: bool,
 }
 
 /// What to do with a line of the gateway.
@@ -162,11 +184,21 @@ impl Session {
             }
             return Down::Replayed;
         }
-        if let Some(flight) = self.in_flight.remove(&id)
-            && let Kind::Safe { line, initialize: true } = flight.kind
-            && !failed
-        {
-            self.greeting = Some(Greeting { id, line, ready: None });
+        if self.resubscribing.remove(&id) {
+            return Down::Swallow;
+        }
+        match self.in_flight.remove(&id).map(|flight| flight.kind) {
+            Some(Kind::Safe { line, initialize: true, .. }) if !failed => {
+                self.greeting = Some(Greeting { id, line, ready: None });
+            }
+            Some(Kind::Safe { line, subscription: Some(it), .. }) if !failed => {
+                if !it.begins {
+                    self.subscribed.remove(&it.uri);
+                } else if self.subscribed.len() < MAX_REMEMBERED {
+                    self.subscribed.insert(it.uri, (id, line));
+                }
+            }
+            Some(_) | None => {}
         }
         Down::Pass
     }
@@ -174,6 +206,7 @@ impl Session {
     /// The gateway has gone: what the client is told of its requests. What may be asked again stays in flight.
     pub(super) fn lost(&mut self) -> Vec<Bytes> {
         self.asked.clear();
+        self.resubscribing.clear();
         let lost = self.in_flight.extract_if(|_, flight| !matches!(flight.kind, Kind::Safe { .. }));
         lost.map(|(_, flight)| flight.lost()).collect()
     }
@@ -181,7 +214,7 @@ impl Session {
     /// Begins with another gateway: what it is told first, whose answer is awaited, and what follows then.
     pub(super) fn next(&mut self) -> (Option<Bytes>, Vec<Bytes>) {
         let again = self.in_flight.values().filter_map(|flight| match &flight.kind {
-            Kind::Safe { line, initialize } => Some((!initialize, line.clone())),
+            Kind::Safe { line, initialize, .. } => Some((!initialize, line.clone())),
             Kind::Call { .. } | Kind::Other => None,
         });
         let mut again: Vec<(bool, Bytes)> = again.collect();
@@ -191,7 +224,9 @@ impl Session {
         let Some(greeting) = &self.greeting else { return (None, then) };
         self.begun = true;
         self.replayed = Some(greeting.id.clone());
-        then.splice(0..0, greeting.ready.clone());
+        let subscribed = self.subscribed.values().map(|(_, line)| line.clone());
+        then.splice(0..0, greeting.ready.iter().cloned().chain(subscribed));
+        self.resubscribing = self.subscribed.values().map(|(id, _)| id.clone()).collect();
         (Some(greeting.line.clone()), then)
     }
 
@@ -227,133 +262,16 @@ fn kind_of(method: &str, message: &Incoming, line: &Bytes) -> Kind {
         return Kind::Call { result_type: version.then_some("complete") };
     }
     if SAFE.contains(&method) && line.len() <= MAX_AGAIN {
-        return Kind::Safe { line: line.clone(), initialize: method == "initialize" };
+        let begins = method == "resources/subscribe";
+        let uri = message.message.get("params").and_then(|it| it.get("uri")?.as_str());
+        let subscription = uri
+            .filter(|_| begins || method == "resources/unsubscribe")
+            .map(|uri| Subscription { uri: uri.to_owned(), begins });
+        return Kind::Safe { line: line.clone(), initialize: method == "initialize", subscription };
     }
     Kind::Other
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}"#;
-    const READY: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-
-    fn up(session: &mut Session, line: &str) -> bool {
-        session.up(&Bytes::copy_from_slice(line.as_bytes()))
-    }
-
-    fn request(id: &str, method: &str) -> String {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{}}}}"#)
-    }
-
-    fn answer(id: &str) -> String {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
-    }
-
-    /// The ids of what the client is told when the gateway is lost.
-    fn lost(session: &mut Session) -> Vec<String> {
-        let mut ids: Vec<String> = session
-            .lost()
-            .iter()
-            .map(|line| serde_json::from_slice::<Value>(line).unwrap()["id"].to_string())
-            .collect();
-        session.ended();
-        ids.sort();
-        ids
-    }
-
-    fn begun() -> Session {
-        let mut session = Session::default();
-        assert!(up(&mut session, INITIALIZE));
-        assert_eq!(session.down(answer("0").as_bytes()), Down::Pass);
-        assert!(up(&mut session, READY));
-        session
-    }
-
-    #[test]
-    fn what_was_answered_or_taken_back_is_not_lost() {
-        let mut session = begun();
-        for id in ["1", "\"1\"", "2", "3", "4"] {
-            assert!(up(&mut session, &request(id, "tools/call")));
-        }
-        assert_eq!(session.down(answer("2").as_bytes()), Down::Pass);
-        let cancelled =
-            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#;
-        assert!(up(&mut session, cancelled));
-        assert_eq!(lost(&mut session), ["\"1\"", "1", "4"]);
-        assert!(!up(&mut session, cancelled), "another gateway's request was taken back");
-        assert!(lost(&mut session).is_empty());
-    }
-
-    #[test]
-    fn what_began_the_session_is_said_again_and_its_answer_kept() {
-        let mut session = begun();
-        assert!(up(&mut session, &request("5", "tools/list")));
-        assert!(up(&mut session, &request("6", "resources/read")));
-        assert_eq!(lost(&mut session), ["6"]);
-        let again =
-            (Some(INITIALIZE.into()), vec![READY.into(), request("5", "tools/list").into()]);
-        assert_eq!(session.next(), again);
-        assert_eq!(session.down(answer("0").as_bytes()), Down::Replayed);
-        assert_eq!(session.down(answer("5").as_bytes()), Down::Pass);
-        assert!(lost(&mut session).is_empty());
-    }
-
-    #[test]
-    fn a_greeting_without_an_answer_is_asked_again_and_answered() {
-        let mut session = Session::default();
-        assert!(up(&mut session, &request("1", "ping")));
-        assert!(up(&mut session, INITIALIZE));
-        assert!(lost(&mut session).is_empty());
-        assert_eq!(session.next(), (None, vec![INITIALIZE.into(), request("1", "ping").into()]));
-        assert_eq!(session.down(answer("0").as_bytes()), Down::Pass);
-    }
-
-    #[test]
-    fn a_client_answers_only_the_gateway_that_asked() {
-        let mut session = begun();
-        assert_eq!(session.down(request("9", "ping").as_bytes()), Down::Pass);
-        assert!(up(&mut session, &answer("9")));
-        assert!(!up(&mut session, &answer("9")), "answered twice");
-        session.down(request("9", "ping").as_bytes());
-        lost(&mut session);
-        assert!(!up(&mut session, &answer("9")), "another gateway asked");
-    }
-
-    #[test]
-    fn a_later_gateway_does_not_begin_with_a_notification() {
-        let mut session = Session::default();
-        let note = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#;
-        assert!(up(&mut session, note), "how a client begins is the gateway's to judge");
-        lost(&mut session);
-        assert_eq!(session.next(), (None, Vec::new()));
-        assert!(!up(&mut session, note));
-        assert!(up(&mut session, &request("1", "tools/list")));
-        assert!(up(&mut session, note));
-    }
-
-    #[test]
-    fn half_a_line_of_a_killed_gateway_is_swallowed() {
-        let mut session = begun();
-        assert_eq!(session.down(br#"{"jsonrpc":"2.0","id":1,"resu"#), Down::Swallow);
-        let leaving = format!(r#"{{"jsonrpc":"2.0","method":"{LEAVING}"}}"#);
-        assert_eq!(session.down(leaving.as_bytes()), Down::Leaving);
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut session = begun();
-        for id in 1..=2 * MAX_REMEMBERED {
-            assert!(up(&mut session, &request(&id.to_string(), "tools/call")));
-        }
-        assert_eq!(session.in_flight.len(), MAX_REMEMBERED);
-        let long = "x".repeat(MAX_AGAIN);
-        let mut session = begun();
-        assert!(up(
-            &mut session,
-            &request("1", "ping").replace("{}", &format!("{{\"_meta\":\"{long}\"}}"))
-        ));
-        assert_eq!(lost(&mut session), ["1"]);
-    }
-}
+#[path = "session_tests.rs"]
+mod tests;

@@ -246,7 +246,7 @@ tools:
         output_schema: None,
         annotations: None,
     };
-    let learned = HashMap::from([("remote".to_owned(), Ok(vec![definition]))]);
+    let learned = HashMap::from([("remote".to_owned(), Ok(vec![definition].into()))]);
     let known = catalog_with(&[manifest], &learned);
     let policy = super::policy(rules, &known);
     let permit = permitted(call(&policy, &known, "scale", r#"{"replicas":9}"#));

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::rules::Patterns;
 use super::*;
-use crate::catalog::{Catalog, Definition, Environment, Manifests};
+use crate::catalog::{Catalog, Definition, Environment, Manifests, Offered};
 use crate::hold::{Approval, Hold, State, Verdict};
 use crate::json::{self, Object};
 use crate::principal::{Capacity, Person, Principal, Role};
@@ -102,10 +102,7 @@ fn file(name: &str, text: &str) -> SourceFile {
     SourceFile { name: name.into(), text: text.into() }
 }
 
-fn catalog_with(
-    manifests: &[&str],
-    learned: &HashMap<String, Result<Vec<Definition>, String>>,
-) -> Catalog {
+fn catalog_with(manifests: &[&str], learned: &HashMap<String, Result<Offered, String>>) -> Catalog {
     let files = manifests.iter().map(|text| file("manifest.yaml", text)).collect();
     Manifests::read(files)
         .unwrap()

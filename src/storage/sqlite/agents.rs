@@ -1,5 +1,6 @@
 //! Agents in the database.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::trouble::Trouble;
@@ -14,6 +15,20 @@ pub(super) fn put(connection: &Connection, agent: &Agent) -> Result<(), Trouble>
          ON CONFLICT(name) DO UPDATE SET token_digest = excluded.token_digest, body = excluded.body",
         params![agent.name.as_str(), agent.token_digest.to_string(), body],
     )?;
+    Ok(())
+}
+
+/// Notes when tokens were last used, of those agents that are still there.
+pub(super) fn note_uses(
+    connection: &Connection,
+    uses: &[(AgentName, Timestamp)],
+) -> Result<(), Trouble> {
+    for (name, used) in uses {
+        if let Some(mut agent) = find(connection, name)? {
+            agent.last_used = Some(*used);
+            put(connection, &agent)?;
+        }
+    }
     Ok(())
 }
 

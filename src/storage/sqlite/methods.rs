@@ -270,6 +270,12 @@ impl Store for SqliteStore {
         self.durably("rotate_agent", work).await.map_err(plain)
     }
 
+    async fn note_uses(&self, uses: Vec<(AgentName, Timestamp)>) -> Result<(), StoreError> {
+        self.durably("note_uses", move |tx| agents::note_uses(tx.connection, &uses))
+            .await
+            .map_err(plain)
+    }
+
     async fn agents(&self) -> Result<Vec<Agent>, StoreError> {
         self.readers.read(agents::all).await
     }

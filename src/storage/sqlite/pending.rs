@@ -21,15 +21,18 @@ pub(super) fn enter(connection: &Connection, hold: &Hold) -> Result<(), Trouble>
         .execute([hold.agent.as_str()])?;
     connection
         .prepare_cached(
-            "INSERT INTO pending_calls(digest, agent, holds, newest) VALUES (?1, ?2, 1, ?3)
+            "INSERT INTO pending_calls(digest, agent, holds, newest, oldest)
+             VALUES (?1, ?2, 1, ?3, ?3)
              ON CONFLICT(digest) DO UPDATE SET
-                holds = holds + 1, newest = max(newest, excluded.newest)",
+                holds = holds + 1,
+                newest = max(newest, excluded.newest),
+                oldest = min(oldest, excluded.oldest)",
         )?
         .execute(params![hold.digest.to_string(), hold.agent.as_str(), nanos(hold.created_at)])?;
     Ok(())
 }
 
-/// Counts out a hold that was pending, as it was then.
+/// Counts out a hold that was pending, as it was then; its row says already what it is now.
 pub(super) fn leave(connection: &Connection, hold: &Hold) -> Result<(), Trouble> {
     count_rules(connection, hold, -1)?;
     let agent = hold.agent.as_str();
@@ -46,6 +49,13 @@ pub(super) fn leave(connection: &Connection, hold: &Hold) -> Result<(), Trouble>
     connection
         .prepare_cached("DELETE FROM pending_calls WHERE digest = ?1 AND holds <= 0")?
         .execute([&digest])?;
+    connection
+        .prepare_cached(
+            "UPDATE pending_calls SET oldest = (SELECT min(created_at) FROM holds
+                WHERE holds.digest = ?1 AND state = 'pending')
+             WHERE digest = ?1 AND oldest = ?2",
+        )?
+        .execute(params![digest, nanos(hold.created_at)])?;
     Ok(())
 }
 
@@ -80,7 +90,7 @@ pub(super) fn calls(
 ) -> Result<Vec<(Hold, u32)>, Trouble> {
     let filter = if agent.is_some() { "WHERE agent = ?2" } else { "WHERE ?2 IS NULL" };
     let mut sets = connection.prepare_cached(&format!(
-        "SELECT digest, holds, newest FROM pending_calls {filter} ORDER BY newest DESC LIMIT ?1"
+        "SELECT digest, holds, oldest FROM pending_calls {filter} ORDER BY newest DESC LIMIT ?1"
     ))?;
     let sets = sets
         .query_map(params![at_most(limit, MAX_HOLDS), agent.map(AgentName::as_str)], |row| {
@@ -88,28 +98,14 @@ pub(super) fn calls(
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let mut found = Vec::with_capacity(sets.len());
-    for (digest, count, newest) in sets {
-        let alone = if count == 1 { single(connection, &digest, newest)? } else { None };
-        let hold = match alone {
-            Some(hold) => Some(hold),
-            None => oldest(connection, &digest)?,
-        };
+    // Holds of one page stand side by side in this index, while each digest is somewhere else in its own.
+    let clause = "INDEXED BY holds_in_state
+        WHERE state = 'pending' AND created_at = ?2 AND digest = ?1 LIMIT 1";
+    for (digest, count, oldest) in sets {
+        let hold = select(connection, clause, params![digest, oldest])?.pop();
         found.extend(hold.map(|hold| (hold, count)));
     }
     Ok(found)
-}
-
-fn oldest(connection: &Connection, digest: &str) -> Result<Option<Hold>, Trouble> {
-    let clause = "WHERE digest = ?1 AND state = 'pending' ORDER BY created_at LIMIT 1";
-    Ok(select(connection, clause, [digest])?.pop())
-}
-
-/// The only hold of a set, if it is the newest that the set ever had. Those of one page stand side by side
-/// in this index, while each digest is somewhere else in that of digests.
-fn single(connection: &Connection, digest: &str, newest: i64) -> Result<Option<Hold>, Trouble> {
-    let clause = "INDEXED BY holds_in_state
-        WHERE state = 'pending' AND created_at = ?2 AND digest = ?1 LIMIT 1";
-    Ok(select(connection, clause, params![digest, newest])?.pop())
 }
 
 /// How many pending holds are for the call with this digest.

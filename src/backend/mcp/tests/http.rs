@@ -43,7 +43,7 @@ async fn results_arrive_byte_for_byte() {
     for arguments in ALL {
         let up = upstream(arguments);
         assert_eq!(run(&up.link, "raw", json!({})).await.unwrap(), RAW, "{arguments:?}");
-        let names = up.link.definitions().await.unwrap();
+        let names = up.link.offered().await.unwrap().tools;
         assert_eq!(names.len(), 3);
         assert_eq!(run(&up.link, "raw", json!({})).await.unwrap(), RAW);
         logged(&up.log, "'Bearer s3cret'").await;
@@ -58,7 +58,7 @@ async fn results_arrive_byte_for_byte() {
 async fn modern_servers_get_their_headers() {
     for arguments in [&["--modern"][..], &["--modern", "--sse"]] {
         let up = upstream(arguments);
-        up.link.definitions().await.unwrap();
+        up.link.offered().await.unwrap().tools;
         run(&up.link, "located", json!({"region": "north"})).await.unwrap();
         logged(&up.log, "tools/call located ['tools/call', 'located', 'north'").await;
     }
@@ -78,7 +78,7 @@ async fn progress_comes_on_the_stream_of_the_call() {
         let up = upstream(arguments);
         let (sink, mut progress) = tokio::sync::mpsc::channel(8);
         let watched = Call { progress: Some(sink), ..call() };
-        up.link.call("steps", &Object::new(), watched).await.unwrap();
+        up.link.call(&tool_named("steps"), &Object::new(), watched).await.unwrap();
         let mut seen = Vec::new();
         while let Some(step) = progress.recv().await {
             seen.push(step.progress);
@@ -93,7 +93,7 @@ async fn a_hanging_call_ends_and_is_told() {
         let up = upstream(arguments);
         run(&up.link, "raw", json!({})).await.unwrap();
         let brief = Call { deadline: Duration::from_secs(1), ..call() };
-        let error = up.link.call("hang", &Object::new(), brief).await.unwrap_err();
+        let error = up.link.call(&tool_named("hang"), &Object::new(), brief).await.unwrap_err();
         assert!(matches!(error, BackendError::Timeout(_)), "{error}");
         logged(&up.log, sign).await;
     }
@@ -126,7 +126,8 @@ async fn a_forgotten_session_is_made_anew_and_the_call_is_not_sent_twice() {
     let up = upstream(&[]);
     let changes = up.link.changed();
     let (brief, nothing) = (Call { deadline: Duration::from_secs(6), ..call() }, Object::new());
-    let (hanging, ()) = tokio::join!(up.link.call("hang", &nothing, brief), async {
+    let hang = tool_named("hang");
+    let (hanging, ()) = tokio::join!(up.link.call(&hang, &nothing, brief), async {
         logged(&up.log, "tools/call hang").await;
         let error = run(&up.link, "forget", json!({})).await.unwrap_err();
         assert!(matches!(error, BackendError::Unavailable(_)), "{error}");

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::{BackendError, RawResult};
+use crate::catalog::Remote;
 use crate::clock::SystemClock;
 use crate::json::Object;
 
@@ -41,12 +42,16 @@ fn object(value: serde_json::Value) -> Object {
     value.as_object().cloned().unwrap()
 }
 
+fn tool_named(name: &str) -> Remote {
+    Remote::Tool { from: name.to_owned() }
+}
+
 async fn run(
     link: &Link,
     tool: &str,
     arguments: serde_json::Value,
 ) -> Result<String, BackendError> {
-    let RawResult(raw) = link.call(tool, &object(arguments), call()).await?;
+    let RawResult(raw) = link.call(&tool_named(tool), &object(arguments), call()).await?;
     Ok(raw.get().to_owned())
 }
 

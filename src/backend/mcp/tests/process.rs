@@ -52,7 +52,7 @@ async fn arguments_leave_with_their_digits_and_order() {
     let text = r#"{"z":123456789012345678901234567890,"a":1.0,"m":{"k":[1.50,null]}}"#;
     let arguments: Object = serde_json::from_str(text).unwrap();
     let traced = Call { traceparent: Some("00-aa-bb-01".to_owned()), ..call() };
-    let RawResult(raw) = up.link.call("echo", &arguments, traced).await.unwrap();
+    let RawResult(raw) = up.link.call(&tool_named("echo"), &arguments, traced).await.unwrap();
     let result: serde_json::Value = serde_json::from_str(raw.get()).unwrap();
     let sent = result["content"][0]["text"].as_str().unwrap();
     assert!(sent.contains(&format!(r#""arguments":{text}"#)), "{sent}");
@@ -62,7 +62,7 @@ async fn arguments_leave_with_their_digits_and_order() {
 #[tokio::test]
 async fn definitions_are_the_upstreams_own_words() {
     let up = upstream(&[]);
-    let tools = up.link.definitions().await.unwrap();
+    let tools = up.link.offered().await.unwrap().tools;
     let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
     assert_eq!(names, ["raw", "echo", "located"]);
     assert_eq!(tools[0].description.as_deref(), Some("does raw"));
@@ -73,7 +73,7 @@ async fn a_hanging_tool_ends_at_the_deadline_and_is_told() {
     let up = upstream(&[]);
     run(&up.link, "raw", json!({})).await.unwrap();
     let brief = Call { deadline: Duration::from_secs(1), ..call() };
-    let error = up.link.call("hang", &Object::new(), brief).await.unwrap_err();
+    let error = up.link.call(&tool_named("hang"), &Object::new(), brief).await.unwrap_err();
     assert!(matches!(error, BackendError::Timeout(_)), "{error}");
     logged(&up.log, "cancelled").await;
     assert_eq!(run(&up.link, "raw", json!({})).await.unwrap(), RAW);
@@ -89,7 +89,8 @@ async fn a_call_taken_back_is_cancelled_upstream() {
         logged(&log, "hangs").await;
         cancel.cancel();
     };
-    let (result, ()) = tokio::join!(up.link.call("hang", &nothing, taken_back), later);
+    let hang = tool_named("hang");
+    let (result, ()) = tokio::join!(up.link.call(&hang, &nothing, taken_back), later);
     assert!(matches!(result, Err(BackendError::Cancelled)));
     logged(&up.log, "cancelled").await;
 }
@@ -131,7 +132,7 @@ async fn results_beyond_a_limit_fail_their_own_call() {
     assert!(matches!(flood, Err(BackendError::TooLarge { limit: CAP })), "{flood:?}");
     assert_eq!(raw.unwrap(), RAW);
     let small = Call { max_result_bytes: RAW.len() - 1, ..call() };
-    let error = up.link.call("raw", &Object::new(), small).await.unwrap_err();
+    let error = up.link.call(&tool_named("raw"), &Object::new(), small).await.unwrap_err();
     assert!(matches!(error, BackendError::TooLarge { limit } if limit == RAW.len() - 1));
     // Whose it is cannot be known before the limit, so the connection goes.
     let error = run(&up.link, "flood-id-last", json!({"size": CAP * 3})).await.unwrap_err();
@@ -157,7 +158,7 @@ async fn progress_comes_in_order_and_before_the_result() {
     let up = upstream(&[]);
     let (sink, mut progress) = tokio::sync::mpsc::channel(8);
     let watched = Call { progress: Some(sink), ..call() };
-    up.link.call("steps", &Object::new(), watched).await.unwrap();
+    up.link.call(&tool_named("steps"), &Object::new(), watched).await.unwrap();
     let mut seen = Vec::new();
     while let Some(step) = progress.recv().await {
         seen.push((step.progress, step.total, step.message.unwrap()));

@@ -301,6 +301,7 @@ async fn agents_come_change_token_and_go() {
         expires_at: None,
         revoked_at: None,
         previous: None,
+        last_used: None,
     };
     let add = |agent| fixture.store.add_agent(agent, "ada".to_owned());
     add(agent("b", b"1")).await.unwrap();

@@ -29,6 +29,10 @@ pub(super) async fn check(row: &Row, dir: &TempDir) {
     let query = HoldQuery { limit: 1000, ..HoldQuery::default() };
     let holds = store.holds(query).await.unwrap();
     assert_eq!(holds.len(), recorded.len(), "{name}: a hold is lost, or came from nowhere");
+    let pending = holds.iter().filter(|hold| hold.state.name() == StateName::Pending).count();
+    let listed = store.pending_calls(None, 1000).await.unwrap();
+    let listed: usize = listed.iter().map(|(_, identical)| *identical as usize).sum();
+    assert_eq!(listed, pending, "{name}: the list of people does not show what is pending");
     for hold in holds {
         let told = &recorded[&hold.id];
         assert_eq!(hold.state.name(), told.state, "{name}");
@@ -99,6 +103,7 @@ async fn story(name: &str, store: &SqliteStore) -> HashMap<HoldId, Recorded> {
             | Event::ReviewerChanged { .. }
             | Event::ReviewerRevoked { .. }
             | Event::KeyRegistered { .. }
+            | Event::Access { .. }
             | Event::KeyRemoved { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }

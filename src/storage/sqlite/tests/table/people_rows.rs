@@ -6,6 +6,7 @@ use super::rows::{PLAIN, asks};
 use super::{Again, Row};
 use crate::principal::Role;
 use crate::storage::ReviewerChange;
+use jiff::Timestamp;
 
 pub(super) fn rows() -> Vec<Row> {
     agents().into_iter().chain(people()).collect()
@@ -29,6 +30,12 @@ fn agents() -> Vec<Row> {
             given: known_agent,
             asks: asks!(|store| store.revoke_agent(&agent().name, by())),
             writes: &["agent_revoked"],
+            ..PLAIN
+        },
+        Row {
+            name: "note_uses",
+            given: known_agent,
+            asks: asks!(|store| store.note_uses(vec![(agent().name, Timestamp::UNIX_EPOCH)])),
             ..PLAIN
         },
         Row {

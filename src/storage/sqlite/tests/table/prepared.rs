@@ -77,6 +77,7 @@ pub(super) fn agent() -> Agent {
         expires_at: None,
         revoked_at: None,
         previous: None,
+        last_used: None,
     }
 }
 
