@@ -54,7 +54,8 @@ pub(super) enum NotOpen {
     Start(BackendError),
     /// The other side did not come through the handshake.
     Handshake(BackendError),
-    /// It could be asked what it speaks, and speaks only protocols that begin with `initialize`.
+    /// It answers, and not as one that speaks without a handshake: it names only protocols that begin with
+    /// `initialize`, or answers a method that it does not know with what is no discovery.
     OnlyLegacy(BackendError),
 }
 
@@ -185,14 +186,16 @@ fn not_open(error: &ClientInitializeError, ledger: &Ledger) -> NotOpen {
         None => bounded(&error.to_string()),
     };
     let why = BackendError::Unavailable(format!("no handshake: {why}"));
-    match error {
-        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. }
-            if server_supported.iter().any(ProtocolVersion::has_initialize) =>
-        {
-            NotOpen::OnlyLegacy(why)
-        }
-        _ => NotOpen::Handshake(why),
-    }
+    let is_legacy = if let ClientInitializeError::NoCompatibleProtocolVersion {
+        server_supported,
+        ..
+    } = error
+    {
+        server_supported.iter().any(ProtocolVersion::has_initialize)
+    } else {
+        matches!(error, ClientInitializeError::ExpectedInitResult(_))
+    };
+    if is_legacy { NotOpen::OnlyLegacy(why) } else { NotOpen::Handshake(why) }
 }
 
 impl Connection {
