@@ -6,12 +6,16 @@ mod settings;
 mod upstream;
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use countersign::authentication::Agents;
+use countersign::backend::command;
+use countersign::backend::confinement::{Confinement, Places};
 use countersign::call::{self, Answer, Request};
+use countersign::catalog::sandbox::Grants;
 use countersign::catalog::{CheckedArguments, Tool};
 use countersign::clock::{Clock, SystemClock};
 use countersign::config::{Config, Edge, Holds};
@@ -39,7 +43,35 @@ struct Bench {
     runtime: Runtime,
     gateway: Arc<Gateway>,
     principal: Principal,
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+/// What a call of a program costs that does nothing, as a plain child of the gateway and confined.
+#[divan::bench(args = ["plain", "confined"])]
+fn run_program(bencher: Bencher<'_, '_>, how: &str) {
+    let Ok(bench) = &*BENCH else { return };
+    let home = bench.directory.path().join("temporary");
+    let confinement = Confinement::new(Grants::default(), Places::default(), home)
+        .with_program(env!("CARGO_BIN_EXE_countersign").into());
+    let confinement = Some(&confinement).filter(|_| how == "confined");
+    let limits = command::Limits {
+        deadline: PATIENCE,
+        max_output_bytes: 1024,
+        max_error_bytes: 1024,
+        grace: PATIENCE,
+    };
+    bencher.bench_local(|| {
+        let command = command::Command {
+            program: Path::new("/bin/true"),
+            argv: Vec::new(),
+            stdin: None,
+            environment: Vec::new(),
+            workingdirectory: None,
+            call: CallId::new(),
+            confinement,
+        };
+        bench.runtime.block_on(command::run(command, limits, CancellationToken::new()))
+    });
 }
 
 fn main() -> Result<()> {
@@ -134,7 +166,7 @@ impl Bench {
         let gateway = runtime.block_on(start(&directory))?;
         let principal = Agents::default().local(&"bench".parse()?, "bench");
         let principal = principal.ok_or_else(|| anyhow::anyhow!("no principal"))?;
-        let bench = Self { runtime, gateway, principal, _directory: directory };
+        let bench = Self { runtime, gateway, principal, directory };
         // What is measured must be what it is called: calls that run.
         for tool in ["echo", "echo_write"] {
             let answer = bench.runtime.block_on(bench.call(tool));

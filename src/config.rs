@@ -54,7 +54,7 @@ pub struct File {
     /// The address of the gateway as clients and people know it, like `https://gate.example.com`; `http://` and the
     /// listening address when absent.
     pub public_url: Option<authentication::PublicUrl>,
-    /// How credentials become agents, besides gateway tokens.
+    /// How agents are let in besides gateway tokens, and how people sign in.
     pub authentication: authentication::Settings,
 }
 
@@ -168,7 +168,7 @@ pub struct Config {
     pub notifications: notify::Settings,
     /// The address of the gateway as clients and people know it.
     pub public_url: Option<authentication::PublicUrl>,
-    /// How credentials become agents, besides gateway tokens.
+    /// How agents are let in besides gateway tokens, and how people sign in.
     pub authentication: authentication::Settings,
     /// Where programs are looked up, as `PATH`.
     pub path: String,
@@ -235,6 +235,18 @@ impl Config {
 }
 
 impl Config {
+    /// What links to this gateway begin with; none where no browser can reach it.
+    #[must_use]
+    pub fn site(&self) -> Option<String> {
+        if let Some(url) = &self.public_url {
+            return Some((**url).to_owned());
+        }
+        if self.listen.ends_with(":0") {
+            return None;
+        }
+        Some(self.url().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
+    }
+
     /// How the address that it listens on is written before a path.
     #[must_use]
     pub fn url(&self) -> String {

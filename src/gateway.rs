@@ -9,7 +9,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::authentication::{Agents, Issuers, People};
+use crate::authentication::{Agents, Issuers, People, SignIn};
 use crate::backend::{self, Backends};
 use crate::call::board::{Board, HeldAgents};
 use crate::call::standing::Grants;
@@ -55,6 +55,8 @@ pub struct Gateway {
     pub issuers: Issuers,
     /// Registered people, by token.
     pub people: People,
+    /// How people sign in, and their sessions.
+    pub sign_in: SignIn,
     /// Who waits for which hold in this process.
     pub board: Arc<Board>,
     /// Which agents may have holds.
@@ -115,6 +117,12 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
     ) -> Result<Arc<Self>, OpenError> {
+        for exposed in backend::confinement::exposed(&config) {
+            if exposed.to_all {
+                return Err(OpenError::Other(exposed.to_string()));
+            }
+            tracing::warn!("{exposed}");
+        }
         let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
         let policies = config::read_directory(&config.policies)?;
         let learned = HashMap::new();
@@ -136,6 +144,13 @@ impl Gateway {
             issuers: Issuers::open(&config.authentication, config.resource(), &clock)
                 .map_err(OpenError::Other)?,
             people: People::load(store.as_ref()).await?,
+            sign_in: SignIn::open(
+                config.authentication.clone(),
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                (config::variable, metrics.sign_ins()),
+            )
+            .await?,
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             held_agents: HeldAgents::default(),

@@ -15,7 +15,7 @@
 //!
 //! # Layers
 //!
-//! Edges in ([`mcp`], [`api`], [`cli`]) use [`call`]; `call` uses the pure modules and the edges out
+//! Edges in ([`mcp`], [`api`], [`page`], [`cli`]) use [`call`]; `call` uses the pure modules and the edges out
 //! ([`storage`], [`backend`], [`authentication`], [`notify`], [`telemetry`]); pure modules use only pure modules.
 
 // — the spine —
@@ -45,4 +45,5 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod mcp;
+pub mod page;
 pub mod server;

@@ -98,6 +98,39 @@ impl Person {
     }
 }
 
+/// How a person showed who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Authentication {
+    /// With a password.
+    Password,
+    /// With a passkey, whose holder was verified (by a PIN, a finger, a face).
+    Passkey,
+    /// By an OpenID provider.
+    Oidc,
+    /// With a link that works once.
+    Link,
+    /// With a token.
+    Token,
+    /// As the operating-system user at the other end of the local socket.
+    Local,
+}
+
+impl Authentication {
+    /// Its name, as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Passkey => "passkey",
+            Self::Oidc => "oidc",
+            Self::Link => "link",
+            Self::Token => "token",
+            Self::Local => "local",
+        }
+    }
+}
+
 /// What a person may do, each role also what those before it may.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

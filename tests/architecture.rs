@@ -24,12 +24,17 @@ const PURE: [&str; 12] = [
 /// What the gateway reaches out with.
 const OUT: [&str; 5] = ["authentication", "backend", "notify", "storage", "telemetry"];
 /// What reaches into the gateway.
-const IN: [&str; 4] = ["api", "cli", "mcp", "server"];
+const IN: [&str; 5] = ["api", "cli", "mcp", "page", "server"];
 /// What stands between: the configuration, every long-lived part, the path of a call.
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 26] = [
+const EXCEPTIONS: [(&str, &str, &str); 31] = [
+    ("authentication", "telemetry", "counts tries to sign in"),
+    ("page", "authentication", "signs people in and out"),
+    ("page", "storage", "shows credentials and sessions"),
+    ("server", "page", "mounts the pages"),
+    ("server", "storage", "lets in whose session stands"),
     ("config", "catalog", "a length of time is written alike in every file"),
     ("config", "edge", "the network edge has settings of its own"),
     ("config", "source", "places and problems of files"),

@@ -15,6 +15,7 @@ use crate::authentication::jwks::{self, Jwks};
 use crate::backend::confinement::Kernel;
 use crate::backend::mcp::Health;
 use crate::call::manned;
+use crate::catalog::Binding;
 use crate::clock::NEAR;
 use crate::gateway::Gateway;
 use crate::hold::StateName;
@@ -74,6 +75,9 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Response {
+    for (server, healthy) in gateway.backends.health() {
+        gateway.metrics.upstream_healthy(server, healthy);
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let places = gateway.config.edge.max_calls.min(tokio::sync::Semaphore::MAX_PERMITS);
     let calls = places.saturating_sub(gateway.places.available_permits());
@@ -83,7 +87,7 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> R
 pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {
     let mut checks = vec![record(&gateway), policy(&gateway)];
     checks.extend(tools(&gateway));
-    checks.push(confinement());
+    checks.push(confinement(&gateway));
     checks.extend(servers(&gateway));
     checks.extend(super::notifications::checks(&gateway).await);
     checks.push(manned(&gateway));
@@ -141,10 +145,20 @@ fn tools(gateway: &Gateway) -> Vec<Check> {
     checks
 }
 
-fn confinement() -> Check {
+fn confinement(gateway: &Gateway) -> Check {
     let kernel = Kernel::look();
+    let revision = gateway.revision();
+    let free = revision.catalog.tools().filter(|tool| match tool.binding() {
+        Binding::Command { sandbox, .. } => sandbox.grants().is_none(),
+        Binding::Mcp { .. } => false,
+    });
+    let free: Vec<&str> = free.map(|tool| tool.name()).collect();
     match kernel.lacks() {
-        None => Check::good("confinement", kernel.shown()),
+        None if free.is_empty() => Check::good("confinement", kernel.shown()),
+        None => {
+            let found = format!("{}; not confined: {}", kernel.shown(), free.join(", "));
+            Check::good("confinement", found)
+        }
         Some(why) => Check::bad(
             "confinement",
             format!("{why}: tools that are programs are unavailable"),

@@ -10,6 +10,7 @@ mod links;
 mod notifications;
 mod people;
 mod reviewers;
+mod sign_in;
 mod standing;
 #[cfg(feature = "testing")]
 mod testing;
@@ -28,7 +29,7 @@ use serde_json::json;
 
 use crate::call::holding::NotAmended;
 use crate::gateway::Gateway;
-use crate::storage::{HoldError, PeopleError, StoreError};
+use crate::storage::{AccessError, HoldError, PeopleError, StoreError};
 
 pub use agents::{AgentRotation, AgentView, NewAgent, NewToken};
 pub use approvals::{
@@ -43,6 +44,7 @@ pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
 };
+pub use sign_in::{Invitation, InvitationWanted, LinkMade};
 pub use standing::{StandingView, StandingWanted};
 
 /// What a refused request is told to bring.
@@ -68,6 +70,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/token", post(reviewers::renew))
         .route("/api/v1/reviewers/{name}/keys", post(reviewers::add_key))
         .route("/api/v1/reviewers/{name}/keys/{fingerprint}", delete(reviewers::remove_key))
+        .route("/api/v1/reviewers/{name}/invitation", post(sign_in::invite))
+        .route("/api/v1/reviewers/{name}/sessions", delete(sign_in::sign_out))
+        .route("/api/v1/sign-in-link", post(sign_in::link))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/doctor", get(health::doctor))
         .route("/metrics", get(health::metrics))
@@ -123,6 +128,21 @@ impl From<PeopleError> for Failure {
             | PeopleError::KeyTaken { .. }
             | PeopleError::TooManyKeys => StatusCode::CONFLICT,
             PeopleError::Store(error) => return error.into(),
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        let status = match error {
+            AccessError::People(error) => return error.into(),
+            AccessError::Store(error) => return error.into(),
+            AccessError::NoPasskey | AccessError::NotListed => StatusCode::NOT_FOUND,
+            AccessError::NoLink | AccessError::NotProven => StatusCode::FORBIDDEN,
+            AccessError::OtherSubject
+            | AccessError::PasskeyTaken
+            | AccessError::TooManyPasskeys => StatusCode::CONFLICT,
         };
         Self::new(status, error.to_string())
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::gateway::Gateway;
-use crate::principal::{Capacity, Person, Role};
+use crate::principal::{Authentication, Capacity, Person, Role};
 
 /// Anybody among the people: for routes that only read.
 pub struct Viewer(pub Person);
@@ -57,6 +57,17 @@ impl FromRequestParts<Arc<Gateway>> for Operator {
     }
 }
 
+/// How the person of a request showed who they are.
+pub(super) struct Shown(pub(super) Option<Authentication>);
+
+impl FromRequestParts<Arc<Gateway>> for Shown {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Failure> {
+        Ok(Self(parts.extensions.get::<Authentication>().copied()))
+    }
+}
+
 /// Whom the gateway takes a person for, and what that person may do now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WhoAmI {
@@ -91,7 +102,7 @@ fn who(parts: &Parts, gateway: &Gateway) -> Result<(Person, Capacity), Failure> 
 }
 
 fn nobody() -> Failure {
-    let told = "this needs a person: a valid token from `countersign reviewers add NAME`, or the \
+    let told = "this needs a person: a session, a valid token from `countersign reviewers add NAME`, or the \
                 `countersign` command on the gateway's machine; an agent's credential decides nothing";
     Failure::new(StatusCode::UNAUTHORIZED, told)
 }

@@ -240,15 +240,16 @@ async fn taken_up(
 ) -> Result<Reviewer, Failure> {
     let changed = changed?;
     gateway.people.reload(gateway.store.as_ref()).await?;
+    gateway.sign_in.reload().await?;
     Ok(changed)
 }
 
-fn named(name: &str) -> Result<PersonName, Failure> {
+pub(super) fn named(name: &str) -> Result<PersonName, Failure> {
     name.parse()
         .map_err(|_| Failure::new(StatusCode::NOT_FOUND, format!("nobody is called `{name}`")))
 }
 
-fn check_names(groups: &[String], also: &[String]) -> Result<(), Failure> {
+pub(super) fn check_names(groups: &[String], also: &[String]) -> Result<(), Failure> {
     let bad = |name: &String| name.is_empty() || name.chars().count() > MAX_NAME;
     if groups.len() > MAX_GROUPS || also.len() > MAX_ALSO || groups.iter().chain(also).any(bad) {
         let told = format!(

@@ -1,13 +1,21 @@
-//! A credential becomes a `Principal` or a `Person`: gateway tokens, tokens of authorization servers, and the
-//! local operating-system user.
+//! A credential becomes a `Principal` or a `Person`: gateway tokens, tokens of authorization servers, sessions of
+//! people, and the local operating-system user.
 
 mod agents;
+pub mod attempts;
+pub mod browser;
 mod denied;
 mod jwk;
 pub mod jwks;
 mod jwt;
+pub mod oidc;
+pub mod passkeys;
+pub mod passwords;
 mod people;
 mod public_url;
+mod sessions;
+mod settings;
+mod sign_in;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -24,9 +32,12 @@ use crate::storage::StoreError;
 pub use agents::{Agents, Tokens};
 pub use denied::{Denied, Reason};
 pub use jwk::{Algorithm, Key};
-pub use jwt::{Claims, IssuerSettings, Issuers, Settings};
+pub use jwt::Settings;
+pub use jwt::{Claims, IssuerSettings, Issuers};
 pub use people::{PERSON_TOKEN_PREFIX, People};
 pub use public_url::PublicUrl;
+pub use settings::SessionSettings;
+pub use sign_in::{From, LINK_FOR, SignIn, SignInError, Visitor, new_secret, registered};
 
 /// What an agent's token starts with, so that scanners for leaked secrets can find one.
 const TOKEN_PREFIX: &str = "cs_";

@@ -1,8 +1,10 @@
 //! The only way out: what really runs a tool.
 
+mod breaker;
 pub mod command;
 pub mod confinement;
 pub mod mcp;
+pub mod outgoing;
 pub mod pool;
 mod running;
 pub mod secrets;
@@ -54,6 +56,12 @@ pub enum BackendError {
     Busy {
         /// How many wait.
         waiting: usize,
+    },
+    /// It failed again and again and is left alone for a while. Nothing ran.
+    #[error("left alone for {after:?}, because it fails")]
+    Resting {
+        /// For how long.
+        after: std::time::Duration,
     },
     /// The arguments cannot be given to the program as they are. Nothing ran.
     #[error("unfit arguments: {0}")]
@@ -179,6 +187,13 @@ impl Backends {
     #[must_use]
     pub fn updates(&self) -> broadcast::Receiver<mcp::Update> {
         self.updates.subscribe()
+    }
+
+    /// The MCP servers among the backends, by name, and whether calls reach them.
+    pub fn health(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.running
+            .iter()
+            .filter_map(|(name, running)| Some((name.as_str(), running.is_healthy()?)))
     }
 
     /// Ends every long-lived link.

@@ -9,9 +9,11 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::breaker::{Breaker, Pass};
 use super::command::{self, Command};
-use super::confinement::{Confinement, Kept};
-use super::mcp::{self, Link, Subscriptions, Target, Update, Watching};
+use super::confinement::{self, Confinement, Kept};
+use super::mcp::{self, Health, Link, Subscriptions, Target, Update, Watching};
+use super::outgoing::Trust;
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
@@ -47,18 +49,24 @@ pub(super) struct Running {
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
     kept: Kept,
+    /// Of an MCP server: a program that is run once per call has nothing that could be broken.
+    breaker: Option<Arc<Breaker>>,
     clock: Arc<dyn Clock>,
 }
 
 enum Kind {
     Command,
     Mcp {
-        spec: McpSpec,
+        spec: Box<McpSpec>,
+        sandbox: ChildSandbox,
         limits: mcp::Limits,
         link: Mutex<Option<Linked>>,
         subscriptions: Arc<Subscriptions>,
     },
 }
+
+/// How a child that speaks MCP is to be confined, if it is, or why it cannot be.
+type ChildSandbox = Option<Result<Box<Sandbox>, String>>;
 
 /// A link, with the digest of the secrets it was made with.
 struct Linked {
@@ -69,6 +77,7 @@ struct Linked {
 /// A call that can be dispatched as soon as it is recorded.
 pub struct Prepared {
     _slot: Slot,
+    pass: Option<Pass>,
     secrets: Vec<Named>,
     redactor: Option<Arc<Redactor>>,
     how: How,
@@ -100,7 +109,11 @@ impl Running {
         let kind = match &spec.mcp {
             None => Kind::Command,
             Some(mcp) => Kind::Mcp {
-                spec: mcp.clone(),
+                spec: Box::new(mcp.clone()),
+                sandbox: spec.sandbox.clone().map(|sandbox| {
+                    let problem = confinement::problem(spec, &sandbox, config);
+                    problem.map_or_else(|| Ok(Box::new(sandbox)), Err)
+                }),
                 limits: mcp::Limits {
                     max_message_bytes: spec.max_output_bytes.saturating_add(ENVELOPE),
                     connect_timeout: CONNECT_TIMEOUT,
@@ -119,6 +132,7 @@ impl Running {
             environment: environment(spec, config),
             kept: Kept::new(spec, sandboxes.iter(), &config.data),
             directory,
+            breaker: spec.mcp.is_some().then(|| Breaker::new(Arc::clone(&clock))),
             clock,
         })
     }
@@ -129,6 +143,7 @@ impl Running {
         cancel: &CancellationToken,
     ) -> Result<Prepared, BackendError> {
         let slot = self.pool.acquire(QUEUE_DEADLINE, cancel).await?;
+        let pass = self.breaker.as_ref().map(Breaker::pass).transpose()?;
         let secrets = self.resolve()?;
         let digest = digest_of(&secrets);
         let redactor = self.redactor(&secrets, digest)?;
@@ -147,7 +162,7 @@ impl Running {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
-        Ok(Prepared { _slot: slot, secrets, redactor, how })
+        Ok(Prepared { _slot: slot, pass, secrets, redactor, how })
     }
 
     pub(super) async fn dispatch(
@@ -157,7 +172,7 @@ impl Running {
         prepared: Prepared,
         journey: Journey,
     ) -> Result<RawResult, BackendError> {
-        let Prepared { _slot: slot, secrets, redactor, how } = prepared;
+        let Prepared { _slot: slot, pass, secrets, redactor, how } = prepared;
         let raw = match (how, permit.tool().binding()) {
             (How::Command { program, rendered, confinement }, Binding::Command { output, .. }) => {
                 let mut environment = self.environment.clone();
@@ -191,7 +206,11 @@ impl Running {
                     progress: journey.progress,
                     traceparent: None,
                 };
-                link.call(remote, permit.arguments(), call).await?
+                let result = link.call(remote, permit.arguments(), call).await;
+                if let Some(pass) = pass {
+                    pass.tell(&result);
+                }
+                result?
             }
             (How::Command { .. } | How::Mcp { .. }, Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
@@ -223,6 +242,16 @@ impl Running {
         subscriptions.watch(uri).await
     }
 
+    /// Whether calls reach the MCP server, if this backend is one.
+    pub(super) fn is_healthy(&self) -> Option<bool> {
+        let breaker = self.breaker.as_ref()?;
+        let is_up = |link: Arc<Link>| match link.health() {
+            Health::Idle | Health::Connecting | Health::Connected { .. } => true,
+            Health::Down { .. } | Health::Closed => false,
+        };
+        Some(breaker.is_closed() && self.link().is_some_and(is_up))
+    }
+
     fn resolve(&self) -> Result<Vec<Named>, BackendError> {
         self.secrets
             .resolve(&|name| config::variable(name))
@@ -251,14 +280,14 @@ impl Running {
 
     /// The link made with these secrets; when they have changed, a new one takes the old one's place.
     fn linked(&self, secrets: &[Named], digest: Digest) -> Result<Arc<Link>, BackendError> {
-        let Kind::Mcp { spec, limits, link, subscriptions } = &self.kind else {
+        let Kind::Mcp { spec, sandbox, limits, link, subscriptions } = &self.kind else {
             return Err(BackendError::Unavailable("not an MCP server".into()));
         };
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(linked) = link.as_ref().filter(|linked| linked.secrets == digest) {
             return Ok(Arc::clone(&linked.link));
         }
-        let target = self.target(spec, secrets)?;
+        let target = self.target(spec, sandbox, secrets)?;
         let (kept, clock) = (Arc::clone(subscriptions), Arc::clone(&self.clock));
         let made = Arc::new(Link::keeping(kept, target, limits.clone(), clock));
         tokio::spawn(made.keep());
@@ -269,24 +298,38 @@ impl Running {
         Ok(made)
     }
 
-    fn target(&self, spec: &McpSpec, secrets: &[Named]) -> Result<Target, BackendError> {
+    fn target(
+        &self,
+        spec: &McpSpec,
+        sandbox: &ChildSandbox,
+        secrets: &[Named],
+    ) -> Result<Target, BackendError> {
         if let Some(url) = &spec.url {
             let headers = spec
                 .headers
                 .iter()
                 .map(|(name, value)| (name.clone(), filled(value, secrets)))
                 .collect();
-            return Ok(Target::Http { url: url.clone(), headers });
+            let trust = Trust { allow_private: spec.allow_private, ca: spec.ca.clone() };
+            return Ok(Target::Http { url: url.clone(), headers, trust });
         }
         let missing = || BackendError::Unavailable("neither `url` nor `program`".into());
+        let program = spec.program.as_ref().ok_or_else(missing)?;
         let mut env = self.environment.clone();
         env.extend(secrets.iter().cloned());
-        Ok(Target::Process(mcp::Program {
-            path: Path::new(spec.program.as_ref().ok_or_else(missing)?).to_owned(),
-            args: spec.args.clone(),
-            env,
-            cwd: self.directory.clone(),
-        }))
+        let sandbox = sandbox.clone().transpose().map_err(BackendError::Unavailable)?;
+        let confinement = sandbox.map(|sandbox| self.kept.of(&sandbox)).transpose()?.flatten();
+        let path = if confinement.is_some() {
+            self.kept.without_home(&mut env);
+            let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+            let path = path.map(ExposeSecret::expose_secret).unwrap_or_default();
+            let absent = || BackendError::Unavailable(format!("`{program}` is not installed"));
+            command::find_program(program, path.as_ref()).ok_or_else(absent)?
+        } else {
+            Path::new(program).to_owned()
+        };
+        let (args, cwd) = (spec.args.clone(), self.directory.clone());
+        Ok(Target::Process(mcp::Program { path, args, env, cwd, confinement }))
     }
 }
 

@@ -223,6 +223,15 @@ impl From<BackendError> for Refusal {
                 ),
             )
             .after(Duration::from_secs(1)),
+            BackendError::Resting { after } => Self::new(
+                Kind::Unavailable,
+                format!(
+                    "The tool's backend fails again and again and is left alone for a while. Nothing ran. \
+                     Call again in {} s.",
+                    after.as_secs().max(1)
+                ),
+            )
+            .after((*after).max(Duration::from_secs(1))),
             BackendError::Unfit(why) => {
                 Self::new(Kind::InvalidArguments, format!("Refused: {why}. Nothing ran."))
             }

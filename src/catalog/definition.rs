@@ -130,7 +130,7 @@ impl Building<'_> {
             annotations: None,
             unavailable,
         };
-        let output = spec.output;
+        let (output, sandbox) = (spec.output, sandbox.into());
         Ok((described, Binding::Command { program: found, template, output, sandbox }))
     }
 

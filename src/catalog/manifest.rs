@@ -108,6 +108,12 @@ pub struct McpSpec {
     /// Headers sent with every request; `${NAME}` stands for a secret.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Whether a name in `url` may lead to addresses that are not public.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// A file of certificates (PEM) that are believed in place of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// The program that is started.
     #[serde(default)]
     pub program: Option<String>,

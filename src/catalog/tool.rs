@@ -51,7 +51,7 @@ pub enum Binding {
         /// How its output is understood.
         output: Output,
         /// How the program is confined.
-        sandbox: Sandbox,
+        sandbox: Arc<Sandbox>,
     },
     /// Something that an MCP server offers.
     Mcp(Remote),

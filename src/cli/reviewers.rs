@@ -11,7 +11,10 @@ use super::agents::seconds;
 use super::approvals::percent;
 use super::output::{self, Form, second, table};
 use super::way::{Remote, Way};
-use crate::api::{KeyGiven, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView};
+use crate::api::{
+    Invitation, InvitationWanted, KeyGiven, LinkMade, NewPersonToken, NewReviewer, Renewal,
+    ReviewerEdit, ReviewerView,
+};
 use crate::config::Flags;
 use crate::ids::PersonName;
 use crate::principal::Role;
@@ -38,6 +41,33 @@ pub(super) enum Command {
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires: Option<u64>,
     },
+    /// Print a link with which a person sets a passkey or a password, once; who is new is added
+    Invite {
+        /// The name
+        name: PersonName,
+        /// What a new person may do: viewer, reviewer (as which they are added otherwise) or operator
+        #[arg(long)]
+        role: Option<Role>,
+        /// A group of a new person; may be given more than once
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+        /// Another name of the same human, for a new person
+        #[arg(long, value_name = "NAME")]
+        also: Vec<String>,
+        /// When a new person's record ends, like `90d`; never, unless told otherwise
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires: Option<u64>,
+        /// For how long the link works, like `12h`; three days, unless told otherwise
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        valid: Option<u64>,
+    },
+    /// Print a link with which you, on the gateway's machine, sign in at a browser, once
+    SignInLink,
+    /// End all sessions of a person
+    SignOut {
+        /// The name
+        name: String,
+    },
     /// List people
     List(Form),
     /// Change what a person may do
@@ -60,7 +90,7 @@ pub(super) enum Command {
         #[arg(long)]
         no_also: bool,
     },
-    /// End a person's token and role
+    /// End a person's token, sessions, credentials and role
     Revoke {
         /// The name
         name: PersonName,
@@ -109,6 +139,24 @@ async fn done(way: &Way, command: Command) -> Result<(), Failed> {
             let new = NewReviewer { name, role, groups, also, expires_in: expires };
             let added: NewPersonToken = way.post("/api/v1/reviewers", &new).await?;
             output::print(&added.token)
+        }
+        Command::Invite { name, role, groups, also, expires, valid } => {
+            let wanted =
+                InvitationWanted { role, groups, also, expires_in: expires, valid_for: valid };
+            let path = format!("{}/invitation", of(&name));
+            let invitation: Invitation = way.post(&path, &wanted).await?;
+            let until = second(invitation.expires_at);
+            eprintln!("works once, until {until}; hand it over where nobody else reads it");
+            output::print(&invitation.url)
+        }
+        Command::SignInLink => {
+            let none = serde_json::json!({});
+            let made: LinkMade = way.post("/api/v1/sign-in-link", &none).await?;
+            eprintln!("works once, until {}", second(made.expires_at));
+            output::print(&made.url)
+        }
+        Command::SignOut { name } => {
+            way.delete(&format!("/api/v1/reviewers/{}/sessions", percent(&name))).await
         }
         Command::List(form) => list(way, form).await,
         Command::Change { name, role, groups, no_groups, also, no_also } => {

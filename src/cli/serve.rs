@@ -7,6 +7,7 @@ use super::{Failed, local};
 use crate::call::manned;
 use crate::config::{Config, Flags};
 use crate::gateway::Gateway;
+use crate::principal::Person;
 use crate::{notify, server};
 
 #[derive(Debug, clap::Args)]
@@ -33,9 +34,21 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
     check_people(&gateway)?;
     let shutdown = stop_on_signal()?;
     let sockets = server::Sockets::bind(&gateway.config.data)?;
-    eprintln!("listening on {url}");
+    let link = sign_in_link(&gateway).await?;
+    // In one piece, so that whoever waits for the first line has both.
+    let told = format!("listening on {url}\n{link}");
+    eprint!("{told}");
     server::run(gateway, sockets, Some(listening), shutdown).await;
     Ok(())
+}
+
+/// The line with the link with which the person at this terminal can sign in at a browser.
+async fn sign_in_link(gateway: &Gateway) -> Result<String, Failed> {
+    let user = Person::local(gateway.config.user.clone());
+    let Some(site) = gateway.config.site() else { return Ok(String::new()) };
+    let made = gateway.sign_in.sign_in_link(&user, &user.name).await;
+    let (code, _) = made.map_err(anyhow::Error::from)?;
+    Ok(format!("sign in: {site}/sign-in?code={code}\n"))
 }
 
 /// Says loudly when held calls may wait unseen, or for people who are not there.

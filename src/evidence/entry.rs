@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use super::{Access, Outcome};
 use crate::digest::Digest;
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
@@ -212,6 +212,16 @@ pub enum Event {
         /// Its fingerprint, `SHA256:…`.
         fingerprint: String,
         /// Who removed it.
+        by: String,
+    },
+    /// How a person can sign in changed, or somebody signed in or out.
+    Access {
+        /// The person.
+        person: Person,
+        /// What happened.
+        #[serde(flatten)]
+        access: Access,
+        /// Who did it.
         by: String,
     },
     /// The machine's wall clock was set; the gateway's time was not.

@@ -1,10 +1,12 @@
 //! The record: what an entry says, how entries are chained, and how the chain is verified.
 
+mod access;
 pub mod chain;
 mod entry;
 mod outcome;
 pub mod signature;
 pub mod verify;
 
+pub use access::Access;
 pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
 pub use outcome::{Outcome, OutcomeStatus};

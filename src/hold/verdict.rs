@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::json::Object;
-use crate::principal::Person;
+use crate::principal::{Authentication, Person};
 
 /// Approve or reject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Verdict {
     /// The sender's name for it: sent again under the same one, it is the same verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// How the person showed who they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticated: Option<Authentication>,
 }
 
 impl Verdict {
@@ -56,6 +59,7 @@ impl Verdict {
             rendered: None,
             signature: None,
             idempotency_key: None,
+            authenticated: None,
         }
     }
 }

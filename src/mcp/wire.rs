@@ -173,9 +173,10 @@ fn check_numbers(method: &str, message: &Object) -> Result<(), NotIJson> {
             json::check_i_json_at(key, value)?;
             continue;
         };
-        let others =
-            params.iter().filter(|(key, _)| method != "tools/call" || key.as_str() != "arguments");
-        for (key, value) in others {
+        for (key, value) in params {
+            if method == "tools/call" && key == "arguments" {
+                continue;
+            }
             json::check_i_json_at(key, value).map_err(|error| NotIJson {
                 pointer: format!("/params{}", error.pointer),
                 ..error

@@ -104,7 +104,7 @@ impl Notifier {
                 base_url: base_url.clone(),
                 secrets: Secrets::new(sources).map_err(|error| wrong(error.to_string()))?,
                 environment,
-                client: sending::client().map_err(|error| wrong(error.to_string()))?,
+                client: sending::client(&settings.trust()).map_err(wrong)?,
                 parts: parts.clone(),
                 state: tokio::sync::Mutex::new(state),
                 works: tokio::sync::Notify::new(),

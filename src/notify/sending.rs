@@ -7,11 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use jiff::Timestamp;
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::settings::receiver;
+use crate::backend::outgoing::{self, Trust};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,15 +46,15 @@ impl Trouble {
 /// The client that one channel posts with.
 ///
 /// # Errors
-/// When TLS cannot be set up.
-pub(super) fn client() -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
+/// In words, when TLS cannot be set up.
+pub(super) fn client(trust: &Trust) -> Result<Client, String> {
+    outgoing::client(trust)
+        .map_err(|why| why.to_string())?
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT)
         .pool_max_idle_per_host(1)
         .build()
+        .map_err(|error| error.to_string())
 }
 
 /// A message on its way.

@@ -1,6 +1,7 @@
 //! How channels are written in `countersign.yaml`, and what is wrong with one before anything is sent.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use reqwest::Url;
 use schemars::JsonSchema;
@@ -8,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::backend::outgoing::{self, Trust};
 use crate::catalog::manifest::SecretSource;
 use crate::source::{Place, Places, Problem, SourceFile};
 
@@ -36,6 +38,12 @@ pub struct ChannelSettings {
     pub form: Form,
     /// Where messages are posted: `https`, or `http` on loopback. Written out, or as a secret.
     pub url: Address,
+    /// Whether a name in `url` may lead to addresses that are not public.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// A file of certificates (PEM) that are believed in place of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// What messages are signed with: `{ env: NAME }` or `{ file: PATH }`.
     #[serde(default)]
     pub secret: Option<SecretSource>,
@@ -128,7 +136,8 @@ impl<'de> Deserialize<'de> for Address {
 /// # Errors
 /// In words, when it is none, or would carry messages across a network in the clear.
 pub(super) fn receiver(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+    let trust = Trust { allow_private: true, ca: None };
+    let url = outgoing::configured(text, &trust).map_err(|why| why.to_string())?;
     let on_loopback = match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
         Some(host) => {
             host == "localhost"
@@ -192,6 +201,11 @@ impl Settings {
 }
 
 impl ChannelSettings {
+    /// Where the channel may connect to, and whom it believes.
+    pub(super) fn trust(&self) -> Trust {
+        Trust { allow_private: self.allow_private, ca: self.ca.clone() }
+    }
+
     fn problems(
         &self,
         place: &dyn Fn(&str) -> Place,

@@ -40,6 +40,8 @@ impl Fixture {
             name: "ops".to_owned(),
             form: Form::Generic,
             url: Address::Plain("http://127.0.0.1:9/".to_owned()),
+            allow_private: false,
+            ca: None,
             secret: Some(SecretSource::Env("SECRET".to_owned())),
             on: vec![Kind::Held, Kind::Ended],
             arguments: false,

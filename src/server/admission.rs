@@ -6,15 +6,18 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use tokio::net::UnixStream;
 
 use super::resource;
-use crate::api;
+use crate::api::{self, Failure};
+use crate::authentication::browser::{self, Site};
 use crate::authentication::{self, Denied, Reason};
 use crate::edge::{Arrival, Names};
 use crate::gateway::Gateway;
-use crate::principal::Person;
+use crate::principal::{Authentication, Person};
+use crate::storage::Session;
 
 /// The header by which a local client says for which agent it speaks.
 pub const AGENT_HEADER: &str = "countersign-agent";
@@ -71,6 +74,7 @@ pub(super) async fn let_local_in(
             return refused("the token is not a person's, or not valid any more\n");
         };
         request.extensions_mut().insert(person);
+        request.extensions_mut().insert(Authentication::Token);
     } else if let Some(agent) =
         request.headers().get(AGENT_HEADER).and_then(|name| name.to_str().ok())
     {
@@ -82,6 +86,7 @@ pub(super) async fn let_local_in(
         request.extensions_mut().insert(principal);
     } else {
         request.extensions_mut().insert(Person::local(name));
+        request.extensions_mut().insert(Authentication::Local);
     }
     next.run(request).await
 }
@@ -109,17 +114,55 @@ pub(super) async fn let_agent_in(
     }
 }
 
-/// People over HTTP need a token, always. Without a valid one nobody stands behind the request, and each
-/// route says alike that it needs a person.
+/// People over HTTP need a token or a session, always. Without a valid one nobody stands behind the request,
+/// and each route says alike that it needs a person.
 pub(super) async fn let_person_in(
     State(gateway): State<Arc<Gateway>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    if let Some(person) = person_of(&gateway, request.headers()) {
-        request.extensions_mut().insert(person);
+    let (mut parts, body) = request.into_parts();
+    if parts.headers.contains_key(AUTHORIZATION) {
+        // Who shows a token is who the token says, and never who is signed in at the browser instead.
+        if let Some(person) = person_of(&gateway, &parts.headers) {
+            parts.extensions.insert(person);
+            parts.extensions.insert(Authentication::Token);
+        }
+    } else {
+        match signed_in(&gateway, &parts) {
+            Ok(Some(session)) => {
+                if let Err(error) = gateway.sign_in.used(&session).await {
+                    return Failure::from(error).into_response();
+                }
+                parts.extensions.insert(session.person);
+                parts.extensions.insert(session.with);
+            }
+            Ok(None) => {}
+            Err(refused) => return refused.into_response(),
+        }
     }
-    next.run(request).await
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// The session that a request came with. One that changes something must come from our own page and show the
+/// session's token, or another site could make a signed-in person's browser decide.
+fn signed_in(gateway: &Gateway, parts: &Parts) -> Result<Option<Session>, Failure> {
+    let site = Site::of(parts, gateway.config.public_url.as_deref());
+    let found = site.and_then(|site| {
+        let visitor = gateway.sign_in.visitor(&parts.headers, &site)?;
+        Some((visitor, site))
+    });
+    let Some((visitor, site)) = found else { return Ok(None) };
+    if !browser::only_reads(&parts.method) {
+        let shown = parts.headers.get(browser::CSRF_HEADER).and_then(|token| token.to_str().ok());
+        let shown = shown.is_some_and(|token| browser::is_csrf_token(token, &visitor.secret));
+        if !shown || !site.made_by_us(&parts.headers) {
+            let told = "a change in a session needs its token in `x-csrf-token`, and to be made by a page of \
+                        this gateway";
+            return Err(Failure::new(StatusCode::FORBIDDEN, told));
+        }
+    }
+    Ok(Some(visitor.session))
 }
 
 fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<Person> {

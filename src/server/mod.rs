@@ -39,6 +39,7 @@ use crate::config::Span;
 use crate::edge::{HostRule, Names};
 use crate::gateway::Gateway;
 use crate::mcp::http::{Endpoint, handle};
+use crate::page;
 
 /// The local socket's name in the data directory.
 const SOCKET: &str = "countersign.sock";
@@ -199,6 +200,7 @@ fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>, address: Sock
         .route("/mcp", mcp)
         .merge(people)
         .merge(api::probes(Arc::clone(gateway)))
+        .merge(page::routes(Arc::clone(gateway)))
         .merge(api::links())
         .merge(resource::routes(gateway))
         .layer(middleware::from_fn_with_state(Arc::new(names), check_names))

@@ -1,6 +1,7 @@
 //! What must survive: one trait whose methods are named after what happens, each one transaction,
 //! each change with its audit entry.
 
+mod access;
 mod channels;
 mod errors;
 #[cfg(feature = "testing")]
@@ -20,6 +21,10 @@ use crate::evidence::{Entry, Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 
+pub use access::{
+    AccessError, AccessStore, Credential, Credentials, Link, LinkKind, MAX_PASSKEYS, MAX_SESSIONS,
+    Passkey, PasswordHash, Proof, Ruled, Session, Subject, Which,
+};
 pub use errors::{HoldError, StoreError};
 pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
@@ -32,7 +37,7 @@ pub const ABSENT: Duration = Duration::from_secs(60);
 
 /// Everything the gateway must not forget.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AccessStore + Send + Sync + 'static {
     /// Records the intent to dispatch a call that needs no approval. With [`Wait::Durable`] it returns
     /// when the intent is on disk, with [`Wait::Queued`] when it is in the bounded commit queue.
     async fn begin_call(&self, intent: Intent, wait: Wait) -> Result<Receipt, StoreError>;

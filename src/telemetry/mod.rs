@@ -18,6 +18,7 @@ pub use edge::{Counted, EdgeMetrics};
 
 use crate::digest::Digest;
 use crate::hold::Hold;
+use crate::principal::Authentication;
 
 /// The label value for a tool that is not in the catalog: names that callers choose never become labels.
 const OTHER: &str = "_other";
@@ -105,6 +106,24 @@ impl NotificationCounts {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignInLabels {
+    with: &'static str,
+    result: &'static str,
+}
+
+/// Counts tries to sign in, for those who let people in.
+#[derive(Clone, Debug, Default)]
+pub struct SignInCounts(Family<SignInLabels, Counter>);
+
+impl SignInCounts {
+    /// Counts one try.
+    pub fn count(&self, with: Authentication, opened: bool) {
+        let result = if opened { "opened" } else { "refused" };
+        self.0.get_or_create(&SignInLabels { with: with.as_str(), result }).inc();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
     revision: String,
 }
@@ -125,10 +144,12 @@ pub struct Metrics {
     rate_limited: Family<LimitLabels, Counter>,
     append_failures: Counter,
     notifications: NotificationCounts,
+    sign_ins: SignInCounts,
     clock_jumps: Counter,
     turned_away: Family<ReasonLabels, Counter>,
     agent_tokens: Family<StateLabels, Gauge>,
     sessions: Gauge,
+    upstream_healthy: Family<ServerLabels, Gauge>,
     policy: Family<PolicyLabels, Gauge>,
     loaded: Mutex<Option<PolicyLabels>>,
 }
@@ -156,10 +177,12 @@ impl Metrics {
             rate_limited: Family::default(),
             append_failures: Counter::default(),
             notifications: NotificationCounts::default(),
+            sign_ins: SignInCounts::default(),
             clock_jumps: Counter::default(),
             turned_away: Family::default(),
             agent_tokens: Family::default(),
             sessions: Gauge::default(),
+            upstream_healthy: Family::default(),
             policy: Family::default(),
             loaded: Mutex::new(None),
         };
@@ -201,6 +224,7 @@ impl Metrics {
             "Notices by what became of them",
             self.notifications.0.clone(),
         );
+        to.register("sign_ins", "Tries of people to sign in", self.sign_ins.0.clone());
         to.register(
             "clock_jumps",
             "How often the wall clock was found set",
@@ -217,6 +241,11 @@ impl Metrics {
             self.agent_tokens.clone(),
         );
         to.register("sessions", "Sessions that are open", self.sessions.clone());
+        to.register(
+            "upstream_healthy",
+            "Whether calls reach an MCP server",
+            self.upstream_healthy.clone(),
+        );
         to.register("policy_version_info", "The revision in force", self.policy.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
@@ -240,6 +269,12 @@ impl Metrics {
         if let Some(time) = observed.backend_time {
             self.upstream.get_or_create(&ServerLabels { server }).observe(time.as_secs_f64());
         }
+    }
+
+    /// Sets whether calls reach the MCP server of a backend.
+    pub fn upstream_healthy(&self, server: &str, healthy: bool) {
+        let labels = ServerLabels { server: server.to_owned() };
+        self.upstream_healthy.get_or_create(&labels).set(healthy.into());
     }
 
     /// Counts a new hold.
@@ -271,6 +306,12 @@ impl Metrics {
     /// Counts a call that a rate limit refused.
     pub fn limited(&self, limit: &str) {
         self.rate_limited.get_or_create(&LimitLabels { limit: limit.to_owned() }).inc();
+    }
+
+    /// What counts tries to sign in.
+    #[must_use]
+    pub fn sign_ins(&self) -> SignInCounts {
+        self.sign_ins.clone()
     }
 
     /// What counts notices.

@@ -412,6 +412,17 @@ impl Stdio {
         self.output.lock().unwrap().recv_timeout(PATIENCE).expect("a message from the gateway")
     }
 
+    /// The next message that is no notification.
+    #[track_caller]
+    pub(crate) fn next_response(&self) -> Value {
+        loop {
+            let message = self.next();
+            if message.get("method").is_none() {
+                return message;
+            }
+        }
+    }
+
     /// The answer to the request `id`; other messages are passed over.
     #[track_caller]
     pub(crate) fn answer_to(&self, id: &Value) -> Value {

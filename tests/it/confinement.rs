@@ -1,7 +1,7 @@
 //! What a confined tool cannot reach, use or leave behind; and that it is unavailable where it cannot be confined.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ fn a_confined_tool_reads_and_writes_what_it_was_granted_and_nothing_else() {
 
 #[test]
 fn a_confined_tool_does_not_write_without_a_grant() {
-    let gateway = confined("").start();
+    let gateway = confined("  sandbox: {}").start();
     fs::write(gateway.dir().join("workspace/file"), "readable").unwrap();
     let client = gateway.modern("a");
     let told = output(&client, "cat file; echo x >> file; touch new; rm file");
@@ -149,12 +149,12 @@ fn a_confined_tool_has_no_network_unless_granted() {
             "python3 -c \"import socket; socket.create_connection(('127.0.0.1', {port})); print('connected')\""
         )
     };
-    let gateway = confined("").start();
+    let gateway = confined("  sandbox: {}").start();
     let client = gateway.modern("a");
     assert!(output(&client, &connect(gateway.url())).contains("not permitted"));
     let pair = "import socket as s; a, b = s.socketpair(); a.send(b'x'); print(b.recv(1)); s.socketpair(s.AF_UNIX, s.SOCK_DGRAM)";
     let told = output(&client, &format!("python3 -c \"{pair}\""));
-    assert!(told.starts_with("b'x'") && told.contains("not permitted"), "{told}");
+    assert!(told.contains("b'x'") && told.contains("not permitted"), "{told}");
     let gateway = confined("  sandbox: { network: true }").start();
     let client = gateway.modern("a");
     assert_eq!(output(&client, &connect(gateway.url())), "connected\n");
@@ -250,7 +250,8 @@ fn more_processes_than_allowed_end_the_call_and_all_of_them() {
         assert!(begun.elapsed() < Duration::from_secs(12), "{told}");
         until("all to be gone", || tasks_named(name).is_empty().then_some(()));
     }
-    assert!(gateway.log().contains("more than 30 processes"), "{}", gateway.log());
+    let record = serde_json::to_string(&gateway.entries()).unwrap();
+    assert!(record.contains("more than 30 processes"), "{record}");
     // Fewer than the limit are fine.
     let told = output(&client, "for i in 1 2 3 4 5 6 7 8; do (sleep 0.3) & done; wait; echo done");
     assert_eq!(told, "done\n");
@@ -272,7 +273,7 @@ fn a_child_in_its_own_session_ends_with_its_call_and_the_call_with_its_gateway()
     until("the child to be gone", || tasks_named("654321").is_empty().then_some(()));
     let request =
         client.call_request("sh", json!({ "script": "echo begun > began; exec sleep 654322" }));
-    let call = crate::harness::RUNTIME.spawn(request.send());
+    let call = crate::harness::RUNTIME.spawn(async move { request.send().await });
     until("the tool to run", || gateway.dir().join("workspace/began").exists().then_some(()));
     until("the tool to sleep", || (!tasks_named("654322").is_empty()).then_some(()));
     // As a power cut would end it: nobody is left to look after the tool.
@@ -287,9 +288,9 @@ fn a_child_in_its_own_session_ends_with_its_call_and_the_call_with_its_gateway()
 
 #[test]
 fn temporary_files_are_its_own_and_go_with_the_call() {
-    let gateway = confined("").start();
+    let gateway = confined("  sandbox: {}").start();
     let client = gateway.modern("a");
-    let script = "echo kept > $TMPDIR/a; mkdir -p $TMPDIR/d/e; ln -s /etc $TMPDIR/d/l; ls -ld $TMPDIR; echo $TMPDIR; cat $HOME/a; echo x > /tmp/x-$$";
+    let script = "echo kept > $TMPDIR/a; mkdir -p $TMPDIR/d/e; ln -s /etc $TMPDIR/d/l; stat -c %A $TMPDIR; echo $TMPDIR; cat $HOME/a; echo x > /tmp/x-$$";
     let told = output(&client, script);
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines[0].starts_with("drwx------"), "{told}");
@@ -316,8 +317,9 @@ fn a_link_put_in_the_way_of_a_grant_moves_no_grant() {
     let client = gateway.modern("a");
     assert_eq!(output(&client, "rmdir out; ln -s ../secrets out; echo swapped"), "swapped\n");
     let told = refused(&run(&client, "echo x > out/x"));
-    assert!(told.contains("not available") || told.contains("unavailable"), "{told}");
-    assert!(gateway.log().contains("which is granted"), "{}", gateway.log());
+    assert!(told.contains("Nothing ran"), "{told}");
+    let record = serde_json::to_string(&gateway.entries()).unwrap();
+    assert!(record.contains("which is granted"), "{record}");
     assert_eq!(fs::read_dir(gateway.dir().join("secrets")).unwrap().count(), 0);
 }
 
@@ -340,7 +342,7 @@ fn grants_that_reach_the_gateway_itself_make_a_tool_unavailable() {
 #[test]
 fn a_tool_that_cannot_be_confined_is_unavailable_and_not_unconfined() {
     for (kernel, why) in [("no-landlock", "Landlock"), ("no-seccomp", "seccomp")] {
-        let gateway = confined("").env("COUNTERSIGN_TEST_KERNEL", kernel).start();
+        let gateway = confined("  sandbox: {}").env("COUNTERSIGN_TEST_KERNEL", kernel).start();
         let tools = gateway.cli(&["catalog", "list"]).done();
         assert!(tools.contains("cannot be confined") && tools.contains(why), "{tools}");
         let doctor = gateway.cli(&["doctor"]).stdout;
@@ -352,7 +354,7 @@ fn a_tool_that_cannot_be_confined_is_unavailable_and_not_unconfined() {
         assert_eq!(output(&free.modern("a"), "echo ran"), "ran\n");
     }
     // One that cannot tell whose processes are signalled: then none are.
-    let gateway = confined("").env("COUNTERSIGN_TEST_KERNEL", "old-landlock").start();
+    let gateway = confined("  sandbox: {}").env("COUNTERSIGN_TEST_KERNEL", "old-landlock").start();
     let told = output(&gateway.modern("a"), "kill -0 $$; echo still here");
     assert!(told.contains("not permitted") && told.contains("still here"), "{told}");
 }
@@ -385,5 +387,124 @@ fn the_word_of_the_shim_is_for_the_gateway_itself() {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let ended = crate::harness::run(command);
         assert!(ended.code == 2 && ended.stdout.is_empty(), "{ended:?}");
+    }
+}
+
+/// Every tool that is shipped runs confined: the granted work, and what leads out of the workspace fails.
+#[test]
+fn shipped_tools_work_in_their_sandboxes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tool-manifests");
+    let mut builder = TestGateway::builder().policy("all.yaml", ALLOW_ALL);
+    for name in ["files", "git", "sqlite", "system"] {
+        let text = fs::read_to_string(root.join(format!("{name}.yaml"))).unwrap();
+        builder = builder.manifest(&format!("{name}.yaml"), &text);
+    }
+    let mut gateway = builder.prepare();
+    let workspace = gateway.dir().join("workspace");
+    fs::create_dir(&workspace).unwrap();
+    let made = Command::new("git").args(["init", "-q"]).arg(&workspace).status();
+    assert!(made.unwrap().success());
+    let outside = gateway.dir().join("workspace-evil");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "of others").unwrap();
+    symlink("../workspace-evil", workspace.join("link")).unwrap();
+    gateway.launch();
+    let client = gateway.modern("a");
+    let works = |tool: &str, arguments: Value| {
+        let result = client.call(tool, arguments);
+        assert_ne!(result["isError"], true, "{tool}: {result}");
+        said(&result)
+    };
+    works("write_file", json!({ "path": "notes/a.txt", "content": "one\n" }));
+    works("write_file", json!({ "path": "notes/a.txt", "content": "two\n" }));
+    assert_eq!(works("read_file", json!({ "path": "notes/a.txt" })), "two\n");
+    assert!(works("list_files", json!({})).contains("notes/a.txt"));
+    works("git_add", json!({ "paths": ["notes"] }));
+    works("git_commit", json!({ "message": "First" }));
+    assert!(works("git_log", json!({})).contains("First"));
+    works("write_file", json!({ "path": "notes/a.txt", "content": "three\n" }));
+    assert!(
+        works("git_diff", json!({})).contains("+three")
+            && works("git_status", json!({})).contains("a.txt")
+    );
+    works("delete_file", json!({ "path": "notes/a.txt" }));
+    works("database_execute", json!({ "sql": "CREATE TABLE t(a); INSERT INTO t VALUES (1)" }));
+    assert!(works("database_query", json!({ "sql": "SELECT a FROM t" })).contains("1"));
+    works("database_drop_table", json!({ "table": "t" }));
+    assert!(works("list_processes", json!({})).contains("COMMAND"));
+    assert!(works("system_information", json!({})).contains("MemTotal"));
+    assert!(works("disk_usage", json!({})).contains("Mounted on"));
+}
+
+/// The file server that was fooled by prefixes, links and encodings.
+#[test]
+fn cve_2025_53109_and_53110_paths_of_shipped_tools_stay_in_the_workspace() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tool-manifests/files.yaml");
+    let mut gateway = TestGateway::builder()
+        .policy("all.yaml", ALLOW_ALL)
+        .manifest("files.yaml", &fs::read_to_string(root).unwrap())
+        .prepare();
+    let (workspace, outside) =
+        (gateway.dir().join("workspace"), gateway.dir().join("workspace-evil"));
+    fs::create_dir(&workspace).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "of others").unwrap();
+    symlink("../workspace-evil", workspace.join("link")).unwrap();
+    symlink("../workspace-evil/secret", workspace.join("file")).unwrap();
+    gateway.launch();
+    let client = gateway.modern("a");
+    let absolute = outside.join("secret").display().to_string();
+    for path in [
+        absolute.as_str(),
+        "../workspace-evil/secret",
+        "link/secret",
+        "file",
+        "..%2fworkspace-evil%2fsecret",
+        "%2e%2e/workspace-evil/secret",
+        "%252e%252e%252fworkspace-evil%252fsecret",
+        "notes/../../workspace-evil/secret",
+        "link/../../workspace-evil/secret",
+        "secret\u{0}.txt",
+        "\u{ff0e}\u{ff0e}/workspace-evil/secret",
+        "-rf",
+        "--help",
+    ] {
+        for (tool, arguments) in [
+            ("read_file", json!({ "path": path })),
+            ("write_file", json!({ "path": path, "content": "x" })),
+            ("delete_file", json!({ "path": path })),
+            ("list_files", json!({ "directory": path })),
+        ] {
+            let response =
+                client.request("tools/call", json!({ "name": tool, "arguments": arguments }));
+            assert!(!response.to_string().contains("of others"), "{tool} {path}: {response}");
+        }
+        assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "of others", "{path}");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "{path}");
+    }
+    for name in ["policies", "tool-manifests", "data"] {
+        let path = format!("../{name}/x.yaml");
+        refused(&client.call("write_file", json!({ "path": path, "content": "rules: []" })));
+        assert!(!gateway.dir().join(name).join("x.yaml").exists());
+    }
+}
+
+/// Whoever may write policies decides: an agent's tool, run as anybody, would be enough.
+#[test]
+fn cve_2025_53773_files_that_anybody_may_write_keep_the_gateway_from_starting() {
+    for name in ["policies/all.yaml", "tool-manifests", "countersign.yaml"] {
+        let gateway = confined("  sandbox: {}").prepare();
+        let path = gateway.dir().join(name);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode | 0o002)).unwrap();
+        let failed = gateway.cli(&["serve", "--listen", "127.0.0.1:0"]);
+        let told = format!("chmod o-w {}", path.file_name().unwrap().display());
+        let told = told.rsplit(' ').next().unwrap();
+        assert_eq!(failed.code, 1, "{failed:?}");
+        assert!(
+            failed.stderr.contains("anybody on this machine may write")
+                && failed.stderr.contains(told),
+            "{failed:?}"
+        );
     }
 }

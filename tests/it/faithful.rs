@@ -356,7 +356,7 @@ fn over_stdio(client: &Stdio, upstream: &RawUpstream) {
     for message in messages() {
         client.send_line(message.as_bytes());
         if message.contains("\"id\"") {
-            assert_refused(&message, &client.next());
+            assert_refused(&message, &client.next_response());
         }
     }
     assert_eq!(upstream.calls(), Vec::<String>::new());

@@ -139,7 +139,7 @@ fn r10_ten_thousand_guesses_learn_nothing() {
         // Half of them near the real one, half anywhere.
         let near = u128::from_str_radix(&id, 16).unwrap() ^ (u128::from(number) + 1);
         let far = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
-        format!("{:032x}", if number % 2 == 0 { near } else { far })
+        format!("{:032x}", if number.is_multiple_of(2) { near } else { far })
     };
     let ask = async |number: u32| {
         let (guess, path) = (guess(number), format!("{url}/{}", guess(number)));
@@ -268,7 +268,7 @@ fn cve_2026_59951_sessions_that_come_and_go_leave_nothing() {
         let reply = Reply::of(request).await;
         assert_eq!(
             reply.status == 200 && reply.session.is_some(),
-            number % 2 == 0,
+            number.is_multiple_of(2),
             "{number}: {reply:?}"
         );
         if let Some(session) = reply.session {

@@ -228,6 +228,9 @@ DELETE /api/v1/reviewers/{name}                        401    401   403    403  
 POST   /api/v1/reviewers/{name}/token                  401    401   403    403      yes      yes
 POST   /api/v1/reviewers/{name}/keys                   401    401   403    403      yes      yes
 DELETE /api/v1/reviewers/{name}/keys/{fingerprint}     401    401   403    403      yes      yes
+POST   /api/v1/reviewers/{name}/invitation             401    401   403    403      yes      yes
+DELETE /api/v1/reviewers/{name}/sessions               401    401   403    403      yes      yes
+POST   /api/v1/sign-in-link                            401    401   403    403      403      yes
 GET    /api/v1/audit                                   401    401   yes    yes      yes      yes
 GET    /api/v1/doctor                                  401    401   yes    yes      yes      yes
 GET    /metrics                                        401    401   yes    yes      yes      yes

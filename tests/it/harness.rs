@@ -412,11 +412,6 @@ impl TestGateway {
         }
     }
 
-    /// The number of the gateway's process.
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.as_ref().expect("the gateway runs").id()
-    }
-
     /// Asks the process to end and gives its exit code.
     pub(crate) fn stop(&mut self) -> i32 {
         let mut child = self.process.take().expect("the gateway runs");
@@ -438,7 +433,7 @@ impl TestGateway {
 
     /// The most memory that the process has had at one time, in MB.
     pub(crate) fn peak_memory(&self) -> u64 {
-        peak_memory(self.process.as_ref().expect("the gateway runs").id())
+        peak_memory(self.process_id())
     }
 
     /// Runs one command of a person on this gateway.

@@ -13,6 +13,8 @@ const FAIL_AT: &str = "COUNTERSIGN_FAIL_AT";
 
 /// A database as the first form's program left it, dumped: one hold in each of the states that matter.
 const FORM_1: &str = include_str!("../fixtures/database-form-1.sql");
+/// The same after the second form's program had taken it up.
+const FORM_2: &str = include_str!("../fixtures/database-form-2.sql");
 /// When that program was last seen. The approval in it is good for a quarter of an hour more.
 const LEFT_AT: &str = "2026-11-22T11:59:00Z";
 
@@ -40,11 +42,15 @@ fn prepared() -> TestGateway {
     gateway
 }
 
-fn put_form_1(data: &Path) {
+fn put(data: &Path, dump: &str) {
     fs::create_dir(data).unwrap();
     let connection = Connection::open(data.join("countersign.db")).unwrap();
-    connection.execute_batch(FORM_1).unwrap();
+    connection.execute_batch(dump).unwrap();
     connection.close().unwrap();
+}
+
+fn put_form_1(data: &Path) {
+    put(data, FORM_1);
 }
 
 fn form(data: &Path) -> i64 {
@@ -61,10 +67,19 @@ fn states(list: &Value) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a20_a_database_of_the_last_release_keeps_its_holds() {
+fn a20_a_database_of_the_first_form_keeps_its_holds() {
+    keeps_its_holds(FORM_1, 1);
+}
+
+#[test]
+fn a20_a_database_of_the_second_form_keeps_its_holds() {
+    keeps_its_holds(FORM_2, 2);
+}
+
+fn keeps_its_holds(dump: &str, number: i64) {
     let mut gateway = prepared();
-    put_form_1(&gateway.data());
-    assert_eq!(form(&gateway.data()), 1);
+    put(&gateway.data(), dump);
+    assert_eq!(form(&gateway.data()), number);
     gateway.launch();
     let holds = |state: &str| gateway.holds_when(state, 1).remove(0);
     let ask = |line: &str| {
@@ -88,7 +103,7 @@ fn a20_a_database_of_the_last_release_keeps_its_holds() {
     let verified = gateway.cli(&["audit", "verify", "--output", "json"]).json();
     assert_eq!(verified["open"], 0, "{verified}");
     assert_eq!(gateway.stop(), 0);
-    assert!(form(&gateway.data()) > 1);
+    assert!(form(&gateway.data()) > number);
 }
 
 #[test]
@@ -159,6 +174,8 @@ fn b13_a_migration_that_is_interrupted_is_resumed_or_undone() {
     ];
     let points = killed_at_each_point(&mut gateway, put_form_1, &expected);
     assert!(points > 10, "only {points} points");
+    let fewer = killed_at_each_point(&mut gateway, |data| put(data, FORM_2), &expected);
+    assert!(fewer < points, "{fewer} points");
     let nothing = |_: &Path| {};
     let more = killed_at_each_point(&mut gateway, nothing, &[]);
     assert!(more > points, "only {more} points from nothing");

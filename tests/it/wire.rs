@@ -93,7 +93,7 @@ fn c5_deep_messages_are_refused_on_every_way_in() {
             let reply = client.send("ping", None, body.clone());
             assert_eq!((reply.status, &reply.json()["error"]["code"]), (400, &json!(-32700)));
             joined.send_line(body.as_bytes());
-            assert_eq!(joined.next()["error"]["code"], -32700);
+            assert_eq!(joined.next_response()["error"]["code"], -32700);
         }
         let body = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let socket = gateway.data().join("countersign.sock");
@@ -143,7 +143,7 @@ fn c6_no_version_takes_batches() {
             assert_eq!(reply.json()["error"]["code"], -32600, "{version}: {reply:?}");
             let joined = gateway.stdio("s").begin(version);
             joined.send_line(body.as_bytes());
-            assert_eq!(joined.next()["error"]["code"], -32600, "{version}");
+            assert_eq!(joined.next_response()["error"]["code"], -32600, "{version}");
         }
     }
     assert!(gateway.ran().is_empty());
@@ -161,14 +161,14 @@ fn c7_answers_carry_the_id_as_it_was_sent() {
         let expected: Value = serde_json::from_str(id).unwrap();
         assert_eq!(legacy.send(ask(id)).response()["id"], expected);
         joined.send_line(ask(id).as_bytes());
-        assert_eq!(joined.next()["id"], expected);
+        assert_eq!(joined.next_response()["id"], expected);
     }
     // Zero has two spellings, and a call of either ends.
     let call = r#"{"jsonrpc":"2.0","id":-0,"method":"tools/call","params":{"name":"look","arguments":{"line":"zero"}}}"#;
     for _ in 0..2 {
         assert!(said(&legacy.send(call.to_owned()).response()["result"]).contains("ran zero"));
         joined.send_line(call.as_bytes());
-        let answer = joined.next();
+        let answer = joined.next_response();
         assert_eq!(answer["id"].as_i64(), Some(0), "{answer}");
         assert!(said(&answer["result"]).contains("ran zero"), "{answer}");
     }
@@ -183,7 +183,7 @@ fn c7_answers_carry_the_id_as_it_was_sent() {
         );
         assert!(reply.body.len() < 1000, "{shown}");
         joined.send_line(ask(id).as_bytes());
-        assert_eq!(joined.next()["error"]["code"], -32600, "{shown}");
+        assert_eq!(joined.next_response()["error"]["code"], -32600, "{shown}");
     }
 }
 
@@ -429,7 +429,7 @@ fn numbers_outside_i_json_are_refused_with_their_pointer() {
             next_id()
         );
         joined.send_line(line.as_bytes());
-        let answer = joined.next();
+        let answer = joined.next_response();
         assert!(answer.get("result").is_some(), "{number}: {answer}");
         let told = refused(&answer["result"]);
         assert!(told.contains("/a~1b/0/~0n") && told.contains(why), "{told}");
@@ -438,7 +438,7 @@ fn numbers_outside_i_json_are_refused_with_their_pointer() {
             r#"{{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{{"_meta":{{"vendor":{number}}}}}}}"#
         );
         joined.send_line(line.as_bytes());
-        let answer = joined.next();
+        let answer = joined.next_response();
         assert_eq!(answer["error"]["code"], -32600, "{answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains("/params/_meta/vendor"));
     }

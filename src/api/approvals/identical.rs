@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{VerdictGiven, find};
+use crate::api::people::Shown;
 use crate::api::{Body, Failure, Reviewer};
 use crate::call::holding;
 use crate::gateway::Gateway;
@@ -45,11 +46,12 @@ pub struct NotDecided {
 pub(in crate::api) async fn decide_identical(
     State(gateway): State<Arc<Gateway>>,
     Reviewer(person): Reviewer,
+    shown: Shown,
     Path(id): Path<String>,
     Body(given): Body<IdenticalGiven>,
 ) -> Result<Json<IdenticalDecided>, Failure> {
     let hold = find(&gateway, &id).await?;
-    let (verdict, edit) = given.verdict.of(person, &gateway)?;
+    let (verdict, edit) = given.verdict.of(person, shown, &gateway)?;
     if edit.is_some() || verdict.signature.is_some() {
         let told = "a change of arguments and a signature are for one hold; decide them one by one";
         return Err(Failure::new(StatusCode::BAD_REQUEST, told));

@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::people::Shown;
 use super::{Body, Failure, Query, Reviewer, Viewer};
 use crate::call::holding;
 use crate::digest::Digest;
@@ -118,7 +119,12 @@ impl VerdictGiven {
         }
     }
 
-    fn of(self, person: Person, gateway: &Gateway) -> Result<(Verdict, Option<Object>), Failure> {
+    fn of(
+        self,
+        person: Person,
+        Shown(authenticated): Shown,
+        gateway: &Gateway,
+    ) -> Result<(Verdict, Option<Object>), Failure> {
         let long = |what: &str, most: usize| {
             Failure::new(StatusCode::BAD_REQUEST, format!("a {what} has at most {most} characters"))
         };
@@ -140,6 +146,7 @@ impl VerdictGiven {
             rendered: self.rendered,
             signature: self.signature,
             idempotency_key: self.idempotency_key,
+            authenticated,
             ..Verdict::new(person, self.decision, self.digest, gateway.clock.now())
         };
         Ok((verdict, self.edit))
@@ -149,11 +156,12 @@ impl VerdictGiven {
 pub(super) async fn decide(
     State(gateway): State<Arc<Gateway>>,
     Reviewer(person): Reviewer,
+    shown: Shown,
     Path(id): Path<String>,
     Body(given): Body<VerdictGiven>,
 ) -> Result<Json<HoldView>, Failure> {
     let hold = find(&gateway, &id).await?;
-    let (verdict, edit) = given.of(person, &gateway)?;
+    let (verdict, edit) = given.of(person, shown, &gateway)?;
     let decided = match edit {
         None => holding::decide(&gateway, hold.id, verdict).await?,
         Some(_) if verdict.decision == Decision::Reject => {
@@ -178,11 +186,12 @@ pub struct ResolutionGiven {
 pub(super) async fn resolve(
     State(gateway): State<Arc<Gateway>>,
     Reviewer(person): Reviewer,
+    shown: Shown,
     Path(id): Path<String>,
     Body(given): Body<ResolutionGiven>,
 ) -> Result<Json<HoldView>, Failure> {
     let hold = find(&gateway, &id).await?;
-    let (verdict, edit) = given.verdict.of(person, &gateway)?;
+    let (verdict, edit) = given.verdict.of(person, shown, &gateway)?;
     if edit.is_some() || verdict.decision == Decision::Reject {
         let told = "a resolution is an approval of what is said, and changes no arguments";
         return Err(Failure::new(StatusCode::BAD_REQUEST, told));

@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use crate::authentication::Algorithm;
 use crate::authentication::jwks::{Source, address};
+use crate::authentication::oidc::ProviderSettings;
+use crate::authentication::settings::SessionSettings;
 use crate::catalog::manifest::Span;
 use crate::ids::AgentName;
 use crate::source::{Places, Problem, SourceFile};
@@ -22,12 +24,16 @@ const MAX_PREFIX_BYTES: usize = 32;
 /// How many scopes may be demanded.
 const MAX_SCOPES: usize = 16;
 
-/// How credentials become agents, besides gateway tokens.
+/// How agents are let in besides gateway tokens, and how people sign in.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Authorization servers whose access tokens (JWT) let agents in.
     pub jwt: Vec<IssuerSettings>,
+    /// How long people stay signed in.
+    pub sessions: SessionSettings,
+    /// The OpenID provider that people may sign in with.
+    pub oidc: Option<ProviderSettings>,
 }
 
 /// One authorization server.
@@ -114,6 +120,9 @@ impl Settings {
                     wrong(&format!("/{index}"), message, hint);
                 }
             }
+        }
+        if let Some(provider) = &self.oidc {
+            found.extend(provider.problems(file, places));
         }
         found
     }

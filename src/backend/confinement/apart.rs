@@ -44,7 +44,8 @@ fn wait(plan: &Plan, arguments: impl Iterator<Item = OsString>) -> Result<ExitCo
         // Its limit is this process's too, so that its end leaves no second image of memory.
         let _limited = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         let _unblocked = SigSet::empty().thread_set_mask();
-        let _raised = raise(signal);
+        // The runtime has a handler for some, which stands back after the first.
+        let _raised = raise(signal).and_then(|()| raise(signal));
     }
     let code = ended.code().and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(REFUSED)))

@@ -3,6 +3,7 @@
 
 mod apart;
 mod calls;
+mod exposed;
 mod files;
 mod kept;
 mod kernel;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
+pub use self::exposed::{Exposed, exposed};
 pub use self::kept::Kept;
 pub use self::kernel::Kernel;
 pub use self::places::{Places, problem};

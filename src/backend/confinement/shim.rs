@@ -55,6 +55,8 @@ pub fn shim() -> Option<ExitCode> {
 /// Ties the process to the one that started it, and to nothing else.
 fn begin(plan: &Plan) -> Result<(), String> {
     let failed = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
+    // Whoever started the gateway may have left it files; none of them is the program's.
+    close_fds::set_fds_cloexec(3, &[]);
     // A session of its own: no terminal, and a group that the gateway can end as one.
     if plan.parent.is_some() {
         setsid().map_err(failed("session"))?;

@@ -121,7 +121,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), top.join("link")).unwrap();
         fs::write(top.join("file"), "x").unwrap();
         // Deeper than a path may be long, from the inside out.
-        let mut deep = top.join("deep");
+        let deep = top.join("deep");
         fs::create_dir(&deep).unwrap();
         for _ in 0..3000 {
             let outer = top.join("outer");
@@ -131,7 +131,7 @@ mod tests {
         }
         fs::create_dir(top.join(".1")).unwrap();
         fs::create_dir_all(top.join("locked/inner")).unwrap();
-        fs::set_permissions(top.join("locked"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("locked"), fs::Permissions::from_mode(0o0)).unwrap();
         drop(temporary);
         assert!(!top.exists());
         assert!(outside.path().join("kept").exists());

@@ -122,9 +122,9 @@ pub(super) async fn open(
             let pipe = Pipe::new(running, limits.max_message_bytes, Arc::clone(&ledger));
             serve(pipe, opening, &ledger).await
         }
-        Target::Http { url, headers } => {
-            let transport =
-                http::transport(url, headers, limits, &ledger).map_err(NotOpen::Start)?;
+        Target::Http { url, headers, trust } => {
+            let to = http::To { url, headers, trust };
+            let transport = http::transport(&to, limits, &ledger).map_err(NotOpen::Start)?;
             serve(transport, opening, &ledger).await
         }
     };

@@ -113,15 +113,18 @@ impl Exchange {
             return Err(Trouble::ContentType(wire::bounded(&kind)));
         }
         let body = read(response, self.limit).await?;
-        let envelope = Envelope::of(&body).map_err(|_| Trouble::Malformed)?;
+        let envelope = Envelope::of(&body).map_err(Trouble::Malformed)?;
         let ours = envelope.number() == Some(id) && envelope.method.is_none();
         let message = match envelope.error {
+            Some(_) if envelope.result.is_some() => {
+                return Err(Trouble::Malformed("both a result and an error".to_owned()));
+            }
             // The body of an exchange is its answer, whatever id an error carries.
             Some(error) => self.failed(id, error.get(), wire::refusal(error))?,
-            None if !ours => return Err(Trouble::Malformed),
+            None if !ours => return Err(Trouble::Malformed("of another id".to_owned())),
             None => match self.ledger.incoming(&body) {
                 Incoming::Replace(message) => *message,
-                Incoming::Pass => serde_json::from_slice(&body).map_err(|_| Trouble::Malformed)?,
+                Incoming::Pass => serde_json::from_slice(&body).map_err(untyped)?,
                 Incoming::Done => return Ok(Posted::Accepted),
             },
         };
@@ -135,7 +138,9 @@ impl Exchange {
         question: Question,
     ) -> Result<Posted, Trouble> {
         let status = response.status();
-        let Some(trouble) = Trouble::of_status(&response) else { return Err(Trouble::Malformed) };
+        let Some(trouble) = Trouble::of_status(&response) else {
+            return Err(Trouble::Malformed("no error".to_owned()));
+        };
         if status == StatusCode::NOT_FOUND && question.in_session {
             return Err(Trouble::SessionGone);
         }
@@ -177,7 +182,7 @@ impl Exchange {
             return Ok(*message);
         }
         self.ledger.forget(id);
-        let error: ErrorData = serde_json::from_str(error).map_err(|_| Trouble::Malformed)?;
+        let error: ErrorData = serde_json::from_str(error).map_err(untyped)?;
         Ok(ServerJsonRpcMessage::error(error, Some(RequestId::Number(id))))
     }
 
@@ -298,6 +303,11 @@ async fn unstreamed(events: Posted) -> Result<Posted, Trouble> {
         Ok((message, session)) => Ok(Posted::Json(message, session)),
         Err(_) => Err(Trouble::Broke("the stream ended before its answer".to_owned())),
     }
+}
+
+/// What the library that speaks the protocol cannot read; its own words may hold the text.
+fn untyped(_: serde_json::Error) -> Trouble {
+    Trouble::Malformed("not as the protocol has it".to_owned())
 }
 
 /// The body, if it is not longer than `limit`.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, redirect};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::common::client_side_sse::ExponentialBackoff;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
@@ -14,6 +13,7 @@ use super::Limits;
 use super::exchange::Exchange;
 use super::ledger::Ledger;
 use crate::backend::BackendError;
+use crate::backend::outgoing::{self, Refused, Trust};
 
 /// How many exchanges rmcp may have under way beside the calls: handshake and subscription.
 const EXTRA_EXCHANGES: usize = 8;
@@ -36,20 +36,28 @@ const RESERVED: [&str; 8] = [
     "upgrade",
 ];
 
-/// A transport to `url` that sends `headers` with every exchange.
+/// Where a transport leads.
+pub(super) struct To<'a> {
+    pub(super) url: &'a str,
+    /// Sent with every exchange.
+    pub(super) headers: &'a [(String, SecretString)],
+    pub(super) trust: &'a Trust,
+}
+
+/// A transport over HTTP.
 ///
 /// # Errors
-/// If a header cannot be sent.
+/// If the address is not one to go to, or a header cannot be sent.
 pub(super) fn transport(
-    url: &str,
-    headers: &[(String, SecretString)],
+    to: &To<'_>,
     limits: &Limits,
     ledger: &Arc<Ledger>,
 ) -> Result<StreamableHttpClientTransport<Exchange>, BackendError> {
-    let client = Client::builder()
-        .default_headers(own_headers(headers)?)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
+    let refused = |why: Refused| BackendError::Unavailable(format!("its `url` is refused: {why}"));
+    let url = outgoing::configured(to.url, to.trust).map_err(refused)?;
+    let client = outgoing::client(to.trust)
+        .map_err(refused)?
+        .default_headers(own_headers(to.headers)?)
         .tcp_nodelay(true)
         .tcp_keepalive(KEEPALIVE)
         .connect_timeout(limits.connect_timeout)
@@ -59,7 +67,7 @@ pub(super) fn transport(
     let mut resume = ExponentialBackoff::default();
     resume.max_times = Some(MAX_RESUMES);
     (resume.base_duration, resume.max_delay) = (RESUME_AFTER.0, Some(RESUME_AFTER.1));
-    let mut config = StreamableHttpClientTransportConfig::with_uri(url);
+    let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
     config.retry_config = Arc::new(resume);
     config.max_concurrent_requests = limits.max_concurrent.saturating_add(EXTRA_EXCHANGES);
     config.max_sse_event_size = limits.max_message_bytes;

@@ -23,13 +23,21 @@ pub(super) struct Lines<R> {
     reader: BufReader<R>,
     held: Vec<u8>,
     limit: usize,
+    max_skipped: usize,
     skipped: Option<usize>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads from `reader`, at most `limit` bytes per line.
     pub(super) fn new(reader: R, limit: usize) -> Self {
-        Self { reader: BufReader::new(reader), held: Vec::new(), limit, skipped: None }
+        let max_skipped = limit.saturating_mul(MAX_SKIPPED_LIMITS);
+        let (reader, held) = (BufReader::new(reader), Vec::new());
+        Self { reader, held, limit, max_skipped, skipped: None }
+    }
+
+    /// The same, but a line without end is skipped for ever: who writes it must not be kept waiting.
+    pub(super) fn patient(reader: R, limit: usize) -> Self {
+        Self { max_skipped: usize::MAX, ..Self::new(reader, limit) }
     }
 
     /// The next line.
@@ -50,7 +58,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let step = match &mut self.skipped {
                 Some(skipped) => {
                     *skipped = skipped.saturating_add(piece.len());
-                    if *skipped > self.limit.saturating_mul(MAX_SKIPPED_LIMITS) {
+                    if *skipped > self.max_skipped {
                         return Err(io::Error::other("a line without end"));
                     }
                     None

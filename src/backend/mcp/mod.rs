@@ -21,6 +21,7 @@ mod trouble;
 mod wire;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::link::Link;
 pub use self::subscriptions::{Subscriptions, Update, Watching};
 use super::ProgressSink;
+use super::confinement::Confinement;
+use super::outgoing::Trust;
 
 /// Where an upstream server is.
 pub enum Target {
@@ -41,6 +44,8 @@ pub enum Target {
         url: String,
         /// Headers for every exchange, for example the credential.
         headers: Vec<(String, SecretString)>,
+        /// Where it may be, and which certificates it may have.
+        trust: Trust,
     },
 }
 
@@ -54,6 +59,8 @@ pub struct Program {
     pub env: Vec<(String, SecretString)>,
     /// Where it runs; the gateway's own directory if absent.
     pub cwd: Option<PathBuf>,
+    /// How it is confined, unless it is not.
+    pub confinement: Option<Arc<Confinement>>,
 }
 
 /// The limits of a link.

@@ -15,6 +15,7 @@ use super::Program;
 use super::ledger::Ledger;
 use super::lines::{Line, Lines};
 use crate::backend::BackendError;
+use crate::backend::confinement::{Confinement, Start};
 
 /// How long a child may take to end by itself after its input was closed, and again after a
 /// termination signal, in seconds.
@@ -62,14 +63,27 @@ impl Drop for Leash {
 
 /// Starts `program` in a process group of its own, with no environment but the given one.
 pub(super) fn start(program: &Program, ledger: &Arc<Ledger>) -> Result<Running, BackendError> {
-    let mut command = Command::new(&program.path);
-    command.args(&program.args).env_clear();
+    let confined = program.confinement.as_deref().map(|it| it.start(&program.path)).transpose()?;
+    let mut command = match &confined {
+        // It makes a session of its own, and with it a group.
+        Some(start) => {
+            let mut command = Command::new(&start.program);
+            command.args(&start.arguments).args(&program.args).env_clear();
+            command.envs(Confinement::environment(&start.temporary));
+            command
+        }
+        None => {
+            let mut command = Command::new(&program.path);
+            command.args(&program.args).env_clear().process_group(0);
+            command
+        }
+    };
     command.envs(program.env.iter().map(|(name, value)| (name, value.expose_secret())));
     if let Some(directory) = &program.cwd {
         command.current_dir(directory);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.process_group(0).kill_on_drop(true).spawn().map_err(|error| {
+    let mut child = command.kill_on_drop(true).spawn().map_err(|error| {
         let path = program.path.display();
         BackendError::Unavailable(format!("cannot start `{path}`: {error}"))
     })?;
@@ -80,7 +94,8 @@ pub(super) fn start(program: &Program, ledger: &Arc<Ledger>) -> Result<Running, 
     };
     tokio::spawn(log(Arc::clone(ledger.name()), errors));
     let (stop, (note, ended)) = (CancellationToken::new(), watch::channel(None));
-    let watcher = Watcher { child, group: Group(Some(group)), ledger: Arc::clone(ledger), note };
+    let watcher =
+        Watcher { child, group: Group(Some(group)), ledger: Arc::clone(ledger), note, confined };
     tokio::spawn(watcher.run(stop.clone()));
     Ok(Running { input, output, leash: Leash { stop, ended } })
 }
@@ -115,6 +130,8 @@ struct Watcher {
     group: Group,
     ledger: Arc<Ledger>,
     note: watch::Sender<Option<String>>,
+    /// Whose temporary files go when it has ended.
+    confined: Option<Start>,
 }
 
 impl Watcher {
@@ -137,6 +154,9 @@ impl Watcher {
             Ok(status) => format!("it ended with {status}"),
             Err(_) => "it ended".to_owned(),
         };
+        if let Some(confined) = self.confined.take() {
+            drop(tokio::task::spawn_blocking(move || drop(confined)).await);
+        }
         self.note.send_replace(Some(how.clone()));
         // The reader reports the loss when it has read all that was answered before the end.
         if !stopped {
@@ -152,7 +172,7 @@ impl Watcher {
 
 /// Standard error is for people; it is never taken for a message.
 async fn log(backend: Arc<str>, errors: ChildStderr) {
-    let mut lines = Lines::new(errors, MAX_STDERR_LINE);
+    let mut lines = Lines::patient(errors, MAX_STDERR_LINE);
     while let Ok(line) = lines.next().await {
         let line = match line {
             Line::Whole(line) | Line::TooLong(line) => line,

@@ -37,8 +37,8 @@ pub(super) enum Trouble {
         limit: usize,
     },
     /// The body is no answer to what was asked.
-    #[error("a malformed answer")]
-    Malformed,
+    #[error("a malformed answer: {0}")]
+    Malformed(String),
 }
 
 impl Trouble {
@@ -82,7 +82,7 @@ impl Trouble {
             | Self::Status { .. }
             | Self::ContentType(_)
             | Self::TooLarge { .. }
-            | Self::Malformed => false,
+            | Self::Malformed(_) => false,
         }
     }
 
@@ -96,7 +96,7 @@ impl Trouble {
             }
             Self::Broke(_) | Self::Status { .. } => BackendError::Died(why),
             Self::TooLarge { limit } => BackendError::TooLarge { limit: *limit },
-            Self::ContentType(_) | Self::Malformed => BackendError::Nonsense(why),
+            Self::ContentType(_) | Self::Malformed(_) => BackendError::Nonsense(why),
         }
     }
 }

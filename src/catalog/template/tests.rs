@@ -64,7 +64,7 @@ fn an_argument_is_one_element_whatever_it_holds() {
 }
 
 #[test]
-fn text_that_would_be_an_option_is_refused_where_it_stands_first() {
+fn go_2026_5604_text_that_would_be_an_option_is_refused_where_it_stands_first() {
     let dash = Err("`name` must not start with `-`".to_owned());
     for run in [json!(["${name}"]), json!(["${name}.txt"]), json!(["${anything}${name}"])] {
         assert_eq!(render(run, json!({ "name": "--upload", "anything": "" })), dash);

@@ -47,6 +47,7 @@ impl Register {
             | Event::AgentAdded { .. }
             | Event::AgentRotated { .. }
             | Event::AgentRevoked { .. }
+            | Event::Access { .. }
             | Event::ReviewerRevoked { .. } => {}
         }
     }

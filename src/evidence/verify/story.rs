@@ -154,6 +154,7 @@ impl Story {
             | Event::ReviewerChanged { .. }
             | Event::ReviewerRevoked { .. }
             | Event::KeyRegistered { .. }
+            | Event::Access { .. }
             | Event::KeyRemoved { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }

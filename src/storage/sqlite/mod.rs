@@ -4,6 +4,7 @@
 //! and [`Store::recover`] ends them when the gateway starts again.
 
 mod absence;
+mod access;
 mod agents;
 mod channels;
 mod faults;

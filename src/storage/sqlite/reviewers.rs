@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::access;
 use super::trouble::{Trouble, plain};
 use super::tx::Tx;
 use crate::evidence::{Event, Listed};
@@ -118,6 +119,7 @@ impl Tx<'_> {
         if reviewer.revoked_at.is_none() {
             reviewer.revoked_at = Some(self.now());
             put(self.connection, &reviewer)?;
+            access::forget(self.connection, name)?;
             self.append(Event::ReviewerRevoked { reviewer: name.clone(), by }, None)?;
         }
         Ok(Ok(reviewer))

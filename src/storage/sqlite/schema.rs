@@ -102,8 +102,28 @@ const MIGRATIONS: [&str; 3] = [
      ) STRICT;
      CREATE TABLE standing(id TEXT PRIMARY KEY, live INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
      CREATE TABLE channels(name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
-    // Where in time the oldest hold of a set stands: the sets of one page are found side by side.
-    "ALTER TABLE pending_calls ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0;
+    // How people sign in: links that work once, passwords, passkeys, and the sessions that they opened.
+    "CREATE TABLE links(
+        digest TEXT PRIMARY KEY,
+        person TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        body TEXT NOT NULL
+     ) STRICT;
+     CREATE UNIQUE INDEX links_of_person ON links(person, kind);
+     CREATE TABLE credentials(person TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+     CREATE TABLE passkeys(id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+     CREATE INDEX passkeys_of_person ON passkeys(person);
+     CREATE TABLE sessions(
+        digest TEXT PRIMARY KEY,
+        person TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        body TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX sessions_of_person ON sessions(person, created_at);
+     CREATE INDEX sessions_end ON sessions(expires_at);
+     ALTER TABLE pending_calls ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0;
      UPDATE pending_calls SET oldest = (SELECT min(created_at) FROM holds
         WHERE holds.digest = pending_calls.digest AND state = 'pending');",
 ];

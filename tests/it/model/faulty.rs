@@ -11,8 +11,9 @@ use countersign::hold::{Account, Edited, Ending, Hold, Standing, Verdict};
 use countersign::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
-    Agent, ChannelState, EntryQuery, HoldEntries, HoldError, HoldQuery, PeopleError, Receipt,
-    Reviewer, ReviewerChange, Rotation, SshKey, Store, StoreError, StoredEntry, Wait,
+    AccessError, AccessStore, Agent, ChannelState, Credential, Credentials, EntryQuery,
+    HoldEntries, HoldError, HoldQuery, Link, Passkey, PeopleError, Proof, Receipt, Reviewer,
+    ReviewerChange, Rotation, Session, SshKey, Store, StoreError, StoredEntry, Wait, Which,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -80,11 +81,13 @@ fn gone() -> StoreError {
 /// Hands every method on to the store; those that write may be where the process dies.
 macro_rules! handed_on {
     (
+        $trait:ident
         writes { $(fn $write:ident($($w:ident: $w_type:ty),*) -> $w_result:ty;)* }
         reads { $(fn $read:ident($($r:ident: $r_type:ty),*) -> $r_result:ty;)* }
+        $(at_once { $(fn $now:ident() -> $now_result:ty;)* })?
     ) => {
         #[async_trait]
-        impl Store for Faulty {
+        impl $trait for Faulty {
             $(async fn $write(&self, $($w: $w_type),*) -> $w_result {
                 let last = self.writes(stringify!($write))?;
                 let done = self.inner.$write($($w),*).await;
@@ -101,10 +104,10 @@ macro_rules! handed_on {
                 self.inner.$read($($r),*).await
             })*
 
-            fn writable(&self) -> Result<(), StoreError> {
+            $($(fn $now(&self) -> $now_result {
                 self.alive()?;
-                self.inner.writable()
-            }
+                self.inner.$now()
+            })*)?
         }
     };
 }
@@ -113,6 +116,7 @@ type Told = Option<Box<RawValue>>;
 type Idempotent<'i> = &'i (dyn for<'a> Fn(&'a str) -> bool + Send + Sync);
 
 handed_on! {
+    Store
     writes {
         fn begin_call(intent: Intent, wait: Wait) -> Result<Receipt, StoreError>;
         fn end_call(call: CallId, outcome: Outcome) -> Result<(), StoreError>;
@@ -161,5 +165,28 @@ handed_on! {
         fn hold_entries(after: u64, limit: u32) -> Result<HoldEntries, StoreError>;
         fn channel(name: &str) -> Result<Option<ChannelState>, StoreError>;
         fn pending_by_rule() -> Result<Vec<(String, u64)>, StoreError>;
+    }
+    at_once {
+        fn writable() -> Result<(), StoreError>;
+    }
+}
+
+handed_on! {
+    AccessStore
+    writes {
+        fn invite(link: Link, new: Option<Reviewer>, by: String) -> Result<(), AccessError>;
+        fn make_link(link: Link, by: String) -> Result<(), AccessError>;
+        fn accept_invitation(link: Digest, credential: Credential, session: Session) -> Result<(), AccessError>;
+        fn open_session(session: Session, proof: Proof) -> Result<(), AccessError>;
+        fn touch_session(digest: &Digest, at: Timestamp) -> Result<(), StoreError>;
+        fn end_sessions(which: Which, by: String) -> Result<(), StoreError>;
+        fn set_credential(person: &PersonName, credential: Credential, keep: Digest) -> Result<(), AccessError>;
+        fn remove_passkey(person: &PersonName, id: &str, by: String) -> Result<(), AccessError>;
+    }
+    reads {
+        fn link(digest: &Digest, now: Timestamp) -> Result<Option<Link>, StoreError>;
+        fn sessions(now: Timestamp) -> Result<Vec<Session>, StoreError>;
+        fn credentials(person: &PersonName) -> Result<Credentials, StoreError>;
+        fn passkey(id: &str) -> Result<Option<(PersonName, Passkey)>, StoreError>;
     }
 }

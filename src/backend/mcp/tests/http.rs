@@ -30,6 +30,7 @@ fn upstream(arguments: &[&str]) -> Upstream {
     let target = Target::Http {
         url: format!("http://127.0.0.1:{}/mcp", port.trim()),
         headers: vec![("Authorization".to_owned(), "Bearer s3cret".into())],
+        trust: Trust::default(),
     };
     let link = Link::new("fixture", target, limits(), clock());
     Upstream { link, log, child, _directory: directory }
@@ -158,7 +159,11 @@ async fn a_server_that_is_gone_is_unavailable_or_died() {
 async fn headers_of_the_protocol_cannot_be_given() {
     for name in ["Mcp-Method", "accept", "Host", "b d"] {
         let headers = vec![(name.to_owned(), "x".into())];
-        let target = Target::Http { url: "http://127.0.0.1:1/".to_owned(), headers };
+        let target = Target::Http {
+            url: "http://127.0.0.1:1/".to_owned(),
+            headers,
+            trust: Trust::default(),
+        };
         let link = Link::new("fixture", target, limits(), clock());
         let error = run(&link, "raw", json!({})).await.unwrap_err();
         assert!(error.to_string().contains(&format!("the header `{name}`")), "{error}");

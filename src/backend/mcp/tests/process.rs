@@ -14,6 +14,7 @@ fn program(arguments: &[&str], log: &Path) -> Target {
         args: arguments.into_iter().map(str::to_owned).collect(),
         env: vec![("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".into())],
         cwd: None,
+        confinement: None,
     })
 }
 
@@ -212,7 +213,13 @@ fn is_running(group: Pid) -> bool {
 #[tokio::test]
 async fn a_server_that_does_not_start_is_tried_less_and_less_often() {
     let clock = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
-    let missing = Program { path: "/no/such/program".into(), args: vec![], env: vec![], cwd: None };
+    let missing = Program {
+        path: "/no/such/program".into(),
+        args: vec![],
+        env: vec![],
+        cwd: None,
+        confinement: None,
+    };
     let target = Target::Process(missing);
     let link = Link::new("missing", target, limits(), Arc::<ManualClock>::clone(&clock));
     let why = async || run(&link, "raw", json!({})).await.unwrap_err().to_string();
@@ -249,7 +256,13 @@ async fn calls_that_need_a_connection_share_one_handshake() {
 async fn a_child_that_is_no_server_is_unavailable() {
     for program in ["cat", "true", "yes"] {
         let path = format!("/usr/bin/{program}").into();
-        let target = Target::Process(Program { path, args: vec![], env: vec![], cwd: None });
+        let target = Target::Process(Program {
+            path,
+            args: vec![],
+            env: vec![],
+            cwd: None,
+            confinement: None,
+        });
         let brief = Limits { connect_timeout: Duration::from_secs(1), ..limits() };
         let link = Link::new(program, target, brief, clock());
         let error = run(&link, "raw", json!({})).await.unwrap_err();

@@ -103,6 +103,7 @@ async fn story(name: &str, store: &SqliteStore) -> HashMap<HoldId, Recorded> {
             | Event::ReviewerChanged { .. }
             | Event::ReviewerRevoked { .. }
             | Event::KeyRegistered { .. }
+            | Event::Access { .. }
             | Event::KeyRemoved { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }

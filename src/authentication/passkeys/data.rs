@@ -1,0 +1,127 @@
+//! What browser and authenticator say in a ceremony (`WebAuthn` Level 3, sections 5.8.1 and 6.1).
+
+use serde::Deserialize;
+
+use super::key::PublicKey;
+use crate::digest::Digest;
+
+/// The bits of the flags: somebody was there, and was verified; a key follows; extensions follow.
+const PRESENT: u8 = 0x01;
+const VERIFIED: u8 = 0x04;
+const HAS_KEY: u8 = 0x40;
+const HAS_EXTENSIONS: u8 = 0x80;
+/// How long the authenticator's identifier of its model is, in bytes.
+const MODEL: usize = 16;
+/// The longest identifier of a passkey, in bytes.
+pub(super) const MAX_ID: usize = 1023;
+
+/// What the browser collected.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ClientData {
+    #[serde(rename = "type")]
+    kind: String,
+    pub(super) challenge: String,
+    origin: String,
+    #[serde(default)]
+    cross_origin: bool,
+}
+
+impl ClientData {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// Whether it was collected for this, on a page of this origin that no other page framed.
+    pub(super) fn is_for(&self, kind: &str, origin: &str) -> bool {
+        self.kind == kind && self.origin == origin && !self.cross_origin
+    }
+}
+
+/// What the authenticator says.
+#[derive(Debug)]
+pub(super) struct AuthenticatorData<'a> {
+    domain: &'a [u8],
+    flags: u8,
+    pub(super) counter: u32,
+    /// The identifier, the key, and the key as it was written.
+    pub(super) key: Option<(&'a [u8], PublicKey, &'a [u8])>,
+}
+
+impl<'a> AuthenticatorData<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (domain, left) = bytes.split_at_checked(32)?;
+        let (&flags, left) = left.split_first()?;
+        let (counter, mut left) = left.split_at_checked(4)?;
+        let counter = u32::from_be_bytes(counter.try_into().ok()?);
+        let mut key = None;
+        if flags & HAS_KEY != 0 {
+            let (_, rest) = left.split_at_checked(MODEL)?;
+            let (length, rest) = rest.split_at_checked(2)?;
+            let length = u16::from_be_bytes(length.try_into().ok()?);
+            let (id, rest) = rest.split_at_checked(usize::from(length))?;
+            let (public, after) = PublicKey::read(rest)?;
+            let written = rest.get(..rest.len() - after.len())?;
+            if id.is_empty() || id.len() > MAX_ID {
+                return None;
+            }
+            key = Some((id, public, written));
+            left = after;
+        }
+        // Nobody asked for extensions; what an authenticator adds by itself means nothing here.
+        let ends = left.is_empty() || flags & HAS_EXTENSIONS != 0;
+        ends.then_some(Self { domain, flags, counter, key })
+    }
+
+    /// Whether it was made for this domain, by a person who was there and was verified.
+    pub(super) fn is_for(&self, domain: &str) -> bool {
+        let both = PRESENT | VERIFIED;
+        self.domain == Digest::of(domain.as_bytes()).as_bytes() && self.flags & both == both
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(flags: u8, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = Digest::of(b"localhost").as_bytes().to_vec();
+        bytes.push(flags);
+        bytes.extend([0, 0, 1, 2]);
+        bytes.extend(rest);
+        bytes
+    }
+
+    #[test]
+    fn a_person_must_have_been_there_and_verified() {
+        for (flags, good) in [(0x05, true), (0x01, false), (0x04, false), (0x00, false)] {
+            let bytes = data(flags, &[]);
+            let read = AuthenticatorData::read(&bytes).unwrap();
+            assert_eq!((read.is_for("localhost"), read.counter), (good, 258), "{flags:x}");
+            assert!(!read.is_for("localhost.example"));
+        }
+    }
+
+    #[test]
+    fn bytes_too_many_or_too_few_are_none() {
+        assert!(AuthenticatorData::read(&data(5, &[1])).is_none());
+        assert!(AuthenticatorData::read(&data(0x85, &[0xa0])).is_some());
+        assert!(AuthenticatorData::read(&data(0x45, &[0; 18])).is_none());
+        assert!(AuthenticatorData::read(&data(5, &[])[..36]).is_none());
+    }
+
+    #[test]
+    fn a_framed_page_or_another_one_is_refused() {
+        let read = |text: &str| ClientData::read(text.as_bytes());
+        let own =
+            r#"{"type":"webauthn.get","challenge":"c","origin":"http://localhost:1","more":1}"#;
+        let own = read(own).unwrap();
+        assert!(own.is_for("webauthn.get", "http://localhost:1"));
+        assert!(!own.is_for("webauthn.create", "http://localhost:1"));
+        assert!(!own.is_for("webauthn.get", "http://localhost:2"));
+        let framed = r#"{"type":"t","challenge":"c","origin":"o","crossOrigin":true}"#;
+        assert!(!read(framed).unwrap().is_for("t", "o"));
+        let twice = r#"{"type":"t","challenge":"c","origin":"o","origin":"p"}"#;
+        assert!(read(twice).is_none());
+    }
+}

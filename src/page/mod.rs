@@ -1,0 +1,66 @@
+//! The pages for people: sign in, take up an invitation, look after the own account. Server-rendered, embedded,
+//! and loading nothing from elsewhere.
+
+mod account;
+mod answer;
+mod entering;
+mod home;
+mod invitation;
+mod passkeys;
+mod provider;
+mod visiting;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+
+use crate::authentication::oidc::CALLBACK;
+use crate::gateway::Gateway;
+
+/// The largest form or message of a page, in bytes.
+const MAX_BODY: usize = 64 << 10;
+
+/// The pages. A GET changes nothing, but that a session was used.
+pub fn routes(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/sign-in", get(entering::show).post(entering::with_password))
+        .route("/sign-in/link", post(entering::with_link))
+        .route("/sign-in/passkey/start", post(passkeys::ask_to_sign_in))
+        .route("/sign-in/passkey/finish", post(passkeys::sign_in))
+        .route("/sign-in/oidc", get(provider::leave))
+        .route(CALLBACK, get(provider::back))
+        .route("/sign-out", post(entering::sign_out))
+        .route("/invitation/{code}", get(invitation::show).post(invitation::with_password))
+        .route("/invitation/{code}/passkey/start", post(passkeys::ask_invited))
+        .route("/invitation/{code}/passkey/finish", post(passkeys::accept_invitation))
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::set_password))
+        .route("/account/passkeys/start", post(passkeys::ask_to_add))
+        .route("/account/passkeys/finish", post(passkeys::add))
+        .route("/account/passkeys/remove", post(account::remove_passkey))
+        .route("/account/sessions/end", post(account::end_sessions))
+        .route("/assets/page.css", get(style))
+        .route("/assets/passkey.js", get(program))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(gateway)
+}
+
+async fn style() -> Response {
+    asset("text/css; charset=utf-8", include_str!("assets/page.css"))
+}
+
+async fn program() -> Response {
+    asset("text/javascript; charset=utf-8", include_str!("assets/passkey.js"))
+}
+
+/// A file of ours, asked for anew each time: another version of the program has others under these names.
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    let headers =
+        [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, text).into_response()
+}

@@ -1,0 +1,179 @@
+//! Who asks for a page: the browser, who is signed in there, and whether a form or message is one of ours.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::Response;
+use axum::{Form, Json};
+use http::StatusCode;
+use http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::answer::{Wrong, go, message, page};
+use crate::authentication::browser::{self, Cookie, Site};
+use crate::authentication::{From, Visitor, new_secret};
+use crate::edge::Arrival;
+use crate::gateway::Gateway;
+use crate::principal::Capacity;
+use crate::storage::Which;
+
+/// A browser that asks for a page.
+pub(super) struct Caller {
+    /// Under which name it came.
+    pub(super) site: Site,
+    /// Where it is.
+    pub(super) from: From,
+    /// The secret that tells it from other browsers.
+    pub(super) browser: String,
+    /// Whether it has the secret already.
+    known: bool,
+    /// Who is signed in there, and what they may do now.
+    pub(super) visitor: Option<(Visitor, Capacity)>,
+}
+
+impl FromRequestParts<Arc<Gateway>> for Caller {
+    type Rejection = Wrong;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Wrong> {
+        let public_url = gateway.config.public_url.as_deref();
+        let site = Site::of(parts, public_url)
+            .ok_or_else(|| Wrong::new(StatusCode::BAD_REQUEST, "The request names no host."))?;
+        let address = parts.extensions.get::<Arrival>().map(|arrival| arrival.address);
+        let from = From::new(&parts.headers, address);
+        let known = site.cookie(&parts.headers, Cookie::Browser);
+        let (browser, known) = match known {
+            Some(secret) => (secret, true),
+            None => (new_secret()?.0, false),
+        };
+        let visitor = gateway.sign_in.visitor(&parts.headers, &site);
+        let now = gateway.clock.now();
+        let visitor = visitor.and_then(|visitor| {
+            let capacity = gateway.people.capacity(&visitor.session.person, now)?;
+            Some((visitor, capacity))
+        });
+        if let Some((visitor, _)) = &visitor {
+            gateway.sign_in.used(&visitor.session).await?;
+        }
+        Ok(Self { site, from, browser, known, visitor })
+    }
+}
+
+impl Caller {
+    /// The token that the forms of a page for this browser carry.
+    pub(super) fn csrf(&self) -> String {
+        browser::csrf_token(self.secret())
+    }
+
+    fn secret(&self) -> &str {
+        self.visitor.as_ref().map_or(&self.browser, |(visitor, _)| &visitor.secret)
+    }
+
+    /// Who is signed in.
+    ///
+    /// # Errors
+    /// With the way to the page where one signs in.
+    pub(super) fn signed_in(&self) -> Result<(&Visitor, &Capacity), Response> {
+        let (visitor, capacity) =
+            self.visitor.as_ref().ok_or_else(|| go("/sign-in", &self.cookies()))?;
+        Ok((visitor, capacity))
+    }
+
+    /// A page for this browser.
+    pub(super) fn page(
+        &self,
+        status: StatusCode,
+        template: &impl Template,
+    ) -> Result<Response, Wrong> {
+        page(status, template, &self.cookies())
+    }
+
+    /// Cookies that the browser needs and does not have.
+    pub(super) fn cookies(&self) -> Vec<String> {
+        let fresh = (!self.known).then_some(self.browser.as_str());
+        fresh.map(|it| self.site.set_cookie(Cookie::Browser, Some(it), None)).into_iter().collect()
+    }
+
+    /// The cookies of a browser in which `visitor` has just signed in: both are new, so that nothing that
+    /// was put into it before is worth anything. Whoever was signed in there is so no more.
+    pub(super) async fn let_in(
+        &self,
+        gateway: &Gateway,
+        visitor: &Visitor,
+    ) -> Result<Vec<String>, Wrong> {
+        if let Some((before, _)) = &self.visitor {
+            let which = Which::One(before.session.digest);
+            gateway.sign_in.end(which, &before.session.person.name).await?;
+        }
+        let lifetime = gateway.sign_in.settings.sessions.lifetime.0.as_secs();
+        Ok(vec![
+            self.site.set_cookie(Cookie::Session, Some(&visitor.secret), Some(lifetime)),
+            self.site.set_cookie(Cookie::Browser, Some(&new_secret()?.0), None),
+        ])
+    }
+}
+
+/// A form that one of our pages sent.
+pub(super) struct Posted<T> {
+    pub(super) caller: Caller,
+    pub(super) form: T,
+}
+
+#[derive(Deserialize)]
+struct Signed<T> {
+    csrf: String,
+    #[serde(flatten)]
+    form: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Posted<T> {
+    type Rejection = Wrong;
+
+    async fn from_request(request: Request, gateway: &Arc<Gateway>) -> Result<Self, Wrong> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, gateway).await?;
+        if !caller.site.made_by_us(&parts.headers) {
+            return Err(Wrong::not_ours());
+        }
+        let request = Request::from_parts(parts, body);
+        let Form(signed) = Form::<Signed<T>>::from_request(request, &())
+            .await
+            .map_err(|rejection| Wrong::new(rejection.status(), "The form is not one of ours."))?;
+        if !browser::is_csrf_token(&signed.csrf, caller.secret()) {
+            return Err(Wrong::not_ours());
+        }
+        Ok(Self { caller, form: signed.form })
+    }
+}
+
+/// A message that the program of one of our pages sent.
+pub(super) struct Sent<T> {
+    pub(super) caller: Caller,
+    pub(super) message: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Gateway>> for Sent<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, gateway: &Arc<Gateway>) -> Result<Self, Response> {
+        Self::read(request, gateway).await.map_err(|wrong| message(Err(wrong)))
+    }
+}
+
+impl<T: DeserializeOwned> Sent<T> {
+    async fn read(request: Request, gateway: &Arc<Gateway>) -> Result<Self, Wrong> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, gateway).await?;
+        let shown = parts.headers.get(browser::CSRF_HEADER).and_then(|token| token.to_str().ok());
+        let ours = shown.is_some_and(|token| browser::is_csrf_token(token, caller.secret()));
+        if !ours || !caller.site.made_by_us(&parts.headers) {
+            return Err(Wrong::not_ours());
+        }
+        let request = Request::from_parts(parts, body);
+        let Json(message) = Json::<T>::from_request(request, &()).await.map_err(|rejection| {
+            Wrong::new(rejection.status(), "The message is not one of ours.")
+        })?;
+        Ok(Self { caller, message })
+    }
+}
