@@ -261,6 +261,12 @@ impl Gateway {
         Ok(())
     }
 
+    /// Whether the server of `backend` has been asked what it offers, since this gateway was opened.
+    #[must_use]
+    pub fn has_asked(&self, backend: &str) -> bool {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).contains_key(backend)
+    }
+
     fn learned(&self) -> Learned {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

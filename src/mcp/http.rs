@@ -7,8 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
@@ -17,7 +16,7 @@ use tower::ServiceExt;
 
 use super::Front;
 use super::agreeing;
-use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
+use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern, unacceptable};
 use super::calls::{Caller, Line};
 use super::lasting::{Held, Lasting};
 use super::outlet::Outlet;
@@ -250,29 +249,6 @@ fn set_level(endpoint: &Endpoint, session: &Session, incoming: &Incoming, id: &V
     };
     endpoint.sessions.hears(&session.id, level);
     json_response(StatusCode::OK, wire::response(id, &wire::Members::new()))
-}
-
-/// The media types that the transport demands (MCP, Streamable HTTP, sending messages).
-fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_lowercase();
-    let content = header(headers, CONTENT_TYPE.as_str()).map(essence);
-    if content.as_deref() != Some("application/json") {
-        let told = "Unsupported Media Type: Content-Type must be application/json";
-        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
-    }
-    let accepted: Vec<String> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(essence))
-        .collect();
-    let accepts =
-        |kind: &str, all: &str| accepted.iter().any(|it| it == kind || it == all || it == "*/*");
-    if !accepts("application/json", "application/*") || !accepts("text/event-stream", "text/*") {
-        let told = "Not Acceptable: Client must accept both application/json and text/event-stream";
-        return Some((StatusCode::NOT_ACCEPTABLE, told));
-    }
-    None
 }
 
 fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {

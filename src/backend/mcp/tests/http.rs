@@ -58,7 +58,7 @@ async fn results_arrive_byte_for_byte() {
 async fn modern_servers_get_their_headers() {
     for arguments in [&["--modern"][..], &["--modern", "--sse"]] {
         let up = upstream(arguments);
-        up.link.offered().await.unwrap().tools;
+        up.link.offered().await.unwrap();
         run(&up.link, "located", json!({"region": "north"})).await.unwrap();
         logged(&up.log, "tools/call located ['tools/call', 'located', 'north'").await;
     }
