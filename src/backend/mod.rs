@@ -10,6 +10,7 @@ pub mod outgoing;
 pub mod pool;
 mod running;
 pub mod secrets;
+mod withholding;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::Manifests;
+use crate::catalog::{Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::Permit;
@@ -161,6 +162,18 @@ impl Backends {
     /// The MCP servers among the backends, by name, with their health and their links.
     pub fn servers(&self) -> impl Iterator<Item = (&str, Arc<mcp::Link>)> {
         self.running.iter().filter_map(|(name, running)| Some((name.as_str(), running.link()?)))
+    }
+
+    /// What the server `backend` offers, without what repeats a secret of that backend.
+    ///
+    /// # Errors
+    /// When its secrets cannot be had: then nobody can tell.
+    pub fn withhold(&self, backend: &str, offered: Offered) -> Result<Offered, BackendError> {
+        let Some(running) = self.running.get(backend) else { return Ok(offered) };
+        Ok(match running.secrets_of_now()? {
+            Some(secrets) => withholding::without_secrets(backend, offered, &secrets),
+            None => offered,
+        })
     }
 
     /// Watches the resource `uri` of the MCP server `backend`, until what this gives is dropped. Who may

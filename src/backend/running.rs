@@ -242,6 +242,12 @@ impl Running {
             .map_err(|error| BackendError::Unavailable(error.to_string()))
     }
 
+    /// What finds the secrets as they are now, if there are any.
+    pub(super) fn secrets_of_now(&self) -> Result<Option<Arc<Redactor>>, BackendError> {
+        let secrets = self.resolve()?;
+        self.redactor(&secrets, digest_of(&secrets))
+    }
+
     /// The redactor for these secrets, if there are any.
     fn redactor(
         &self,

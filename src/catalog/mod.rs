@@ -6,8 +6,12 @@ mod arguments;
 mod attributes;
 mod build;
 pub mod context;
+mod cost;
 mod definition;
+mod effort;
 mod fault;
+#[cfg(test)]
+mod hostile_tests;
 mod keywords;
 mod lookalike;
 pub mod manifest;
