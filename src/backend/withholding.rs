@@ -15,10 +15,9 @@ pub(super) fn without_secrets(server: &str, mut offered: Offered, secrets: &Reda
         found
     };
     offered.tools.retain(|tool| !withheld(&mut everything(tool)));
-    for list in [&mut offered.resources, &mut offered.templates, &mut offered.prompts] {
-        if let Ok(items) = list {
-            items.retain(|item: &Described| !withheld(&mut json!([item.key, item.entry])));
-        }
+    let lists = [&mut offered.resources, &mut offered.templates, &mut offered.prompts];
+    for items in lists.into_iter().flatten() {
+        items.retain(|item: &Described| !withheld(&mut json!([item.key, item.entry])));
     }
     offered
 }

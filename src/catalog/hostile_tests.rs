@@ -177,12 +177,9 @@ fn d4_keywords_that_ask_again_are_counted_again() {
 fn d4_large_numbers_and_lists_are_counted_or_refused() {
     let check = |schema: Value, value: &Value| compile(schema).map(|it| it.check(value).is_ok());
     let many: Vec<u32> = (0..100_000).collect();
-    assert_eq!(check(json!({"uniqueItems": true}), &json!(many)).unwrap(), true);
-    assert_eq!(
-        check(json!({"contains": {}, "minContains": 1_000_000_000}), &json!(many)).unwrap(),
-        false
-    );
-    assert_eq!(check(json!({"minItems": 1_000_000_000}), &json!(many)).unwrap(), false);
+    assert!(check(json!({"uniqueItems": true}), &json!(many)).unwrap());
+    assert!(!check(json!({"contains": {}, "minContains": 1_000_000_000}), &json!(many)).unwrap());
+    assert!(!check(json!({"minItems": 1_000_000_000}), &json!(many)).unwrap());
     let _ = check(json!({"multipleOf": 1e-9}), &json!(1e300)).unwrap();
     let _ = check(json!({"multipleOf": 1e-300}), &json!(9_007_199_254_740_991_u64));
     let names: Vec<String> = (0..20_000).map(|it| it.to_string()).collect();

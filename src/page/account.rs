@@ -93,7 +93,7 @@ async fn shown(
 ) -> Result<Response, Wrong> {
     let (visitor, capacity) = match caller.signed_in() {
         Ok(signed_in) => signed_in,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(elsewhere) => return Ok(*elsewhere),
     };
     let credentials = match registered(&visitor.session.person) {
         Ok(name) => gateway.store.credentials(&name).await?,
@@ -178,7 +178,7 @@ pub(super) async fn set_password(
 ) -> Result<Response, Wrong> {
     let visitor = match caller.signed_in() {
         Ok((visitor, _)) => visitor,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(elsewhere) => return Ok(*elsewhere),
     };
     match changed(&gateway, visitor, form).await {
         Ok(()) => Ok(go("/account?done=password", &[])),
@@ -213,7 +213,7 @@ pub(super) async fn remove_passkey(
 ) -> Result<Response, Wrong> {
     let visitor = match caller.signed_in() {
         Ok((visitor, _)) => visitor,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(elsewhere) => return Ok(*elsewhere),
     };
     let name = registered(&visitor.session.person)?;
     gateway.store.remove_passkey(&name, &form.id, name.to_string()).await?;
@@ -232,7 +232,7 @@ pub(super) async fn end_sessions(
 ) -> Result<Response, Wrong> {
     let visitor = match caller.signed_in() {
         Ok((visitor, _)) => visitor,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(elsewhere) => return Ok(*elsewhere),
     };
     let (person, idle) = (&visitor.session.person, gateway.sign_in.settings.sessions.idle.0);
     let which = if form.session == "others" {

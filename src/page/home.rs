@@ -55,7 +55,7 @@ pub(super) async fn show(
 ) -> Result<Response, Wrong> {
     let (visitor, capacity) = match caller.signed_in() {
         Ok(signed_in) => signed_in,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(elsewhere) => return Ok(*elsewhere),
     };
     let waiting = gateway.store.pending_calls(None, COUNTED).await?.len();
     let home = Home {

@@ -74,9 +74,9 @@ async fn signed_in(
     let proof = Proof::Passkey { id: passkey.id, counter };
     let (person, from) = (Person::registered(&name), caller.from.clone());
     let opened = gateway.sign_in.begin(person, Authentication::Passkey, from, proof).await;
-    let visitor = opened.map_err(|error| match error {
-        AccessError::NotListed => AccessError::NotProven,
-        error => error,
+    // Whose passkey it is, is told to nobody.
+    let visitor = opened.map_err(|error| {
+        if matches!(error, AccessError::NotListed) { AccessError::NotProven } else { error }
     })?;
     entered(gateway, caller, &visitor).await
 }

@@ -74,9 +74,9 @@ impl Caller {
     ///
     /// # Errors
     /// With the way to the page where one signs in.
-    pub(super) fn signed_in(&self) -> Result<(&Visitor, &Capacity), Response> {
-        let (visitor, capacity) =
-            self.visitor.as_ref().ok_or_else(|| go("/sign-in", &self.cookies()))?;
+    pub(super) fn signed_in(&self) -> Result<(&Visitor, &Capacity), Box<Response>> {
+        let elsewhere = || Box::new(go("/sign-in", &self.cookies()));
+        let (visitor, capacity) = self.visitor.as_ref().ok_or_else(elsewhere)?;
         Ok((visitor, capacity))
     }
 
