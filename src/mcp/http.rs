@@ -11,8 +11,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
@@ -25,6 +25,7 @@ use super::agreeing;
 use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
 use super::calls::{Caller, Era, Line};
 use super::lasting::{Held, Lasting};
+use super::media::unacceptable;
 use super::reads::Asking;
 use super::sessions::Sessions;
 use super::watching;
@@ -231,29 +232,6 @@ async fn initialize(
         endpoint.show_sessions();
     }
     response
-}
-
-/// The media types that the transport demands (MCP, Streamable HTTP, sending messages).
-fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_lowercase();
-    let content = header(headers, CONTENT_TYPE.as_str()).map(essence);
-    if content.as_deref() != Some("application/json") {
-        let told = "Unsupported Media Type: Content-Type must be application/json";
-        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
-    }
-    let accepted: Vec<String> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(essence))
-        .collect();
-    let accepts =
-        |kind: &str, all: &str| accepted.iter().any(|it| it == kind || it == all || it == "*/*");
-    if !accepts("application/json", "application/*") || !accepts("text/event-stream", "text/*") {
-        let told = "Not Acceptable: Client must accept both application/json and text/event-stream";
-        return Some((StatusCode::NOT_ACCEPTABLE, told));
-    }
-    None
 }
 
 fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {

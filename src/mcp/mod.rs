@@ -14,6 +14,7 @@ mod handler;
 pub mod http;
 mod lasting;
 mod lists;
+mod media;
 mod names;
 mod reads;
 mod sessions;
