@@ -90,8 +90,7 @@ async fn requests(
 /// How long the body is that follows `head`; the suite sends none in chunks.
 fn length(head: &[u8]) -> usize {
     let head = String::from_utf8_lossy(head);
-    let headers = head.lines().filter_map(|line| line.split_once(':'));
-    let length =
-        headers.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).next_back();
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let length = headers.rfind(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     length.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
 }

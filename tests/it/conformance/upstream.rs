@@ -272,9 +272,10 @@ fn mirrored(params: &Value, schema: &Value) -> Vec<(String, String)> {
     let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
     let named = properties.iter().filter_map(|(name, property)| {
         let header = property["x-mcp-header"].as_str()?;
-        let value = match params["arguments"].get(name)? {
-            Value::String(text) => format!("=?base64?{}?=", base64(text.as_bytes())),
-            other => other.to_string(),
+        let value = params["arguments"].get(name)?;
+        let value = match value.as_str() {
+            Some(text) => format!("=?base64?{}?=", base64(text.as_bytes())),
+            None => value.to_string(),
         };
         Some((format!("mcp-param-{header}"), value))
     });
