@@ -317,7 +317,7 @@ fn default_data() -> anyhow::Result<PathBuf> {
 fn read_file(path: &Path) -> Result<SourceFile, Problems> {
     let name = path.display().to_string();
     let wrong = |message: String| -> Problems {
-        let file = SourceFile { name: name.clone(), text: String::new() };
+        let file = SourceFile { name: name.clone(), text: "".into() };
         Problem::new(&file, Place::default(), message).into()
     };
     let failed = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
@@ -331,7 +331,7 @@ fn read_file(path: &Path) -> Result<SourceFile, Problems> {
     if text.len() > source::MAX_FILE_BYTES {
         return Err(wrong(format!("the file is larger than {} bytes", source::MAX_FILE_BYTES)));
     }
-    Ok(SourceFile { name, text })
+    Ok(SourceFile { name, text: text.into() })
 }
 
 /// The `.yaml` and `.yml` files of a directory, by name. Files whose name ends in `.test.yaml` are
@@ -341,7 +341,7 @@ fn read_file(path: &Path) -> Result<SourceFile, Problems> {
 /// When the directory or a file cannot be read, or there are too many.
 pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
     let wrong = |message: String| {
-        let file = SourceFile { name: path.display().to_string(), text: String::new() };
+        let file = SourceFile { name: path.display().to_string(), text: "".into() };
         Problem::new(&file, Place::default(), message)
     };
     let entries = std::fs::read_dir(path).map_err(|error| {

@@ -92,7 +92,7 @@ fn d6_no_text_is_taken_for_something_else() {
     // A leading zero makes no number of another base.
     for (written, as_octal) in [("017", 15), ("0017", 15)] {
         let text = format!("name: a\nany: {written}\n");
-        let file = SourceFile { name: "sample.yaml".into(), text };
+        let file = SourceFile { name: "sample.yaml".into(), text: text.into() };
         if let Ok((sample, _)) = super::read::<Sample>(&file) {
             assert_ne!(sample._any, serde_json::json!(as_octal), "{written}");
         }
