@@ -71,13 +71,13 @@ impl Caller {
     }
 
     /// Who is signed in.
-    ///
-    /// # Errors
-    /// With the way to the page where one signs in.
-    pub(super) fn signed_in(&self) -> Result<(&Visitor, &Capacity), Response> {
-        let (visitor, capacity) =
-            self.visitor.as_ref().ok_or_else(|| go("/sign-in", &self.cookies()))?;
-        Ok((visitor, capacity))
+    pub(super) fn signed_in(&self) -> Option<(&Visitor, &Capacity)> {
+        self.visitor.as_ref().map(|(visitor, capacity)| (visitor, capacity))
+    }
+
+    /// The way to the page where one signs in.
+    pub(super) fn to_sign_in(&self) -> Response {
+        go("/sign-in", &self.cookies())
     }
 
     /// A page for this browser.
