@@ -196,7 +196,7 @@ impl Bench {
             hold: None,
             approval: None,
             cancel: CancellationToken::new(),
-            progress: None,
+            contact: countersign::backend::Contact::default(),
         };
         call::run(Arc::clone(&self.gateway), request).await
     }
