@@ -195,18 +195,6 @@ impl Config {
 }
 
 impl Config {
-    /// What links to this gateway begin with; none where no browser can reach it.
-    #[must_use]
-    pub fn site(&self) -> Option<String> {
-        if let Some(url) = &self.public_url {
-            return Some((**url).to_owned());
-        }
-        if self.listen.ends_with(":0") {
-            return None;
-        }
-        Some(self.url().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
-    }
-
     /// How the address that it listens on is written before a path.
     #[must_use]
     pub fn url(&self) -> String {

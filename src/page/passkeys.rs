@@ -74,10 +74,11 @@ async fn signed_in(
     let proof = Proof::Passkey { id: passkey.id, counter };
     let (person, from) = (Person::registered(&name), caller.from.clone());
     let opened = gateway.sign_in.begin(person, Authentication::Passkey, from, proof).await;
-    // Whose passkey it is, is told to nobody.
-    let visitor = opened.map_err(|error| {
-        if matches!(error, AccessError::NotListed) { AccessError::NotProven } else { error }
-    })?;
+    // Who is in the register no more is told what everybody is told whose passkey opens nothing.
+    if matches!(opened, Err(AccessError::NotListed)) {
+        return Err(AccessError::NotProven.into());
+    }
+    let visitor = opened?;
     entered(gateway, caller, &visitor).await
 }
 

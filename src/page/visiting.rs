@@ -73,13 +73,13 @@ impl Caller {
     }
 
     /// Who is signed in.
-    ///
-    /// # Errors
-    /// With the way to the page where one signs in.
-    pub(super) fn signed_in(&self) -> Result<(&Visitor, &Capacity), Box<Response>> {
-        let elsewhere = || Box::new(go("/sign-in", &self.cookies()));
-        let (visitor, capacity) = self.visitor.as_ref().ok_or_else(elsewhere)?;
-        Ok((visitor, capacity))
+    pub(super) fn signed_in(&self) -> Option<(&Visitor, &Capacity)> {
+        self.visitor.as_ref().map(|(visitor, capacity)| (visitor, capacity))
+    }
+
+    /// The way to the page where one signs in.
+    pub(super) fn to_sign_in(&self) -> Response {
+        go("/sign-in", &self.cookies())
     }
 
     /// A page for this browser.
