@@ -436,11 +436,6 @@ impl TestGateway {
         self.launch();
     }
 
-    /// The number of the gateway's process.
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.as_ref().expect("the gateway runs").id()
-    }
-
     /// The most memory that the process has had at one time, in MB.
     pub(crate) fn peak_memory(&self) -> u64 {
         peak_memory(self.process_id())

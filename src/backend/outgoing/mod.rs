@@ -69,10 +69,15 @@ pub fn configured(text: &str, trust: &Trust) -> Result<Url, Refused> {
         return Err(Refused("neither `https` nor `http`".to_owned()));
     }
     let Some(address) = literal(&url) else { return Ok(url) };
+    let address = address.to_canonical();
     // `127.1`, `0x7f000001` and the like are how an address is hidden, not how it is written.
     let authority = text.split_once("//").map_or("", |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    if !authority.to_ascii_lowercase().contains(&address.to_string()) {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    if !host.is_some_and(|host| host.eq_ignore_ascii_case(&address.to_string())) {
         return Err(Refused(format!("it is another way to write {address}; write the address")));
     }
     match place(address) {
