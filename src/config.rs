@@ -1,6 +1,7 @@
 //! The configuration: `countersign.yaml`, then the environment, then flags. Nothing else reads the environment.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -356,21 +357,22 @@ fn default_data() -> anyhow::Result<PathBuf> {
 
 fn read_file(path: &Path) -> Result<SourceFile, Problems> {
     let name = path.display().to_string();
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.len() > source::MAX_FILE_BYTES as u64 => {
-            let file = SourceFile { name, text: String::new() };
-            let message = format!("the file is larger than {} bytes", source::MAX_FILE_BYTES);
-            Err(Problem::new(&file, Place::default(), message).into())
-        }
-        _ => std::fs::read_to_string(path).map_or_else(
-            |error| {
-                let file = SourceFile { name: name.clone(), text: String::new() };
-                Err(Problem::new(&file, Place::default(), format!("cannot be read: {error}"))
-                    .into())
-            },
-            |text| Ok(SourceFile { name: name.clone(), text }),
-        ),
+    let wrong = |message: String| -> Problems {
+        let file = SourceFile { name: name.clone(), text: String::new() };
+        Problem::new(&file, Place::default(), message).into()
+    };
+    let failed = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
+    // A pipe or a device would never end, and has no length that says so.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(wrong("cannot be read: not a regular file".to_owned()));
     }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(source::MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() > source::MAX_FILE_BYTES {
+        return Err(wrong(format!("the file is larger than {} bytes", source::MAX_FILE_BYTES)));
+    }
+    Ok(SourceFile { name, text })
 }
 
 /// The `.yaml` and `.yml` files of a directory, by name. Files whose name ends in `.test.yaml` are

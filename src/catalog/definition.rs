@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::annotations::Repeated;
 use super::build::{Environment, Parsed};
 use super::context::{Offer, Remote};
 use super::keywords::lint_keywords;
@@ -164,6 +165,9 @@ impl Building<'_> {
         };
         let mut unavailable = learned.as_ref().err().cloned();
         let learned = learned.ok();
+        if let Some(fault) = learned.and_then(|it| Repeated::fault(&it.input_schema)) {
+            unavailable = Some(format!("its server's input schema is refused: {fault}"));
+        }
         let input = match (&spec.input_schema, learned) {
             (Some(text), _) => self.schema("input_schema", text.clone())?,
             (None, Some(definition)) => Schema::compile(definition.input_schema.clone())

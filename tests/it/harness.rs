@@ -412,6 +412,11 @@ impl TestGateway {
         }
     }
 
+    /// The number of the gateway's process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the gateway runs").id()
+    }
+
     /// Asks the process to end and gives its exit code.
     pub(crate) fn stop(&mut self) -> i32 {
         let mut child = self.process.take().expect("the gateway runs");
