@@ -80,7 +80,14 @@ pub fn configured(text: &str, trust: &Trust) -> Result<Url, Refused> {
     if !host.is_some_and(|host| host.eq_ignore_ascii_case(&address.to_string())) {
         return Err(Refused(format!("it is another way to write {address}; write the address")));
     }
+    let hides = match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(own) => !own.is_loopback() && !own.is_unique_local(),
+    };
     match place(address) {
+        Place::Loopback | Place::Private if hides => {
+            Err(Refused(format!("{address} is another way to write an address that is not public")))
+        }
         Place::Public | Place::Loopback | Place::Private => Ok(url),
         Place::Other(_) if trust.allow_private => Ok(url),
         Place::Other(what) => Err(Refused(format!("{address} is {what}"))),
