@@ -66,7 +66,7 @@ fn run_program(bencher: Bencher<'_, '_>, how: &str) {
             argv: Vec::new(),
             stdin: None,
             environment: Vec::new(),
-            workingdirectory: None,
+            working_directory: None,
             call: CallId::new(),
             confinement,
         };
@@ -196,7 +196,7 @@ impl Bench {
             hold: None,
             approval: None,
             cancel: CancellationToken::new(),
-            progress: None,
+            contact: countersign::backend::Contact::default(),
         };
         call::run(Arc::clone(&self.gateway), request).await
     }
@@ -222,6 +222,8 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
         holds: Holds::default(),
         edge: Edge::default(),
         notifications: countersign::notify::Settings::default(),
+        public_url: None,
+        authentication: countersign::authentication::Settings::default(),
         path: "/usr/bin:/bin".to_owned(),
         user: "bench".to_owned(),
     };

@@ -1,6 +1,7 @@
 //! The configuration: `countersign.yaml`, then the environment, then flags. Nothing else reads the environment.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authentication;
 pub use crate::catalog::manifest::Span;
-use crate::edge;
+pub use crate::edge::Edge;
 use crate::notify;
 use crate::source::{self, Place, Problem, Problems, SourceFile};
 
@@ -104,47 +105,6 @@ impl Holds {
     }
 }
 
-/// Bounds of the edge.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Edge {
-    /// The largest message a client may send, in bytes.
-    pub max_message_bytes: usize,
-    /// How many sessions of protocols before 2026-07-28 may be open.
-    pub max_sessions: usize,
-    /// After how long without a message such a session is closed.
-    pub session_idle: Span,
-    /// How many calls may be under way at once, over all clients.
-    pub max_calls: usize,
-    /// For how long a gateway that was told to stop still listens, while `/readyz` says that it goes away, so
-    /// that a load balancer sends no more before a connection is refused; at most 10 s, not at all when absent.
-    pub drain_notice: Option<Span>,
-    /// Names under which browsers and clients may address the gateway, besides loopback names.
-    pub allowed_hosts: Vec<edge::HostRule>,
-    /// Limits of connections and requests.
-    pub limits: edge::Limits,
-    /// The certificate to listen with.
-    pub tls: Option<edge::Tls>,
-    /// Proxies that speak TLS before the gateway.
-    pub trusted_proxy: Option<edge::TrustedProxy>,
-}
-
-impl Default for Edge {
-    fn default() -> Self {
-        Self {
-            max_message_bytes: 4 << 20,
-            max_sessions: 10_000,
-            session_idle: Span(Duration::from_secs(24 * 3600)),
-            max_calls: 10_000,
-            drain_notice: None,
-            allowed_hosts: Vec::new(),
-            limits: edge::Limits::default(),
-            tls: None,
-            trusted_proxy: None,
-        }
-    }
-}
-
 /// The whole configuration, complete.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -235,18 +195,6 @@ impl Config {
 }
 
 impl Config {
-    /// What links to this gateway begin with; none where no browser can reach it.
-    #[must_use]
-    pub fn site(&self) -> Option<String> {
-        if let Some(url) = &self.public_url {
-            return Some((**url).to_owned());
-        }
-        if self.listen.ends_with(":0") {
-            return None;
-        }
-        Some(self.url().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
-    }
-
     /// How the address that it listens on is written before a path.
     #[must_use]
     pub fn url(&self) -> String {
@@ -356,21 +304,22 @@ fn default_data() -> anyhow::Result<PathBuf> {
 
 fn read_file(path: &Path) -> Result<SourceFile, Problems> {
     let name = path.display().to_string();
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.len() > source::MAX_FILE_BYTES as u64 => {
-            let file = SourceFile { name, text: String::new() };
-            let message = format!("the file is larger than {} bytes", source::MAX_FILE_BYTES);
-            Err(Problem::new(&file, Place::default(), message).into())
-        }
-        _ => std::fs::read_to_string(path).map_or_else(
-            |error| {
-                let file = SourceFile { name: name.clone(), text: String::new() };
-                Err(Problem::new(&file, Place::default(), format!("cannot be read: {error}"))
-                    .into())
-            },
-            |text| Ok(SourceFile { name: name.clone(), text }),
-        ),
+    let wrong = |message: String| -> Problems {
+        let file = SourceFile { name: name.clone(), text: "".into() };
+        Problem::new(&file, Place::default(), message).into()
+    };
+    let failed = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
+    // A pipe or a device would never end, and has no length that says so.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(wrong("cannot be read: not a regular file".to_owned()));
     }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(source::MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() > source::MAX_FILE_BYTES {
+        return Err(wrong(format!("the file is larger than {} bytes", source::MAX_FILE_BYTES)));
+    }
+    Ok(SourceFile { name, text: text.into() })
 }
 
 /// The `.yaml` and `.yml` files of a directory, by name. Files whose name ends in `.test.yaml` are
@@ -380,7 +329,7 @@ fn read_file(path: &Path) -> Result<SourceFile, Problems> {
 /// When the directory or a file cannot be read, or there are too many.
 pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
     let wrong = |message: String| {
-        let file = SourceFile { name: path.display().to_string(), text: String::new() };
+        let file = SourceFile { name: path.display().to_string(), text: "".into() };
         Problem::new(&file, Place::default(), message)
     };
     let entries = std::fs::read_dir(path).map_err(|error| {

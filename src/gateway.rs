@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::authentication::{Agents, Issuers, People, SignIn};
 use crate::backend::{self, Backends};
+use crate::call::asking::Parked;
 use crate::call::board::{Board, HeldAgents};
 use crate::call::standing::Grants;
 use crate::call::{holding, time};
@@ -59,6 +60,8 @@ pub struct Gateway {
     pub sign_in: SignIn,
     /// Who waits for which hold in this process.
     pub board: Arc<Board>,
+    /// Calls whose client was asked something and has yet to come back with the answer.
+    pub parked: Arc<Parked>,
     /// Which agents may have holds.
     pub held_agents: HeldAgents,
     /// Standing approvals in force.
@@ -153,6 +156,7 @@ impl Gateway {
             .await?,
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
+            parked: Arc::default(),
             held_agents: HeldAgents::default(),
             standing: Grants::load(store.as_ref()).await?,
             metrics,
@@ -247,12 +251,20 @@ impl Gateway {
             }
         };
         *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
-        if next.digest != self.revision().digest {
-            self.revision.store(Arc::new(next));
+        let is_another = next.digest != self.revision().digest;
+        // Why a tool cannot be called is no part of the digest, and people are shown it all the same.
+        self.revision.store(Arc::new(next));
+        if is_another {
             self.changes.send_modify(|count| *count += 1);
             self.revision_loaded().await?;
         }
         Ok(())
+    }
+
+    /// Whether the server of `backend` has been asked what it offers, since this gateway was opened.
+    #[must_use]
+    pub fn has_asked(&self, backend: &str) -> bool {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).contains_key(backend)
     }
 
     fn learned(&self) -> Learned {

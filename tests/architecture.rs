@@ -29,7 +29,8 @@ const IN: [&str; 5] = ["api", "cli", "mcp", "page", "server"];
 const SPINE: [&str; 3] = ["call", "config", "gateway"];
 
 /// Uses that the layers do not give, each with its reason: by whom, of whom.
-const EXCEPTIONS: [(&str, &str, &str); 31] = [
+const EXCEPTIONS: [(&str, &str, &str); 32] = [
+    ("authentication", "backend", "a provider's secret is read as those of backends are"),
     ("authentication", "telemetry", "counts tries to sign in"),
     ("page", "authentication", "signs people in and out"),
     ("page", "storage", "shows credentials and sessions"),

@@ -44,7 +44,7 @@ pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
 };
-pub use sign_in::{Invitation, InvitationWanted, LinkMade};
+pub use sign_in::{Invitation, InvitationWanted, LinkMade, site};
 pub use standing::{StandingView, StandingWanted};
 
 /// What a refused request is told to bring.

@@ -12,6 +12,7 @@ use super::people::Shown;
 use super::reviewers::{check_names, end, named};
 use super::{Body, Failure, Operator};
 use crate::authentication;
+use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::principal::{Authentication, Role};
 use crate::storage::{PeopleError, Reviewer, Which};
@@ -76,7 +77,7 @@ pub(super) async fn invite(
     if !(1..=MAX_INVITED_FOR).contains(&valid_for) {
         return Err(told("an invitation works for at most 30 days"));
     }
-    let site = site(&gateway)?;
+    let site = site(&gateway.config).ok_or_else(unreachable)?;
     let expires_at = end(&gateway, Some(valid_for))?.unwrap_or(Timestamp::MAX);
     let known = gateway.people.named(&name).filter(|known| known.revoked_at.is_none());
     let new = match known {
@@ -133,14 +134,20 @@ pub(super) async fn link(
     if !gateway.config.listens {
         return Err(unreachable());
     }
-    let site = site(&gateway)?;
+    let site = site(&gateway.config).ok_or_else(unreachable)?;
     let (code, expires_at) = gateway.sign_in.sign_in_link(&person, &person.name).await?;
     Ok(Json(LinkMade { url: format!("{site}/sign-in?code={code}"), expires_at }))
 }
 
-/// What links begin with: how browsers reach this gateway.
-fn site(gateway: &Gateway) -> Result<String, Failure> {
-    gateway.config.site().ok_or_else(unreachable)
+/// What links to this gateway begin with; none where no browser can reach it.
+#[must_use]
+pub fn site(config: &Config) -> Option<String> {
+    if let Some(url) = &config.public_url {
+        return Some((**url).to_owned());
+    }
+    let reachable = !config.listen.ends_with(":0");
+    let loopback = || config.url().replace("//0.0.0.0:", "//127.0.0.1:");
+    reachable.then(|| loopback().replace("//[::]:", "//[::1]:"))
 }
 
 fn unreachable() -> Failure {

@@ -110,6 +110,7 @@ impl Pass {
                 BackendError::Unavailable(_) | BackendError::Died(_) => true,
                 BackendError::Refused { .. }
                 | BackendError::Nonsense(_)
+                | BackendError::Unanswered(_)
                 | BackendError::TooLarge { .. } => false,
                 BackendError::Busy { .. }
                 | BackendError::Resting { .. }

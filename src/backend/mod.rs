@@ -3,11 +3,14 @@
 mod breaker;
 pub mod command;
 pub mod confinement;
+pub mod contact;
+mod links;
 pub mod mcp;
 pub mod outgoing;
 pub mod pool;
 mod running;
 pub mod secrets;
+mod withholding;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,11 +19,12 @@ use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::Manifests;
+use crate::catalog::{Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::policy::Permit;
 use crate::storage::Receipt;
+pub use contact::Contact;
 pub use running::Prepared;
 use running::Running;
 
@@ -30,20 +34,6 @@ const UPDATES: usize = 1024;
 /// What a backend gave back: the text of an MCP `CallToolResult` object, not yet checked.
 #[derive(Debug)]
 pub struct RawResult(pub Box<RawValue>);
-
-/// One progress notification on its way to the caller (MCP `notifications/progress`).
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// How far, in units of the tool's choosing; must grow.
-    pub progress: f64,
-    /// Out of how much, if known.
-    pub total: Option<f64>,
-    /// In words.
-    pub message: Option<String>,
-}
-
-/// Where progress goes. Bounded; what does not fit is dropped.
-pub type ProgressSink = tokio::sync::mpsc::Sender<Progress>;
 
 /// Why a backend gave no result. The texts are for operators; agents get a fixed sentence per kind.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -86,6 +76,9 @@ pub enum BackendError {
     /// It answered what is not an MCP result. It may have had an effect.
     #[error("nonsense: {0}")]
     Nonsense(String),
+    /// It asked for something that nobody gave it. What it did before it asked is not known.
+    #[error("unanswered: {0}")]
+    Unanswered(String),
     /// Its result is larger than the limit, in bytes.
     #[error("a result of more than {limit} bytes")]
     TooLarge {
@@ -99,8 +92,8 @@ pub enum BackendError {
 pub struct Journey {
     /// Cancelled when the caller takes the call back.
     pub cancel: CancellationToken,
-    /// Where progress goes.
-    pub progress: Option<ProgressSink>,
+    /// The way back to the caller.
+    pub contact: Contact,
 }
 
 /// Every backend of the manifests, each with its worker slots.
@@ -171,6 +164,18 @@ impl Backends {
         self.running.iter().filter_map(|(name, running)| Some((name.as_str(), running.link()?)))
     }
 
+    /// What the server `backend` offers, without what repeats a secret of that backend.
+    ///
+    /// # Errors
+    /// When its secrets cannot be had: then nobody can tell.
+    pub fn withhold(&self, backend: &str, offered: Offered) -> Result<Offered, BackendError> {
+        let Some(running) = self.running.get(backend) else { return Ok(offered) };
+        Ok(match running.secrets_of_now()? {
+            Some(secrets) => withholding::without_secrets(backend, offered, &secrets),
+            None => offered,
+        })
+    }
+
     /// Watches the resource `uri` of the MCP server `backend`, until what this gives is dropped. Who may
     /// know of it is for the caller to decide.
     ///
@@ -198,8 +203,8 @@ impl Backends {
 
     /// Ends every long-lived link.
     pub async fn close(&self) {
-        for (_, link) in self.servers() {
-            link.close().await;
+        for running in self.running.values() {
+            running.close().await;
         }
     }
 

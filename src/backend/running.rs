@@ -1,6 +1,6 @@
 //! One backend while the gateway runs: its worker slots, its secrets, and how a call reaches it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::breaker::{Breaker, Pass};
 use super::command::{self, Command};
 use super::confinement::{self, Confinement, Kept};
-use super::mcp::{self, Health, Link, Subscriptions, Target, Update, Watching};
-use super::outgoing::Trust;
+use super::links::{Server, Surroundings, Turn};
+use super::mcp::{self, Health, Link, Update, Watching};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
 use super::{BackendError, Journey, RawResult};
-use crate::catalog::manifest::{BackendSpec, McpSpec};
+use crate::catalog::manifest::BackendSpec;
 use crate::catalog::template::Rendered;
 use crate::catalog::{Binding, Sandbox};
 use crate::clock::Clock;
@@ -32,12 +32,6 @@ const QUEUE_DEADLINE: Duration = Duration::from_secs(30);
 const MAX_ERROR_BYTES: usize = 8 << 10;
 /// How long a command has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long the handshake with an MCP server may take, the start of its program included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How many tools an MCP server may offer.
-const MAX_TOOLS: usize = 10_000;
-/// What a message of an MCP server may be larger than the largest result, in bytes.
-const ENVELOPE: usize = 64 << 10;
 
 /// One backend.
 pub(super) struct Running {
@@ -48,30 +42,14 @@ pub(super) struct Running {
     redactor: Mutex<Option<(Digest, Arc<Redactor>)>>,
     environment: Vec<(String, SecretString)>,
     directory: Option<PathBuf>,
-    kept: Kept,
+    kept: Arc<Kept>,
     /// Of an MCP server: a program that is run once per call has nothing that could be broken.
     breaker: Option<Arc<Breaker>>,
-    clock: Arc<dyn Clock>,
 }
 
 enum Kind {
     Command,
-    Mcp {
-        spec: Box<McpSpec>,
-        sandbox: ChildSandbox,
-        limits: mcp::Limits,
-        link: Mutex<Option<Linked>>,
-        subscriptions: Arc<Subscriptions>,
-    },
-}
-
-/// How a child that speaks MCP is to be confined, if it is, or why it cannot be.
-type ChildSandbox = Option<Result<Box<Sandbox>, String>>;
-
-/// A link, with the digest of the secrets it was made with.
-struct Linked {
-    secrets: Digest,
-    link: Arc<Link>,
+    Mcp(Box<Server>),
 }
 
 /// A call that can be dispatched as soon as it is recorded.
@@ -85,7 +63,7 @@ pub struct Prepared {
 
 enum How {
     Command { program: PathBuf, rendered: Rendered, confinement: Option<Arc<Confinement>> },
-    Mcp { link: Arc<Link> },
+    Mcp { link: Arc<Link>, _turn: Option<Turn> },
 }
 
 impl Running {
@@ -106,23 +84,21 @@ impl Running {
                 unavailable(&told)
             })?;
         }
+        let kept = Arc::new(Kept::new(spec, sandboxes.iter(), &config.data));
         let kind = match &spec.mcp {
             None => Kind::Command,
-            Some(mcp) => Kind::Mcp {
-                spec: Box::new(mcp.clone()),
-                sandbox: spec.sandbox.clone().map(|sandbox| {
-                    let problem = confinement::problem(spec, &sandbox, config);
-                    problem.map_or_else(|| Ok(Box::new(sandbox)), Err)
-                }),
-                limits: mcp::Limits {
-                    max_message_bytes: spec.max_output_bytes.saturating_add(ENVELOPE),
-                    connect_timeout: CONNECT_TIMEOUT,
-                    max_concurrent: spec.concurrency,
-                    max_tools: MAX_TOOLS,
+            Some(mcp) => Kind::Mcp(Box::new(Server::new(
+                (spec, mcp.clone()),
+                Surroundings {
+                    environment: environment(spec, config),
+                    kept: Arc::clone(&kept),
+                    sandbox: spec.sandbox.clone().map(|sandbox| {
+                        let problem = confinement::problem(spec, &sandbox, config);
+                        problem.map_or_else(|| Ok(Box::new(sandbox)), Err)
+                    }),
                 },
-                link: Mutex::new(None),
-                subscriptions: Subscriptions::new(&spec.name, updates.clone()),
-            },
+                (updates, Arc::clone(&clock)),
+            ))),
         };
         Ok(Self {
             kind,
@@ -130,10 +106,9 @@ impl Running {
             secrets: Secrets::new(spec.secrets.clone()).map_err(|error| unavailable(&error))?,
             redactor: Mutex::new(None),
             environment: environment(spec, config),
-            kept: Kept::new(spec, sandboxes.iter(), &config.data),
+            kept,
             directory,
-            breaker: spec.mcp.is_some().then(|| Breaker::new(Arc::clone(&clock))),
-            clock,
+            breaker: spec.mcp.is_some().then(|| Breaker::new(clock)),
         })
     }
 
@@ -155,10 +130,11 @@ impl Running {
                 let confinement = self.kept.of(sandbox)?;
                 How::Command { program: program.clone(), rendered, confinement }
             }
-            (Kind::Mcp { .. }, Binding::Mcp(_)) => {
-                How::Mcp { link: self.linked(&secrets, digest)? }
+            (Kind::Mcp(server), Binding::Mcp(_)) => {
+                let (link, turn) = server.turn(permit.agent(), (&secrets, digest), cancel).await?;
+                How::Mcp { link, _turn: turn }
             }
-            (Kind::Command | Kind::Mcp { .. }, Binding::Command { .. } | Binding::Mcp(_)) => {
+            (Kind::Command | Kind::Mcp(_), Binding::Command { .. } | Binding::Mcp(_)) => {
                 return Err(BackendError::Unavailable("the tool's program is missing".into()));
             }
         };
@@ -198,12 +174,13 @@ impl Running {
                 let finished = command::run(command, limits, journey.cancel).await?;
                 command::into_result(finished, *output)?
             }
-            (How::Mcp { link }, Binding::Mcp(remote)) => {
+            (How::Mcp { link, _turn }, Binding::Mcp(remote)) => {
+                journey.contact.redact(redactor.clone());
                 let call = mcp::Call {
                     max_result_bytes: permit.max_result_bytes(),
                     deadline: permit.timeout(),
                     cancel: journey.cancel,
-                    progress: journey.progress,
+                    contact: journey.contact,
                     traceparent: None,
                 };
                 let result = link.call(remote, permit.arguments(), call).await;
@@ -227,19 +204,26 @@ impl Running {
     pub(super) fn link(&self) -> Option<Arc<Link>> {
         match &self.kind {
             Kind::Command => None,
-            Kind::Mcp { .. } => {
+            Kind::Mcp(server) => {
                 let secrets = self.resolve().ok()?;
-                self.linked(&secrets, digest_of(&secrets)).ok()
+                server.shared(&secrets, digest_of(&secrets)).ok()
             }
+        }
+    }
+
+    /// Ends every long-lived link.
+    pub(super) async fn close(&self) {
+        if let Kind::Mcp(server) = &self.kind {
+            server.close().await;
         }
     }
 
     /// Watches a resource of the server.
     pub(super) async fn watch(&self, uri: &str) -> Result<Watching, BackendError> {
-        let (Kind::Mcp { subscriptions, .. }, Some(_)) = (&self.kind, self.link()) else {
+        let (Kind::Mcp(server), Some(_)) = (&self.kind, self.link()) else {
             return Err(BackendError::Unavailable("no link to an MCP server".into()));
         };
-        subscriptions.watch(uri).await
+        server.subscriptions().watch(uri).await
     }
 
     /// Whether calls reach the MCP server, if this backend is one.
@@ -256,6 +240,12 @@ impl Running {
         self.secrets
             .resolve(&|name| config::variable(name))
             .map_err(|error| BackendError::Unavailable(error.to_string()))
+    }
+
+    /// What finds the secrets as they are now, if there are any.
+    pub(super) fn secrets_of_now(&self) -> Result<Option<Arc<Redactor>>, BackendError> {
+        let secrets = self.resolve()?;
+        self.redactor(&secrets, digest_of(&secrets))
     }
 
     /// The redactor for these secrets, if there are any.
@@ -277,69 +267,6 @@ impl Running {
         *kept = Some((digest, Arc::clone(&made)));
         Ok(Some(made))
     }
-
-    /// The link made with these secrets; when they have changed, a new one takes the old one's place.
-    fn linked(&self, secrets: &[Named], digest: Digest) -> Result<Arc<Link>, BackendError> {
-        let Kind::Mcp { spec, sandbox, limits, link, subscriptions } = &self.kind else {
-            return Err(BackendError::Unavailable("not an MCP server".into()));
-        };
-        let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(linked) = link.as_ref().filter(|linked| linked.secrets == digest) {
-            return Ok(Arc::clone(&linked.link));
-        }
-        let target = self.target(spec, sandbox, secrets)?;
-        let (kept, clock) = (Arc::clone(subscriptions), Arc::clone(&self.clock));
-        let made = Arc::new(Link::keeping(kept, target, limits.clone(), clock));
-        tokio::spawn(made.keep());
-        let old = link.replace(Linked { secrets: digest, link: Arc::clone(&made) });
-        if let Some(old) = old {
-            tokio::spawn(async move { old.link.close().await });
-        }
-        Ok(made)
-    }
-
-    fn target(
-        &self,
-        spec: &McpSpec,
-        sandbox: &ChildSandbox,
-        secrets: &[Named],
-    ) -> Result<Target, BackendError> {
-        if let Some(url) = &spec.url {
-            let headers = spec
-                .headers
-                .iter()
-                .map(|(name, value)| (name.clone(), filled(value, secrets)))
-                .collect();
-            let trust = Trust { allow_private: spec.allow_private, ca: spec.ca.clone() };
-            return Ok(Target::Http { url: url.clone(), headers, trust });
-        }
-        let missing = || BackendError::Unavailable("neither `url` nor `program`".into());
-        let program = spec.program.as_ref().ok_or_else(missing)?;
-        let mut env = self.environment.clone();
-        env.extend(secrets.iter().cloned());
-        let sandbox = sandbox.clone().transpose().map_err(BackendError::Unavailable)?;
-        let confinement = sandbox.map(|sandbox| self.kept.of(&sandbox)).transpose()?.flatten();
-        let path = if confinement.is_some() {
-            self.kept.without_home(&mut env);
-            let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
-            let path = path.map(ExposeSecret::expose_secret).unwrap_or_default();
-            let absent = || BackendError::Unavailable(format!("`{program}` is not installed"));
-            command::find_program(program, path.as_ref()).ok_or_else(absent)?
-        } else {
-            Path::new(program).to_owned()
-        };
-        let (args, cwd) = (spec.args.clone(), self.directory.clone());
-        Ok(Target::Process(mcp::Program { path, args, env, cwd, confinement }))
-    }
-}
-
-/// A header with the secrets that `${NAME}` stands for.
-fn filled(text: &str, secrets: &[Named]) -> SecretString {
-    let mut filled = text.to_owned();
-    for (name, value) in secrets {
-        filled = filled.replace(&format!("${{{name}}}"), value.expose_secret());
-    }
-    filled.into()
 }
 
 /// The whole plain environment of a command or child: nothing of the gateway's own but where programs are.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::Contact;
+use crate::backend::contact::WeakContact;
 use crate::ids::{AgentName, HoldId};
 use crate::storage::{HoldQuery, Store, StoreError};
 
@@ -18,6 +20,8 @@ pub struct Board {
     attended_for: Duration,
     seats: Mutex<Seats>,
     running: Mutex<HashMap<HoldId, CancellationToken>>,
+    /// The ways back from holds that run, or are waited for, to who waits for them.
+    contacts: Mutex<HashMap<HoldId, WeakContact>>,
 }
 
 type Seats = HashMap<HoldId, Seat>;
@@ -59,6 +63,7 @@ impl Board {
             attended_for: poll_interval.saturating_mul(3),
             seats: Mutex::default(),
             running: Mutex::default(),
+            contacts: Mutex::default(),
         }
     }
 
@@ -121,6 +126,19 @@ impl Board {
         let cancel = CancellationToken::new();
         running.insert(hold, cancel.clone());
         Some(Turn { board: Arc::clone(self), hold, cancel })
+    }
+
+    /// The way back from `hold` to who waits for it: one, for as long as anybody has it.
+    #[must_use]
+    pub fn contact(&self, hold: HoldId) -> Contact {
+        let mut contacts = lock(&self.contacts);
+        if let Some(contact) = contacts.get(&hold).and_then(WeakContact::upgrade) {
+            return contact;
+        }
+        contacts.retain(|_, contact| contact.upgrade().is_some());
+        let contact = Contact::default();
+        contacts.insert(hold, contact.downgrade());
+        contact
     }
 
     /// Whether any hold runs in this process.

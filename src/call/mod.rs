@@ -1,6 +1,7 @@
 //! One `tools/call`, from arrival to reply: the only door to a tool, for every protocol version, every
 //! transport, and for a call that comes back with an approval.
 
+pub mod asking;
 pub mod board;
 pub mod holding;
 pub mod manned;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Journey, ProgressSink};
+use crate::backend::{Contact, Journey};
 use crate::catalog::CheckedResult;
 use crate::digest::Digest;
 use crate::gateway::Gateway;
@@ -50,8 +51,8 @@ pub struct Request {
     pub approval: Option<Approval>,
     /// Cancelled when the caller takes the call back.
     pub cancel: CancellationToken,
-    /// Where progress goes.
-    pub progress: Option<ProgressSink>,
+    /// The way back to the caller.
+    pub contact: Contact,
 }
 
 /// What a call gives.
@@ -158,7 +159,7 @@ async fn walk(
     // A worker first: a call that finds none must not spend its approval.
     let prepared = gateway.backends.prepare(&permit, &request.cancel).await?;
     let receipt = trail.intend(&permit, request, &revision).await?;
-    let journey = Journey { cancel: request.cancel.clone(), progress: request.progress.clone() };
+    let journey = Journey { cancel: request.cancel.clone(), contact: request.contact.clone() };
     let raw = gateway.backends.dispatch(&permit, &receipt, prepared, journey).await;
     let result = trail.returned(&permit, &receipt, raw).await?;
     Ok(Answer::Result(Box::new(Answered {

@@ -256,6 +256,12 @@ impl From<BackendError> for Refusal {
                 Kind::Failed,
                 format!("The tool's backend answered what is not a result. {effect}"),
             ),
+            BackendError::Unanswered(why) => Self::new(
+                Kind::Failed,
+                format!(
+                    "The tool asked for something while it ran, and got no answer: {why}. {effect}"
+                ),
+            ),
             BackendError::TooLarge { limit } => Self::new(
                 Kind::ResultRefused,
                 format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::refusal::{Kind, Refusal};
 use super::{Answer, Request};
-use crate::backend::{BackendError, RawResult};
+use crate::backend::{BackendError, Contact, RawResult};
 use crate::catalog::{CheckedArguments, CheckedResult, Durability, Tool};
 use crate::digest::{self, Digest};
 use crate::evidence::{Asked, Intent, Outcome, OutcomeStatus, Refused};
@@ -24,6 +24,7 @@ const MAX_REFUSED_ARGUMENTS: usize = 64 << 10;
 pub(super) struct Trail<'a> {
     gateway: &'a Gateway,
     call: CallId,
+    contact: Contact,
     agent: AgentName,
     tool: Option<Arc<Tool>>,
     approval: Option<HoldId>,
@@ -40,6 +41,7 @@ impl<'a> Trail<'a> {
         Self {
             gateway,
             call: request.call,
+            contact: request.contact.clone(),
             agent: request.principal.agent().clone(),
             tool: None,
             approval: request.approval.as_ref().map(crate::hold::Approval::hold),
@@ -167,6 +169,7 @@ impl<'a> Trail<'a> {
 
     fn outcome_of(&self, checked: &Result<CheckedResult, Refusal>) -> Outcome {
         let backend_ms = u64::try_from(self.backend_time.as_millis()).unwrap_or(u64::MAX);
+        let asked = self.contact.noted();
         match checked {
             Ok(result) => Outcome {
                 status: if result.is_error() {
@@ -178,6 +181,7 @@ impl<'a> Trail<'a> {
                 result_digest: Some(Digest::of(result.text().get().as_bytes())),
                 result_bytes: u64::try_from(result.bytes()).ok(),
                 backend_ms,
+                asked,
             },
             Err(refusal) => Outcome {
                 status: status_of(refusal.kind),
@@ -185,6 +189,7 @@ impl<'a> Trail<'a> {
                 result_digest: None,
                 result_bytes: None,
                 backend_ms,
+                asked,
             },
         }
     }

@@ -1,12 +1,13 @@
 //! The form of a file in `tool-manifests/` (design §4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ability::Ability;
 use super::context::{PromptSpec, ResourceSpec};
 use super::sandbox::Sandbox;
 use super::template::{Output, Part};
@@ -120,6 +121,16 @@ pub struct McpSpec {
     /// Its arguments.
     #[serde(default)]
     pub args: Vec<String>,
+    /// What the server may ask of the client whose call it runs; nothing by default.
+    #[serde(default)]
+    pub allow: BTreeSet<Ability>,
+    /// How long a client may take to answer what it is asked; the call's own time stands still meanwhile.
+    #[serde(default = "default_answer_within")]
+    pub answer_within: Span,
+}
+
+fn default_answer_within() -> Span {
+    Span(Duration::from_secs(300))
 }
 
 /// Where the value of a secret comes from; it is read when a call is dispatched. Written `{ env: NAME }`,

@@ -1,12 +1,17 @@
 //! What agents may see: tools, resources and prompts; manifests, schemas, argument and result checks.
 
+mod ability;
 mod annotations;
 mod arguments;
 mod attributes;
 mod build;
 pub mod context;
+mod cost;
 mod definition;
+mod effort;
 mod fault;
+#[cfg(test)]
+mod hostile_tests;
 mod keywords;
 mod lookalike;
 pub mod manifest;
@@ -21,6 +26,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use ability::Ability;
 pub use annotations::Repeated;
 pub use arguments::CheckedArguments;
 pub use build::{Environment, Manifests};

@@ -1,19 +1,17 @@
 //! JSON Schemas: compiled once, without network or files, on a linear-time pattern engine, and bounded
 //! in what checking a value can cost.
 
-use std::collections::{HashMap, HashSet};
-
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use super::annotations::Repeated;
+use super::cost::Cost;
+use super::effort::Effort;
 use super::fault::Fault;
 use crate::json::Object;
 
 /// The largest schema, in bytes of its JSON text.
 const MAX_BYTES: usize = 256 << 10;
-/// How many subschemas checking one value may walk through, every path counted.
-const MAX_PATHS: u64 = 10_000;
 /// The largest compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 /// How many faults of one value are reported at once.
@@ -25,6 +23,7 @@ pub struct Schema {
     text: Object,
     validator: Validator,
     repeated: Vec<Repeated>,
+    cost: Cost,
 }
 
 /// Why a schema is not accepted.
@@ -49,7 +48,7 @@ impl Schema {
         if value.to_string().len() > MAX_BYTES {
             return Err(at_root(format!("the schema is larger than {MAX_BYTES} bytes")));
         }
-        Cost::default().check(&value)?;
+        let cost = Cost::of(&text)?;
         let draft = match text.get("$schema").and_then(Value::as_str) {
             None | Some("https://json-schema.org/draft/2020-12/schema") => Draft::Draft202012,
             Some(
@@ -79,7 +78,7 @@ impl Schema {
                 why: format!("not a usable JSON Schema: {error}"),
             })?;
         let repeated = Repeated::of(&text);
-        Ok(Self { text, validator, repeated })
+        Ok(Self { text, validator, repeated, cost })
     }
 
     /// The schema as it was written.
@@ -97,8 +96,10 @@ impl Schema {
     /// Checks `value`, reporting every fault up to a bound.
     ///
     /// # Errors
-    /// With the faults, at least one.
+    /// With the faults, at least one; also when the check would take too many steps, in which case nothing is
+    /// checked.
     pub fn check(&self, value: &Value) -> Result<(), Vec<Fault>> {
+        Effort::afford(&self.text, self.cost, value).map_err(|fault| vec![fault])?;
         if self.validator.is_valid(value) {
             return Ok(());
         }
@@ -127,110 +128,6 @@ impl Schema {
         Some(node)
     }
 }
-
-/// How many subschemas checking a value can walk through: composition multiplies, and a reference is as
-/// costly as what it names.
-#[derive(Default)]
-struct Cost {
-    known: HashMap<String, u64>,
-    open: HashSet<String>,
-}
-
-impl Cost {
-    fn check(mut self, root: &Value) -> Result<(), SchemaError> {
-        let paths = self.of(root, root, "")?;
-        if paths > MAX_PATHS {
-            let why = format!(
-                "checking a value could walk through more than {MAX_PATHS} subschemas; \
-                 flatten the composition (allOf, anyOf, oneOf, $ref)"
-            );
-            return Err(SchemaError { pointer: String::new(), why });
-        }
-        Ok(())
-    }
-
-    fn of(&mut self, root: &Value, node: &Value, pointer: &str) -> Result<u64, SchemaError> {
-        let Value::Object(schema) = node else { return Ok(1) };
-        if let Some(cost) = self.known.get(pointer) {
-            return Ok(*cost);
-        }
-        // A reference back to a schema that is open recurses with the value, which is bounded itself.
-        if !self.open.insert(pointer.to_owned()) {
-            return Ok(1);
-        }
-        let mut cost: u64 = 1;
-        for (key, inner) in schema {
-            let place = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
-            let added = match (key.as_str(), inner) {
-                ("$ref" | "$dynamicRef", Value::String(target)) => {
-                    self.reference(root, target, &place)?
-                }
-                (
-                    "properties" | "patternProperties" | "dependentSchemas",
-                    Value::Object(members),
-                ) => {
-                    let mut sum: u64 = 0;
-                    for (name, member) in members {
-                        let name = name.replace('~', "~0").replace('/', "~1");
-                        let inner = self.of(root, member, &format!("{place}/{name}"))?;
-                        sum = sum.saturating_add(inner);
-                    }
-                    sum
-                }
-                ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(members)) => {
-                    let mut sum: u64 = 0;
-                    for (index, member) in members.iter().enumerate() {
-                        sum = sum.saturating_add(self.of(
-                            root,
-                            member,
-                            &format!("{place}/{index}"),
-                        )?);
-                    }
-                    sum
-                }
-                (key, inner @ Value::Object(_)) if SINGLE.contains(&key) => {
-                    self.of(root, inner, &place)?
-                }
-                _ => 0,
-            };
-            cost = cost.saturating_add(added);
-        }
-        self.open.remove(pointer);
-        self.known.insert(pointer.to_owned(), cost);
-        Ok(cost)
-    }
-
-    fn reference(&mut self, root: &Value, target: &str, place: &str) -> Result<u64, SchemaError> {
-        let Some(pointer) = target.strip_prefix('#') else {
-            let why = format!("`{target}` is outside the schema; references must start with `#`");
-            return Err(SchemaError { pointer: place.to_owned(), why });
-        };
-        match root.pointer(pointer) {
-            Some(node) => self.of(root, node, pointer),
-            // An anchor (`#name`): rare, and its cost is unknown, so it is not accepted.
-            None => {
-                let why = format!("`{target}` names nothing in the schema");
-                Err(SchemaError { pointer: place.to_owned(), why })
-            }
-        }
-    }
-}
-
-/// Keywords that hold one subschema.
-const SINGLE: &[&str] = &[
-    "not",
-    "if",
-    "then",
-    "else",
-    "items",
-    "contains",
-    "additionalProperties",
-    "propertyNames",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-    "additionalItems",
-    "contentSchema",
-];
 
 #[cfg(test)]
 mod tests {

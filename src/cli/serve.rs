@@ -8,7 +8,7 @@ use crate::call::manned;
 use crate::config::{Config, Flags};
 use crate::gateway::Gateway;
 use crate::principal::Person;
-use crate::{notify, server};
+use crate::{api, notify, server};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -45,7 +45,7 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<(), Faile
 /// The line with the link with which the person at this terminal can sign in at a browser.
 async fn sign_in_link(gateway: &Gateway) -> Result<String, Failed> {
     let user = Person::local(gateway.config.user.clone());
-    let Some(site) = gateway.config.site() else { return Ok(String::new()) };
+    let Some(site) = api::site(&gateway.config) else { return Ok(String::new()) };
     let made = gateway.sign_in.sign_in_link(&user, &user.name).await;
     let (code, _) = made.map_err(anyhow::Error::from)?;
     Ok(format!("sign in: {site}/sign-in?code={code}\n"))

@@ -15,6 +15,47 @@ use crate::catalog::manifest::Span;
 
 pub use names::{HostRule, Names};
 
+/// Bounds of the edge.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Edge {
+    /// The largest message a client may send, in bytes.
+    pub max_message_bytes: usize,
+    /// How many sessions of protocols before 2026-07-28 may be open.
+    pub max_sessions: usize,
+    /// After how long without a message such a session is closed.
+    pub session_idle: Span,
+    /// How many calls may be under way at once, over all clients.
+    pub max_calls: usize,
+    /// For how long a gateway that was told to stop still listens, while `/readyz` says that it goes away, so
+    /// that a load balancer sends no more before a connection is refused; at most 10 s, not at all when absent.
+    pub drain_notice: Option<Span>,
+    /// Names under which browsers and clients may address the gateway, besides loopback names.
+    pub allowed_hosts: Vec<HostRule>,
+    /// Limits of connections and requests.
+    pub limits: Limits,
+    /// The certificate to listen with.
+    pub tls: Option<Tls>,
+    /// Proxies that speak TLS before the gateway.
+    pub trusted_proxy: Option<TrustedProxy>,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 4 << 20,
+            max_sessions: 10_000,
+            session_idle: Span(Duration::from_secs(24 * 3600)),
+            max_calls: 10_000,
+            drain_notice: None,
+            allowed_hosts: Vec::new(),
+            limits: Limits::default(),
+            tls: None,
+            trusted_proxy: None,
+        }
+    }
+}
+
 /// Limits of connections and of what comes over them; for both listeners where nothing else is said.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

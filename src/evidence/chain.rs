@@ -136,6 +136,7 @@ mod tests {
             result_digest: None,
             result_bytes: Some(9_007_199_254_740_991),
             backend_ms: 12,
+            asked: Vec::new(),
         };
         let events = [
             refusal("no \"time\":\"1970-01-01T00:00:00Z\""),

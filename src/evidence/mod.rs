@@ -9,4 +9,4 @@ pub mod verify;
 
 pub use access::Access;
 pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
-pub use outcome::{Outcome, OutcomeStatus};
+pub use outcome::{AskedClient, Outcome, OutcomeStatus};

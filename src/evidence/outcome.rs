@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::Ability;
 use crate::digest::Digest;
 
 /// What came out of a dispatched call, as it is recorded, counted and shown.
@@ -20,6 +21,21 @@ pub struct Outcome {
     pub result_bytes: Option<u64>,
     /// How long the backend took, in milliseconds.
     pub backend_ms: u64,
+    /// What the backend asked of the caller's client meanwhile, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<AskedClient>,
+}
+
+/// One thing that a backend asked of the client whose call it ran; what it said, and what was answered, is
+/// in no entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedClient {
+    /// What for.
+    pub ability: Ability,
+    /// SHA-256 of the request's `method` and `params`, as JSON, as the client was sent them.
+    pub digest: Digest,
+    /// Whether the client answered with a result.
+    pub answered: bool,
 }
 
 /// How a dispatched call ended.

@@ -306,5 +306,6 @@ fn said_by_people(resolution: Resolution, verdict: &Verdict) -> Outcome {
         result_digest: None,
         result_bytes: None,
         backend_ms: 0,
+        asked: Vec::new(),
     }
 }

@@ -56,6 +56,7 @@ fn outcome() -> Outcome {
         result_digest: None,
         result_bytes: Some(2),
         backend_ms: 3,
+        asked: Vec::new(),
     }
 }
 

@@ -1,28 +1,31 @@
 //! A `tools/call`, or what takes the same path, over HTTP: what its body and its headers say.
 
 use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use rmcp::model::ProtocolVersion;
 use serde_json::{Value, json};
 
 use super::calls::{Caller, Era};
 use super::reads::Asking;
-use super::sessions::Refused;
+use super::sessions::{About, Refused};
 use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
+use crate::backend::contact::{Abilities, Client, Level};
 use crate::principal::Principal;
 
 pub(super) const VERSION: &str = "mcp-protocol-version";
 pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 pub(super) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
+const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A session of a protocol before 2026-07-28 that is the caller's own.
 pub(super) struct Session {
     /// Its id.
     pub(super) id: String,
-    /// The name that its client gave itself.
-    pub(super) client: Option<String>,
+    /// Who its client says it is, and what it can do.
+    pub(super) about: About,
 }
 
 /// A request that has arrived and takes the path of a call.
@@ -91,7 +94,11 @@ impl Arriving<'_> {
         let tasks = capabilities.get("extensions").is_some_and(|all| all.get(TASKS).is_some());
         let opens_pages = capabilities.get("elicitation").is_some_and(|it| it.get("url").is_some());
         let principal = self.principal.clone();
-        Ok(Caller { principal, era: Era::Modern, client, tasks, opens_pages, session: None })
+        let peer = Client {
+            abilities: Abilities::of(meta.and_then(|meta| meta.get(CAPABILITIES_KEY))),
+            level: level_in(meta),
+        };
+        Ok(Caller { principal, era: Era::Modern, client, tasks, opens_pages, peer, session: None })
     }
 
     fn legacy(&self, said: Option<&str>) -> Result<Caller, Rejected> {
@@ -112,12 +119,18 @@ impl Arriving<'_> {
         Ok(Caller {
             principal: self.principal.clone(),
             era: Era::Legacy,
-            client: session.client.clone(),
+            client: session.about.name.clone(),
             tasks: false,
             opens_pages: false,
+            peer: session.about.peer.clone(),
             session: Some(session.id.clone()),
         })
     }
+}
+
+/// The least severe log messages that a request wants; one that says nothing understandable gets none.
+pub(super) fn level_in(meta: Option<&crate::json::Object>) -> Option<Level> {
+    meta?.get(LEVEL_KEY).and_then(Level::of)
 }
 
 pub(super) fn is_modern(version: &str) -> bool {
@@ -126,6 +139,29 @@ pub(super) fn is_modern(version: &str) -> bool {
 
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The media types that the transport demands (MCP, Streamable HTTP, sending messages).
+pub(super) fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_lowercase();
+    let content = header(headers, CONTENT_TYPE.as_str()).map(essence);
+    if content.as_deref() != Some("application/json") {
+        let told = "Unsupported Media Type: Content-Type must be application/json";
+        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
+    }
+    let accepted: Vec<String> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(essence))
+        .collect();
+    let accepts =
+        |kind: &str, all: &str| accepted.iter().any(|it| it == kind || it == all || it == "*/*");
+    if !accepts("application/json", "application/*") || !accepts("text/event-stream", "text/*") {
+        let told = "Not Acceptable: Client must accept both application/json and text/event-stream";
+        return Some((StatusCode::NOT_ACCEPTABLE, told));
+    }
+    None
 }
 
 /// A call that the transport turns away.

@@ -8,11 +8,16 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::{self, Came, Leg};
+use super::outlet::Outlet;
+use super::questions::Questions;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
 use super::{answers, waiting};
-use crate::backend::{Progress, ProgressSink};
+use crate::backend::Contact;
+use crate::backend::contact::{Client, Listener as _, News, Progress};
+use crate::call::asking::{Asked, Running};
 use crate::call::refusal::{self, Refusal};
-use crate::call::{self, Answer, Request, Waiting, holding};
+use crate::call::{Answer, Request, holding};
 use crate::catalog::Kind;
 use crate::gateway::Gateway;
 use crate::hold::{Hold, StateName};
@@ -49,6 +54,8 @@ pub struct Caller {
     pub tasks: bool,
     /// Whether its client can open a page for its person (elicitation by URL).
     pub opens_pages: bool,
+    /// What its client can do for tools, and wants to hear of them.
+    pub peer: Client,
     /// The session, where the era has one.
     pub session: Option<String>,
 }
@@ -60,8 +67,10 @@ pub struct Line {
     pub cancel: CancellationToken,
     /// Whether the caller took it back; a caller who is merely gone leaves its hold.
     pub withdrawn: Arc<AtomicBool>,
-    /// Where progress goes.
-    pub progress: Option<ProgressSink>,
+    /// Where messages go that come before the answer.
+    pub(super) outlet: Option<Outlet>,
+    /// The requests that its client has yet to answer, where its era has such.
+    pub(super) questions: Option<Arc<Questions>>,
 }
 
 impl Line {
@@ -79,10 +88,12 @@ pub struct Params {
     arguments: Object,
     meta: Object,
     request_state: Option<String>,
+    /// Nothing reads what is in them: they go to the tool that asked, and decide nothing.
+    input_responses: Object,
 }
 
 impl Params {
-    /// Reads them; `inputResponses` are not among them, for nothing that an agent sends decides anything.
+    /// Reads them.
     ///
     /// # Errors
     /// When a member has the wrong type.
@@ -97,12 +108,13 @@ impl Params {
             Some(_) => Err(wrong(&format!("`{key}` must be an object"))),
         };
         let (arguments, meta) = (object("arguments")?, object("_meta")?);
+        let input_responses = object("inputResponses")?;
         let request_state = match params.remove("requestState") {
             None => None,
             Some(Value::String(state)) => Some(state),
             Some(_) => return Err(wrong("`requestState` must be a text")),
         };
-        Ok(Self { name, arguments, meta, request_state })
+        Ok(Self { name, arguments, meta, request_state, input_responses })
     }
 
     /// The same for the item `name` of the catalog, with `arguments`.
@@ -129,6 +141,10 @@ impl Params {
         &self.arguments
     }
 
+    pub(super) fn request_state(&self) -> Option<&str> {
+        self.request_state.as_deref()
+    }
+
     fn note(&self, key: &str) -> Option<String> {
         let text = self.meta.get(key)?.as_str()?;
         Some(text.chars().take(MAX_NOTE).collect())
@@ -150,7 +166,8 @@ pub async fn answer(
         return Ok(answers::refused(caller.era, &refusal, Object::new()));
     };
     if params.name == waiting::NAME {
-        return waiting::answer(gateway, caller, &params, line).await;
+        let leg = Leg::of(gateway, caller, line, &params);
+        return waiting::answer(&leg, params).await;
     }
     // What has a name of another kind is no tool, and is recorded as it was asked for.
     let name = match Kind::of(&params.name) {
@@ -158,7 +175,17 @@ pub async fn answer(
         Kind::Resource | Kind::Prompt | Kind::Completion => format!("tools/call:{}", params.name),
     };
     let params = Params { name, ..params };
-    match carried(gateway, caller, params, line).await? {
+    let carried = carried(gateway, caller, params, line).await?;
+    said(gateway, caller, carried)
+}
+
+/// What came of carrying a call of a tool, as its client understands it.
+pub(super) fn said(
+    gateway: &Gateway,
+    caller: &Caller,
+    carried: Carried,
+) -> Result<Members, RpcError> {
+    match carried {
         Carried::Ended(answer) => answers::finished(gateway, caller.era, answer),
         Carried::Said(members) => Ok(members),
         Carried::Waits(hold) => Ok(answers::pending(gateway, caller.era, &hold)),
@@ -175,16 +202,20 @@ pub(super) enum Carried {
     Waits(Box<Hold>),
 }
 
-/// Runs the call, and waits for people where it is held.
+/// Runs the call, and waits for people where it is held; or takes it up where its client was asked something
+/// and comes back.
 pub(super) async fn carried(
     gateway: &Arc<Gateway>,
     caller: &Caller,
-    params: Params,
+    mut params: Params,
     line: &Line,
 ) -> Result<Carried, RpcError> {
-    let hold = joined_hold(gateway, caller, &params)?;
-    // A client that comes back with a state was shown the page before.
-    let first = params.request_state.is_none();
+    let leg = Leg::of(gateway, caller, line, &params);
+    let state = match back(&leg, &mut params)? {
+        Back::Asked(asked) => return asking::go_on(&leg, *asked).await,
+        Back::Other(state) => state,
+    };
+    let hold = joined_hold(state.as_deref(), &params)?;
     let request = Request {
         call: CallId::new(),
         principal: caller.principal.clone(),
@@ -196,22 +227,11 @@ pub(super) async fn carried(
         hold,
         approval: None,
         cancel: line.cancel.clone(),
-        progress: line.progress.clone(),
+        contact: Contact::new(caller.peer.clone(), params.input_responses),
     };
-    let answer = match call::run(Arc::clone(gateway), request).await {
-        Answer::Held(waiting) => {
-            let Waiting { hold, seat } = *waiting;
-            let answer = match held(gateway, caller, hold, line, first).await? {
-                Held::Ended(hold) => holding::tell(gateway, *hold).await,
-                Held::Said(members) => return Ok(Carried::Said(members)),
-                Held::Waits(hold) => return Ok(Carried::Waits(hold)),
-            };
-            drop(seat);
-            answer
-        }
-        ended @ (Answer::Result(_) | Answer::Refused(_)) => ended,
-    };
-    Ok(Carried::Ended(answer))
+    let running = Running::begin(gateway, request);
+    let attendance = leg.attend(&running.contact);
+    asking::follow(&leg, running, attendance).await
 }
 
 /// Too many calls are under way.
@@ -231,21 +251,45 @@ fn workflow_of(params: &Params, caller: &Caller) -> Option<String> {
         .or_else(|| caller.session.clone())
 }
 
-/// The hold that the caller says the call belongs to: by the sealed state of an earlier answer, or by name.
-fn joined_hold(
+/// How a request comes back to an earlier answer.
+pub(super) enum Back {
+    /// With answers to what was asked.
+    Asked(Box<Asked>),
+    /// With this state of something else, or with none.
+    Other(Option<String>),
+}
+
+/// What a request comes back to; what it answers is handed on.
+pub(super) fn back(leg: &Leg<'_>, params: &mut Params) -> Result<Back, RpcError> {
+    let state = opened_state(leg.gateway, leg.caller, params)?;
+    let Some(state) = state else { return Ok(Back::Other(None)) };
+    let answers = std::mem::take(&mut params.input_responses);
+    let asked = asking::resumed(leg, &state, answers)?;
+    Ok(asked.map_or(Back::Other(Some(state)), |asked| Back::Asked(Box::new(asked))))
+}
+
+/// What an earlier answer sealed for this caller.
+fn opened_state(
     gateway: &Gateway,
     caller: &Caller,
     params: &Params,
-) -> Result<Option<HoldId>, RpcError> {
-    if let Some(sealed) = &params.request_state {
-        let agent = caller.principal.agent().as_str();
-        let invalid =
-            || RpcError::new(INVALID_PARAMS, "Invalid params: `requestState` is not valid");
-        let opened = gateway.seal.open_with(sealed, agent.as_bytes()).map_err(|_| invalid())?;
-        let text = std::str::from_utf8(&opened).map_err(|_| invalid())?;
-        return text.parse().map(Some).map_err(|_| invalid());
+) -> Result<Option<String>, RpcError> {
+    let Some(sealed) = &params.request_state else { return Ok(None) };
+    let agent = caller.principal.agent().as_str();
+    let opened = gateway.seal.open_with(sealed, agent.as_bytes()).map_err(|_| invalid_state())?;
+    String::from_utf8(opened).map(Some).map_err(|_| invalid_state())
+}
+
+fn invalid_state() -> RpcError {
+    RpcError::new(INVALID_PARAMS, "Invalid params: `requestState` is not valid")
+}
+
+/// The hold that the caller says the call belongs to: by the sealed state of an earlier answer, or by name.
+fn joined_hold(state: Option<&str>, params: &Params) -> Result<Option<HoldId>, RpcError> {
+    match state {
+        Some(state) => state.parse().map(Some).map_err(|_| invalid_state()),
+        None => Ok(params.note("countersign/hold").and_then(|text| text.parse().ok())),
     }
-    Ok(params.note("countersign/hold").and_then(|text| text.parse().ok()))
 }
 
 /// What came of waiting for a hold.
@@ -260,13 +304,8 @@ pub(super) enum Held {
 
 /// How a held call answers (design §7), by what the client can do; `first` when it is the first answer on
 /// this hold.
-pub(super) async fn held(
-    gateway: &Arc<Gateway>,
-    caller: &Caller,
-    hold: Hold,
-    line: &Line,
-    first: bool,
-) -> Result<Held, RpcError> {
+pub(super) async fn held(leg: &Leg<'_>, hold: Hold, first: bool) -> Result<Held, RpcError> {
+    let Leg { gateway, caller, .. } = leg;
     let hold = current(gateway, hold).await?;
     if hold.state.name().is_terminal() {
         return Ok(Held::Ended(Box::new(hold)));
@@ -277,48 +316,55 @@ pub(super) async fn held(
     }
     let window = gateway.config.holds.window_for(caller.client.as_deref());
     let window = if caller.era == Era::Modern { window.min(MAX_LEG) } else { window };
-    let hold = wait(gateway, hold, window, line).await?;
-    if hold.state.name().is_terminal() {
-        return Ok(Held::Ended(Box::new(hold)));
-    }
+    let hold = match wait(leg, hold, window).await? {
+        Held::Ended(hold) if hold.state.name().is_terminal() => return Ok(Held::Ended(hold)),
+        Held::Ended(hold) => hold,
+        other @ (Held::Said(_) | Held::Waits(_)) => return Ok(other),
+    };
     match caller.era {
         Era::Modern => {
             let page = first && caller.opens_pages;
             let agent = caller.principal.agent();
             Ok(Held::Said(answers::input_required(gateway, agent, &hold, page)))
         }
-        Era::Legacy => Ok(Held::Waits(Box::new(hold))),
+        Era::Legacy => Ok(Held::Waits(hold)),
     }
 }
 
-/// Waits for people, telling the client now and then that it still does.
-async fn wait(
-    gateway: &Arc<Gateway>,
-    hold: Hold,
-    window: Duration,
-    line: &Line,
-) -> Result<Hold, RpcError> {
+/// Waits for people, telling the client now and then that it still does, and carries what the approved call
+/// asks. Gives the hold as it is when waiting ends.
+async fn wait(leg: &Leg<'_>, hold: Hold, window: Duration) -> Result<Held, RpcError> {
+    let Leg { gateway, line, .. } = leg;
     let until = gateway.clock.monotonic() + window;
+    let wants_progress = line.outlet.as_ref().is_some_and(Outlet::wants_progress);
     let mut count = 0_u32;
     let mut hold = hold;
     loop {
         say_waiting(line, &hold, count);
         count += 1;
         let left = until.saturating_sub(gateway.clock.monotonic());
-        let patience = if line.progress.is_some() { left.min(PROGRESS_EVERY) } else { left };
-        hold = holding::wait(gateway, hold.id, patience, &line.cancel).await.map_err(unread)?;
+        let patience = if wants_progress { left.min(PROGRESS_EVERY) } else { left };
+        let attendance = leg.attend(&gateway.board.contact(hold.id));
+        let waiting = Box::pin(holding::wait(gateway, hold.id, patience, &line.cancel));
+        hold = match asking::carry(leg, &attendance, waiting).await {
+            Came::Done(waited) => waited.map_err(unread)?,
+            Came::Asked(rounds) => {
+                return leg.park_hold(hold.id, rounds, attendance).map(Held::Said);
+            }
+        };
+        drop(attendance);
         hold = current(gateway, hold).await?;
         if line.cancel.is_cancelled() {
             if !line.withdrawn.load(Ordering::SeqCst) || hold.terms.keep {
-                return Ok(hold);
+                return Ok(Held::Ended(Box::new(hold)));
             }
             // Too late is fine: then the hold says what became of it.
             let withdrawn = holding::withdraw(gateway, hold.id).await;
-            return Ok(withdrawn.unwrap_or(hold));
+            return Ok(Held::Ended(Box::new(withdrawn.unwrap_or(hold))));
         }
         let ended = hold.state.name().is_terminal() || gateway.clock.monotonic() >= until;
         if ended || holding::is_left(gateway, &hold) {
-            return Ok(hold);
+            return Ok(Held::Ended(Box::new(hold)));
         }
     }
 }
@@ -333,14 +379,13 @@ fn unread(error: impl std::fmt::Display) -> RpcError {
 }
 
 fn say_waiting(line: &Line, hold: &Hold, count: u32) {
-    if let Some(sink) = &line.progress {
+    if let Some(outlet) = &line.outlet {
         let message = if hold.state.name() == StateName::Pending {
             format!("waiting for a person to approve (hold {})", hold.id)
         } else {
             format!("approved; running (hold {})", hold.id)
         };
         let progress = Progress { progress: f64::from(count), total: None, message: Some(message) };
-        // A client that does not read loses progress, never the call.
-        drop(sink.try_send(progress));
+        outlet.tell(News::Progress(progress));
     }
 }

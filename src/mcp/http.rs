@@ -1,50 +1,43 @@
 //! MCP over streamable HTTP: `tools/call` and what takes its path is taken here, whole, in one task and with its body read once;
 //! every other message goes on to rmcp's service as our own re-serialisation.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::Front;
 use super::agreeing;
-use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern};
-use super::calls::{Caller, Era, Line};
+use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern, unacceptable};
+use super::calls::{Caller, Line};
 use super::lasting::{Held, Lasting};
+use super::outlet::Outlet;
 use super::reads::Asking;
-use super::sessions::Sessions;
+use super::replying::{Call, json_response};
+use super::sessions::{About, Sessions};
 use super::watching;
-use super::wire::{self, Incoming, RpcError};
+use super::wire::{self, INVALID_PARAMS, Incoming, RpcError};
+use crate::backend::contact::{Abilities, Client, Level};
 use crate::gateway::Gateway;
 use crate::ids::AgentName;
 use crate::principal::Principal;
 
 const SESSION: &str = "mcp-session-id";
-/// How many progress notifications wait for a slow reader before more are dropped.
-const PROGRESS_QUEUE: usize = 16;
-/// How often a stream without news sends a comment, so that nothing between cuts it.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The MCP endpoint.
 pub struct Endpoint {
-    gateway: Arc<Gateway>,
+    pub(super) gateway: Arc<Gateway>,
     service: StreamableHttpService<Front, LocalSessionManager>,
     manager: Arc<LocalSessionManager>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     lasting: Arc<Lasting>,
 }
 
@@ -103,7 +96,7 @@ pub async fn handle(State(endpoint): State<Arc<Endpoint>>, mut request: Request)
     let session = match header(request.headers(), SESSION) {
         None => None,
         Some(id) => match endpoint.sessions.client_of(id, principal.agent(), endpoint.now()) {
-            Some(client) => Some(Session { id: id.to_owned(), client }),
+            Some(about) => Some(Session { id: id.to_owned(), about }),
             // A foreign session looks like an unknown one.
             None => {
                 let told = "Not Found: Session not found";
@@ -190,6 +183,18 @@ async fn post(
                 return StatusCode::ACCEPTED.into_response();
             }
         }
+        (Some("logging/setLevel"), Some(id)) => {
+            if let Some(session) = &session {
+                return set_level(endpoint, session, &incoming, id);
+            }
+        }
+        (None, Some(_)) => {
+            if let Some(session) = &session
+                && endpoint.sessions.answered(&session.id, &incoming.message)
+            {
+                return StatusCode::ACCEPTED.into_response();
+            }
+        }
         (Some("initialize"), Some(_)) if session.is_none() => {
             return initialize(endpoint, &principal, parts, &incoming).await;
         }
@@ -218,42 +223,32 @@ async fn initialize(
         let told = "Service Unavailable: too many sessions are open";
         return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
     };
-    let client = incoming
-        .message
-        .get("params")
+    let params = incoming.message.get("params");
+    let name = params
         .and_then(|params| params.pointer("/clientInfo/name"))
         .and_then(Value::as_str)
         .map(|name| name.chars().take(128).collect());
+    let abilities = Abilities::of(params.and_then(|params| params.get("capabilities")));
+    let about = About { name, peer: Client { abilities, level: None } };
     parts.headers.remove(http::header::CONTENT_LENGTH);
     let response = forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await;
     if let Some(id) = header(response.headers(), SESSION) {
-        place.opened(id, principal.agent().clone(), client, endpoint.now());
+        place.opened(id, principal.agent().clone(), about, endpoint.now());
         endpoint.show_sessions();
     }
     response
 }
 
-/// The media types that the transport demands (MCP, Streamable HTTP, sending messages).
-fn unacceptable(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_lowercase();
-    let content = header(headers, CONTENT_TYPE.as_str()).map(essence);
-    if content.as_deref() != Some("application/json") {
-        let told = "Unsupported Media Type: Content-Type must be application/json";
-        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
-    }
-    let accepted: Vec<String> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(essence))
-        .collect();
-    let accepts =
-        |kind: &str, all: &str| accepted.iter().any(|it| it == kind || it == all || it == "*/*");
-    if !accepts("application/json", "application/*") || !accepts("text/event-stream", "text/*") {
-        let told = "Not Acceptable: Client must accept both application/json and text/event-stream";
-        return Some((StatusCode::NOT_ACCEPTABLE, told));
-    }
-    None
+/// Sets what the session's client hears of logs from its next call on.
+fn set_level(endpoint: &Endpoint, session: &Session, incoming: &Incoming, id: &Value) -> Response {
+    let level = incoming.message.get("params").and_then(|params| params.get("level"));
+    let Some(level) = level.and_then(Level::of) else {
+        let told = "Invalid params: `level` must be a level of RFC 5424, like `info`";
+        let error = RpcError::new(INVALID_PARAMS, told);
+        return json_response(StatusCode::OK, error.answer(Some(id)));
+    };
+    endpoint.sessions.hears(&session.id, level);
+    json_response(StatusCode::OK, wire::response(id, &wire::Members::new()))
 }
 
 fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {
@@ -264,140 +259,13 @@ fn reject(rejected: &Rejected, id: Option<&Value>) -> Response {
 /// Runs a call whose parameters could be read, and answers it.
 async fn begin(endpoint: &Arc<Endpoint>, caller: Caller, asking: Asking, id: Value) -> Response {
     let token = asking.meta().get("progressToken").cloned();
-    let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
-    let line = Line { progress: token.is_some().then_some(sink), ..Line::default() };
+    let (outlet, messages) = Outlet::new(token, caller.peer.level);
+    let questions = caller.session.as_deref().and_then(|id| endpoint.sessions.questions(id));
+    let line = Line { outlet: Some(outlet), questions, ..Line::default() };
     if let Some(session) = &caller.session
         && let Err(refused) = endpoint.sessions.begin(session, &id, line.clone())
     {
         return reject(&Rejected::of(refused), Some(&id));
     }
-    let call = Call { endpoint: Arc::clone(endpoint), caller, asking, line, id };
-    match token {
-        Some(token) => call.stream(token, progress).await,
-        None => call.answer().await,
-    }
-}
-
-/// A call that may begin.
-struct Call {
-    endpoint: Arc<Endpoint>,
-    caller: Caller,
-    asking: Asking,
-    line: Line,
-    id: Value,
-}
-
-/// A request's place among those of its session that are under way; given back when dropped, and so also
-/// when the client hangs up.
-struct UnderWay {
-    endpoint: Arc<Endpoint>,
-    session: String,
-    id: Value,
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.endpoint.sessions.end(&self.session, &self.id);
-    }
-}
-
-impl Call {
-    /// Answers with the result alone.
-    async fn answer(self) -> Response {
-        // Before 2026-07-28 a client that hangs up has not taken its call back.
-        let leaving =
-            (self.caller.era == Era::Modern).then(|| self.line.cancel.clone().drop_guard());
-        let answer = self.run().await;
-        if let Some(guard) = leaving {
-            guard.disarm();
-        }
-        answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer))
-    }
-
-    /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
-    /// cancellation).
-    async fn run(self) -> Option<Bytes> {
-        let Self { endpoint, caller, asking, line, id } = self;
-        let _under_way = caller.session.clone().map(|session| UnderWay {
-            endpoint: Arc::clone(&endpoint),
-            session,
-            id: id.clone(),
-        });
-        let answer = asking.answer(&endpoint.gateway, &caller, &line).await;
-        if line.withdrawn.load(Ordering::SeqCst) {
-            return None;
-        }
-        Some(match answer {
-            Ok(members) => wire::response(&id, &members),
-            Err(error) => error.answer(Some(&id)),
-        })
-    }
-
-    /// Answers with a stream of progress that ends with the result; with the result alone if nothing
-    /// came before it.
-    async fn stream(
-        self,
-        token: Value,
-        mut progress: mpsc::Receiver<crate::backend::Progress>,
-    ) -> Response {
-        let cancel = self.line.cancel.clone();
-        let modern = self.caller.era == Era::Modern;
-        let leaving = modern.then(|| cancel.drop_guard());
-        let mut running = tokio::spawn(self.run());
-        let failed = || RpcError::new(wire::INTERNAL_ERROR, "the call failed").answer(None);
-        let first = tokio::select! {
-            biased;
-            Some(first) = progress.recv() => first,
-            done = &mut running => {
-                if let Some(guard) = leaving {
-                    guard.disarm();
-                }
-                let answer = done.unwrap_or_else(|_| Some(failed()));
-                return answer.map_or_else(nothing, |answer| json_response(StatusCode::OK, answer));
-            }
-        };
-        let (out, events) = mpsc::channel::<Bytes>(PROGRESS_QUEUE);
-        tokio::spawn(async move {
-            let _leaving = leaving;
-            let mut next = Some(first);
-            while let Some(news) = next {
-                if out.send(wire::progress(&token, &news)).await.is_err() {
-                    return;
-                }
-                next = tokio::select! {
-                    biased;
-                    news = progress.recv() => news,
-                    () = out.closed() => return,
-                };
-            }
-            if let Some(answer) = running.await.unwrap_or_else(|_| Some(failed())) {
-                drop(out.send(answer).await);
-            }
-        });
-        event_stream(events)
-    }
-}
-
-fn event_stream(events: mpsc::Receiver<Bytes>) -> Response {
-    use axum::response::sse::{Event, KeepAlive, Sse};
-    let stream = futures::stream::unfold(events, |mut events| async move {
-        events.recv().await.map(|message| (message, events))
-    })
-    .map(|message| {
-        let text = String::from_utf8_lossy(&message).into_owned();
-        Ok::<_, Infallible>(Event::default().event("message").data(text))
-    });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-}
-
-/// A stream that ends without a message.
-fn nothing() -> Response {
-    event_stream(mpsc::channel(1).1)
-}
-
-fn json_response(status: StatusCode, body: Bytes) -> Response {
-    let mut response = (status, body).into_response();
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+    Call { endpoint: Arc::clone(endpoint), caller, asking, line, id }.answer(messages).await
 }

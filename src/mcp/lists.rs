@@ -30,11 +30,13 @@ type Page<T> = Result<(Vec<T>, Option<String>), ErrorData>;
 
 /// What clients are told that there is. Changes of lists are always told: a server that offers nothing now
 /// may later.
+#[expect(deprecated, reason = "clients of earlier protocols still set a level for the log")]
 pub(super) fn capabilities(catalog: &Catalog) -> ServerCapabilities {
     let mut capabilities = ServerCapabilities::builder()
         .enable_tools()
         .enable_tool_list_changed()
         .enable_tasks()
+        .enable_logging()
         .build();
     let (resources, prompts) = (catalog.lists(Kind::Resource), catalog.lists(Kind::Prompt));
     if resources {

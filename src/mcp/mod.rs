@@ -7,6 +7,7 @@
 mod agreeing;
 mod answers;
 mod arriving;
+mod asking;
 pub mod calls;
 mod cursor;
 pub mod framing;
@@ -15,7 +16,10 @@ pub mod http;
 mod lasting;
 mod lists;
 mod names;
+mod outlet;
+mod questions;
 mod reads;
+mod replying;
 mod sessions;
 pub mod stdio;
 mod streams;

@@ -2,13 +2,16 @@
 //! number and ends when idle. rmcp binds them to nobody and forgets them only by its own clock.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::calls::Line;
+use super::questions::Questions;
+use crate::backend::contact::{Client, Level};
 use crate::ids::AgentName;
+use crate::json::Object;
 
 /// How many calls one session may have under way.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -33,8 +36,10 @@ struct Open {
 pub(super) struct Opening<'a>(&'a Sessions);
 
 impl Opening<'_> {
-    pub(super) fn opened(self, id: &str, agent: AgentName, client: Option<String>, now: Duration) {
-        let session = Session { agent, client, last_used: now, in_flight: HashMap::new() };
+    pub(super) fn opened(self, id: &str, agent: AgentName, about: About, now: Duration) {
+        let questions = Arc::default();
+        let session =
+            Session { agent, about, questions, last_used: now, in_flight: HashMap::new() };
         self.0.lock().sessions.insert(id.to_owned(), session);
     }
 }
@@ -49,9 +54,19 @@ impl Drop for Opening<'_> {
 #[derive(Debug)]
 struct Session {
     agent: AgentName,
-    client: Option<String>,
+    about: About,
+    questions: Arc<Questions>,
     last_used: Duration,
     in_flight: HashMap<String, Line>,
+}
+
+/// What a client said of itself when it opened its session, and since.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    /// The name it gives itself.
+    pub(super) name: Option<String>,
+    /// What it can do, and wants to hear.
+    pub(super) peer: Client,
 }
 
 /// Why a call cannot begin in a session.
@@ -85,21 +100,33 @@ impl Sessions {
         self.lock().sessions.len()
     }
 
-    /// The client's name, if the session exists and is this agent's.
-    pub(super) fn client_of(
-        &self,
-        id: &str,
-        agent: &AgentName,
-        now: Duration,
-    ) -> Option<Option<String>> {
+    /// What its client said, if the session exists and is this agent's.
+    pub(super) fn client_of(&self, id: &str, agent: &AgentName, now: Duration) -> Option<About> {
         let mut open = self.lock();
         let session = open.sessions.get_mut(id).filter(|session| session.agent == *agent)?;
         session.last_used = now;
-        Some(session.client.clone())
+        Some(session.about.clone())
     }
 
     pub(super) fn closed(&self, id: &str) {
         self.lock().sessions.remove(id);
+    }
+
+    /// Notes the least severe log messages that the session's client wants.
+    pub(super) fn hears(&self, id: &str, level: Level) {
+        if let Some(session) = self.lock().sessions.get_mut(id) {
+            session.about.peer.level = Some(level);
+        }
+    }
+
+    /// The requests that the session's client has yet to answer.
+    pub(super) fn questions(&self, id: &str) -> Option<Arc<Questions>> {
+        self.lock().sessions.get(id).map(|session| Arc::clone(&session.questions))
+    }
+
+    /// Takes a response of the session's client; false when it answers no request of ours to it.
+    pub(super) fn answered(&self, id: &str, message: &Object) -> bool {
+        self.questions(id).is_some_and(|questions| questions.answered(message))
     }
 
     /// Notes that the request `id` is under way.
@@ -168,14 +195,15 @@ mod tests {
     fn a_session_is_its_agents_alone_and_ends_when_idle() {
         let sessions = Sessions::new(1, Duration::from_secs(60));
         let (one, two): (AgentName, AgentName) = ("one".parse().unwrap(), "two".parse().unwrap());
+        let about = About { name: Some("client".into()), ..About::default() };
         let place = sessions.opening().unwrap();
         assert!(sessions.opening().is_none(), "a place was given twice");
         drop(place);
         let place = sessions.opening().unwrap();
-        place.opened("s", one.clone(), Some("client".into()), Duration::ZERO);
+        place.opened("s", one.clone(), about.clone(), Duration::ZERO);
         assert!(sessions.opening().is_none());
         assert_eq!(sessions.client_of("s", &two, Duration::ZERO), None);
-        assert_eq!(sessions.client_of("s", &one, Duration::ZERO), Some(Some("client".into())));
+        assert_eq!(sessions.client_of("s", &one, Duration::ZERO), Some(about));
         let line = Line::default();
         assert_eq!(sessions.begin("s", &json!(1), line.clone()), Ok(()));
         assert_eq!(sessions.begin("s", &json!(1), line.clone()), Err(Refused::IdInUse));

@@ -1,14 +1,14 @@
 //! MCP over standard streams: one agent, one client, lines of JSON.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use rmcp::model::{
-    ClientRequest, CustomResult, ErrorCode, ErrorData, ProgressNotificationParam, ProgressToken,
-    ProtocolVersion, ServerResult,
+    ClientRequest, CustomResult, EmptyObject, ErrorCode, ErrorData, ProtocolVersion, ServerResult,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service, ServiceExt};
-use rmcp::{Peer, RoleServer, ServerHandler};
+use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -16,17 +16,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
+use super::arriving::level_in;
 use super::calls::{Caller, Era, Line};
+use super::outlet::Outlet;
 use super::reads::Asking;
 pub use super::streams::{LEAVING, Stop};
-use super::streams::{Lines, Streams};
+use super::streams::{Lines, Output, Streams, shared, write_line};
 use super::wire::RpcError;
-use crate::backend::Progress;
+use crate::backend::contact::{self, Abilities, Level};
 use crate::gateway::Gateway;
 use crate::principal::Principal;
-
-/// How many progress notifications wait for a slow reader before more are dropped.
-const PROGRESS_QUEUE: usize = 16;
 
 /// Serves one client on `input` and `output` until it goes away, or `stop` says so and its requests are
 /// answered.
@@ -44,8 +43,10 @@ pub async fn serve(
 ) -> io::Result<()> {
     let lines = Arc::new(Lines::default());
     let limit = gateway.config.edge.max_message_bytes;
-    let transport = Streams::new((input, output), Arc::clone(&lines), limit, stop);
-    let client = Client { front: Front::of(gateway, principal), lines };
+    let output = shared(output);
+    let transport = Streams::new((input, Arc::clone(&output)), Arc::clone(&lines), limit, stop);
+    let front = Front::of(gateway, principal);
+    let client = Client { front, lines, output, level: Mutex::default() };
     let running = client.serve(transport).await.map_err(io::Error::other)?;
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
@@ -54,13 +55,15 @@ pub async fn serve(
 struct Client {
     front: Front,
     lines: Arc<Lines>,
+    output: Output,
+    /// The least severe log messages that a client of an earlier protocol wants.
+    level: Mutex<Option<Level>>,
 }
 
 impl Client {
     /// Carries what takes the path of a call.
     async fn carry(&self, context: RequestContext<RoleServer>) -> Result<ServerResult, ErrorData> {
-        let modern =
-            context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28);
+        let modern = is_modern(&context);
         let caller = Caller {
             principal: self.front.principal(&context)?,
             era: if modern { Era::Modern } else { Era::Legacy },
@@ -69,10 +72,12 @@ impl Client {
             opens_pages: context
                 .client_capabilities()
                 .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
+            peer: self.peer(modern, &context)?,
             session: None,
         };
         let asking = self.asking_of(&context)?;
-        let (line, carrier) = self.line_of(&context);
+        let (outlet, carrier) = self.outlet(&caller, &asking);
+        let line = self.line_of(&context, outlet);
         let answer = {
             let run = asking.answer(self.front.gateway(), &caller, &line);
             tokio::pin!(run);
@@ -86,13 +91,17 @@ impl Client {
             }
         };
         self.lines.end(&context.id.to_string());
-        if let Some(carrier) = carrier {
-            carrier.finish().await;
-        }
+        carrier.finish().await;
         let members = answer.map_err(rpc_error)?;
         let text = serde_json::to_string(&members).map_err(|error| internal(&error))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| internal(&error))?;
         Ok(ServerResult::CustomResult(CustomResult::new(value)))
+    }
+
+    fn outlet(&self, caller: &Caller, asking: &Asking) -> (Outlet, Carrier) {
+        let token = asking.meta().get("progressToken").cloned();
+        let (outlet, messages) = Outlet::new(token, caller.peer.level);
+        (outlet, Carrier::start(messages, Arc::clone(&self.output)))
     }
 
     /// Opens a stream that listens, once what it watches is watched.
@@ -118,45 +127,59 @@ impl Client {
         })
     }
 
-    fn line_of(&self, context: &RequestContext<RoleServer>) -> (Line, Option<Carrier>) {
+    fn line_of(&self, context: &RequestContext<RoleServer>, outlet: Outlet) -> Line {
         let mut lines = self.lines.lock();
         let line = &mut lines.entry(context.id.to_string()).or_default().line;
-        let carrier = context.meta.get_progress_token().map(|token| {
-            let (sink, progress) = mpsc::channel(PROGRESS_QUEUE);
-            line.progress = Some(sink);
-            Carrier::start(progress, context.peer.clone(), token)
-        });
-        (line.clone(), carrier)
+        line.outlet = Some(outlet);
+        line.questions = Some(Arc::clone(&self.lines.questions));
+        line.clone()
+    }
+
+    /// What the client can do for tools, and wants to hear of them.
+    fn peer(
+        &self,
+        modern: bool,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<contact::Client, ErrorData> {
+        let capabilities = context.client_capabilities().map(serde_json::to_value).transpose();
+        let capabilities = capabilities.map_err(|error| internal(&error))?;
+        let level = if modern {
+            level_in(Some(&context.meta.0))
+        } else {
+            *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        Ok(contact::Client { abilities: Abilities::of(capabilities.as_ref()), level })
+    }
+
+    /// Sets what the client hears of logs from its next call on.
+    fn set_level(&self, params: &impl serde::Serialize) -> Result<ServerResult, ErrorData> {
+        let params = serde_json::to_value(params).map_err(|error| internal(&error))?;
+        let level = params.get("level").and_then(Level::of);
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
+        Ok(ServerResult::EmptyResult(EmptyObject {}))
     }
 }
 
-/// Carries the progress of one call to the client. All of it goes before the result: a client knows no
-/// token of a call that has ended.
+/// Carries what comes before the answer of one call to the client, and before it: a client knows nothing of
+/// a call that has ended.
 struct Carrier {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Carrier {
-    fn start(
-        mut progress: mpsc::Receiver<Progress>,
-        peer: Peer<RoleServer>,
-        token: ProgressToken,
-    ) -> Self {
+    fn start(mut messages: mpsc::Receiver<Bytes>, output: Output) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             loop {
-                let news = tokio::select! {
+                let message = tokio::select! {
                     biased;
-                    news = progress.recv() => news,
+                    message = messages.recv() => message,
                     () = stopped.cancelled() => return,
                 };
-                let Some(news) = news else { return };
-                let mut note = ProgressNotificationParam::new(token.clone(), news.progress);
-                note.total = news.total;
-                note.message = news.message;
-                if peer.notify_progress(note).await.is_err() {
+                let Some(message) = message else { return };
+                if write_line(&output, &message).await.is_err() {
                     return;
                 }
             }
@@ -169,6 +192,10 @@ impl Carrier {
         self.stop.cancel();
         drop(self.task.await);
     }
+}
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28)
 }
 
 fn rpc_error(error: RpcError) -> ErrorData {
@@ -194,6 +221,9 @@ impl Service<RoleServer> for Client {
             | ClientRequest::GetPromptRequest(_)
             | ClientRequest::CompleteRequest(_) => self.carry(context).await,
             ClientRequest::SubscriptionsListenRequest(_) => self.listen(request, context).await,
+            ClientRequest::SetLevelRequest(set) if !is_modern(&context) => {
+                self.set_level(&set.params)
+            }
             _ => Service::handle_request(&self.front, request, context).await,
         }
     }

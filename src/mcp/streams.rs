@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::Line;
 use super::framing::{Framed, Frames};
+use super::questions::Questions;
 use super::reads::Asking;
 use super::wire::{Incoming, Unread};
 
@@ -52,6 +53,8 @@ impl Stop {
 /// The calls of this client that are under way, so that an explicit cancellation is told from an end of input.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
+    /// The requests of ours that the client has yet to answer.
+    pub(super) questions: Arc<Questions>,
     open: Mutex<HashMap<String, Open>>,
     ended: Notify,
 }
@@ -89,7 +92,13 @@ impl Lines {
     }
 }
 
-type Output = Arc<tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>>;
+/// Where lines to the client go, whole.
+pub(super) type Output = Arc<tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>>;
+
+/// `output` for several who write lines to it.
+pub(super) fn shared(output: impl AsyncWrite + Send + Unpin + 'static) -> Output {
+    Arc::new(tokio::sync::Mutex::new(Box::new(output)))
+}
 
 /// Lines of JSON, read strictly.
 pub(super) struct Streams<R> {
@@ -108,19 +117,21 @@ pub(super) struct Streams<R> {
 impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
     /// For messages of at most `limit` bytes; `lines` is shared with what serves them.
     pub(super) fn new(
-        (input, output): (R, impl AsyncWrite + Send + Unpin + 'static),
+        (input, output): (R, Output),
         lines: Arc<Lines>,
         limit: usize,
         stop: Stop,
     ) -> Self {
-        let output: Output = Arc::new(tokio::sync::Mutex::new(Box::new(output)));
         let input = Frames::new(input, limit);
         Self { input, output, lines, limit, refusing: None, stop, stopping: false }
     }
 
     /// What a line says to rmcp; an error is answered at once, and the connection kept.
-    fn accept(&self, line: &[u8]) -> Result<RxJsonRpcMessage<RoleServer>, Box<Unread>> {
+    fn accept(&self, line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unread>> {
         let mut incoming = Incoming::read(line)?;
+        if incoming.method.is_none() && self.lines.questions.answered(&incoming.message) {
+            return Ok(None);
+        }
         let asking = take_asking(&mut incoming)?;
         if let (Some(_), Some(id)) = (&incoming.method, &incoming.id) {
             let mut lines = self.lines.lock();
@@ -145,7 +156,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Streams<R> {
             }
         }
         let id = incoming.id.clone();
-        serde_json::from_value(Value::Object(incoming.message)).map_err(|_| {
+        serde_json::from_value(Value::Object(incoming.message)).map(Some).map_err(|_| {
             if let Some(id) = &id {
                 self.lines.end(&key_of(id));
             }
@@ -199,11 +210,12 @@ fn take_asking(incoming: &mut Incoming) -> Result<Option<Asking>, Box<Unread>> {
     let asking = asking.map_err(|error| Unread::told(error, incoming.id.clone()))?;
     if let Some(Value::Object(params)) = incoming.message.get_mut("params") {
         params.shift_remove("arguments");
+        params.shift_remove("inputResponses");
     }
     Ok(Some(asking))
 }
 
-async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {
+pub(super) async fn write_line(output: &Output, message: &[u8]) -> io::Result<()> {
     let mut output = output.lock().await;
     output.write_all(message).await?;
     output.write_all(b"\n").await?;
@@ -252,7 +264,8 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for Streams<R>
             };
             match framed {
                 Some(Framed::Line(line)) => match self.accept(&line) {
-                    Ok(message) => return Some(message),
+                    Ok(Some(message)) => return Some(message),
+                    Ok(None) => {}
                     Err(unread) => self.refuse(&unread),
                 },
                 Some(Framed::TooLong) => {

@@ -6,13 +6,13 @@ use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
 use super::answers;
-use super::calls::{self, Caller, Held, Line, Params};
+use super::asking::{self, Leg};
+use super::calls::{self, Back, Caller, Held, Line, Params};
 use super::wire::{INVALID_PARAMS, Members, RpcError};
 use crate::call::Answer;
 use crate::call::holding;
 use crate::call::refusal::{Kind, Refusal};
 use crate::catalog;
-use crate::gateway::Gateway;
 use crate::hold::Hold;
 
 /// The tool's name; no manifest may use it.
@@ -45,12 +45,12 @@ pub(super) fn tool() -> Tool {
 ///
 /// # Errors
 /// With a JSON-RPC error when the hold is not named as it must be.
-pub(super) async fn answer(
-    gateway: &Arc<Gateway>,
-    caller: &Caller,
-    params: &Params,
-    line: &Line,
-) -> Result<Members, RpcError> {
+pub(super) async fn answer(leg: &Leg<'_>, mut params: Params) -> Result<Members, RpcError> {
+    let Leg { gateway, caller, .. } = leg;
+    if let Back::Asked(asked) = calls::back(leg, &mut params)? {
+        let carried = asking::go_on(leg, *asked).await?;
+        return calls::said(gateway, caller, carried);
+    }
     let named = params.arguments();
     let id = match (named.get("hold"), named.len()) {
         (Some(Value::String(id)), 1) => id.parse().ok(),
@@ -63,7 +63,7 @@ pub(super) async fn answer(
     let failed = |error: crate::storage::StoreError| Answer::Refused(error.into());
     let answer = match gateway.store.hold(id).await {
         Ok(hold) => match hold.filter(|hold| is_for(caller, hold)) {
-            Some(hold) => match wait(gateway, caller, hold, line).await? {
+            Some(hold) => match wait(leg, hold).await? {
                 Held::Ended(hold) => holding::tell(gateway, *hold).await,
                 Held::Said(members) => return Ok(members),
                 Held::Waits(hold) => return Ok(answers::pending(gateway, caller.era, &hold)),
@@ -84,13 +84,8 @@ fn is_for(caller: &Caller, hold: &Hold) -> bool {
     hold.agent == *caller.principal.agent() && catalog::Kind::of(&hold.tool) == catalog::Kind::Tool
 }
 
-async fn wait(
-    gateway: &Arc<Gateway>,
-    caller: &Caller,
-    hold: Hold,
-    line: &Line,
-) -> Result<Held, RpcError> {
+async fn wait(leg: &Leg<'_>, hold: Hold) -> Result<Held, RpcError> {
     // To stop waiting takes nothing back: only the call itself, or its task, can be cancelled.
-    let line = Line { withdrawn: Arc::default(), ..line.clone() };
-    calls::held(gateway, caller, hold, &line, false).await
+    let line = Line { withdrawn: Arc::default(), ..leg.line.clone() };
+    calls::held(&Leg { line: &line, ..*leg }, hold, false).await
 }

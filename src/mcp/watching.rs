@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use rmcp::model::{
     ErrorCode, ErrorData, ResourceUpdatedNotification, ResourceUpdatedNotificationParam,
@@ -24,6 +25,8 @@ use crate::principal::Principal;
 
 /// How many resources one session, or one stream, may watch, in resources.
 const MAX_WATCHED: usize = 256;
+/// How long a subscription waits until its server was asked what it offers, in seconds.
+const ASK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who wants to be told.
 #[derive(Clone)]
@@ -64,8 +67,30 @@ impl Watcher {
         }
     }
 
+    /// The same; where its server was not asked yet what it offers, after it was. So a client keeps what it
+    /// was subscribed to when another gateway takes over, which has just begun.
+    async fn backend_once_asked(&self, uri: &str) -> Result<Arc<str>, ErrorData> {
+        let mut changes = self.gateway.revision_changes();
+        let asked = async { while self.is_yet_to_come(uri) && changes.changed().await.is_ok() {} };
+        // Too late is like never: then it is not there.
+        drop(tokio::time::timeout(ASK_PATIENCE, asked).await);
+        self.backend_of(uri)
+    }
+
+    /// Whether the resource is listed for this agent and only its server has not been asked for it.
+    fn is_yet_to_come(&self, uri: &str) -> bool {
+        let revision = self.gateway.revision();
+        let named = revision.catalog.resource(uri);
+        let Some(tool) = named.and_then(|(name, _)| revision.catalog.tool(&name).cloned()) else {
+            return false;
+        };
+        tool.unavailable().is_some()
+            && !self.gateway.has_asked(tool.backend())
+            && revision.policy.lists(&self.principal, self.client.as_deref(), &tool)
+    }
+
     async fn watch(&self, uri: &str) -> Result<Watching, ErrorData> {
-        let backend = self.backend_of(uri)?;
+        let backend = self.backend_once_asked(uri).await?;
         let watching = self.gateway.backends.watch(&backend, uri).await;
         watching.map_err(|failure| {
             tracing::warn!(%backend, error = %failure, "a resource could not be subscribed to");

@@ -203,7 +203,7 @@ pub fn response(id: &Value, result: &Members) -> Bytes {
 
 /// A progress notification for the request that gave `token`.
 #[must_use]
-pub fn progress(token: &Value, progress: &crate::backend::Progress) -> Bytes {
+pub fn progress(token: &Value, progress: &crate::backend::contact::Progress) -> Bytes {
     let mut params = Object::new();
     params.insert("progressToken".into(), token.clone());
     params.insert("progress".into(), progress.progress.into());

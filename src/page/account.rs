@@ -91,10 +91,7 @@ async fn shown(
     done: Option<Done>,
     wrong: Option<Wrong>,
 ) -> Result<Response, Wrong> {
-    let (visitor, capacity) = match caller.signed_in() {
-        Ok(signed_in) => signed_in,
-        Err(elsewhere) => return Ok(elsewhere),
-    };
+    let Some((visitor, capacity)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
     let credentials = match registered(&visitor.session.person) {
         Ok(name) => gateway.store.credentials(&name).await?,
         Err(_) => Credentials::default(),
@@ -176,10 +173,7 @@ pub(super) async fn set_password(
     State(gateway): State<Arc<Gateway>>,
     Posted { caller, form }: Posted<Changed>,
 ) -> Result<Response, Wrong> {
-    let visitor = match caller.signed_in() {
-        Ok((visitor, _)) => visitor,
-        Err(elsewhere) => return Ok(elsewhere),
-    };
+    let Some((visitor, _)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
     match changed(&gateway, visitor, form).await {
         Ok(()) => Ok(go("/account?done=password", &[])),
         Err(wrong) => shown(&gateway, &caller, None, Some(wrong)).await,
@@ -211,10 +205,7 @@ pub(super) async fn remove_passkey(
     State(gateway): State<Arc<Gateway>>,
     Posted { caller, form }: Posted<Removed>,
 ) -> Result<Response, Wrong> {
-    let visitor = match caller.signed_in() {
-        Ok((visitor, _)) => visitor,
-        Err(elsewhere) => return Ok(elsewhere),
-    };
+    let Some((visitor, _)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
     let name = registered(&visitor.session.person)?;
     gateway.store.remove_passkey(&name, &form.id, name.to_string()).await?;
     Ok(go("/account?done=passkey-removed", &[]))
@@ -230,10 +221,7 @@ pub(super) async fn end_sessions(
     State(gateway): State<Arc<Gateway>>,
     Posted { caller, form }: Posted<Ended>,
 ) -> Result<Response, Wrong> {
-    let visitor = match caller.signed_in() {
-        Ok((visitor, _)) => visitor,
-        Err(elsewhere) => return Ok(elsewhere),
-    };
+    let Some((visitor, _)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
     let (person, idle) = (&visitor.session.person, gateway.sign_in.settings.sessions.idle.0);
     let which = if form.session == "others" {
         Which::Others(visitor.session.digest)

@@ -53,10 +53,7 @@ pub(super) async fn show(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
 ) -> Result<Response, Wrong> {
-    let (visitor, capacity) = match caller.signed_in() {
-        Ok(signed_in) => signed_in,
-        Err(elsewhere) => return Ok(elsewhere),
-    };
+    let Some((visitor, capacity)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
     let waiting = gateway.store.pending_calls(None, COUNTED).await?.len();
     let home = Home {
         page: "home",

@@ -74,10 +74,11 @@ async fn signed_in(
     let proof = Proof::Passkey { id: passkey.id, counter };
     let (person, from) = (Person::registered(&name), caller.from.clone());
     let opened = gateway.sign_in.begin(person, Authentication::Passkey, from, proof).await;
-    let visitor = opened.map_err(|error| match error {
-        AccessError::NotListed => AccessError::NotProven,
-        error => error,
-    })?;
+    // Who is in the register no more is told what everybody is told whose passkey opens nothing.
+    if matches!(opened, Err(AccessError::NotListed)) {
+        return Err(AccessError::NotProven.into());
+    }
+    let visitor = opened?;
     entered(gateway, caller, &visitor).await
 }
 

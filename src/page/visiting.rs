@@ -10,12 +10,14 @@ use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::answer::{Wrong, go, message, page};
 use crate::authentication::browser::{self, Cookie, Site};
 use crate::authentication::{From, Visitor, new_secret};
 use crate::edge::Arrival;
 use crate::gateway::Gateway;
+use crate::json;
 use crate::principal::Capacity;
 use crate::storage::Which;
 
@@ -71,13 +73,13 @@ impl Caller {
     }
 
     /// Who is signed in.
-    ///
-    /// # Errors
-    /// With the way to the page where one signs in.
-    pub(super) fn signed_in(&self) -> Result<(&Visitor, &Capacity), Response> {
-        let (visitor, capacity) =
-            self.visitor.as_ref().ok_or_else(|| go("/sign-in", &self.cookies()))?;
-        Ok((visitor, capacity))
+    pub(super) fn signed_in(&self) -> Option<(&Visitor, &Capacity)> {
+        self.visitor.as_ref().map(|(visitor, capacity)| (visitor, capacity))
+    }
+
+    /// The way to the page where one signs in.
+    pub(super) fn to_sign_in(&self) -> Response {
+        go("/sign-in", &self.cookies())
     }
 
     /// A page for this browser.
@@ -171,9 +173,13 @@ impl<T: DeserializeOwned> Sent<T> {
             return Err(Wrong::not_ours());
         }
         let request = Request::from_parts(parts, body);
-        let Json(message) = Json::<T>::from_request(request, &()).await.map_err(|rejection| {
-            Wrong::new(rejection.status(), "The message is not one of ours.")
-        })?;
+        let unread = |status| Wrong::new(status, "The message is not one of ours.");
+        let Json(text) = Json::<Box<RawValue>>::from_request(request, &())
+            .await
+            .map_err(|rejection| unread(rejection.status()))?;
+        let message = json::parse(text.get().as_bytes()).ok();
+        let message = message.and_then(|message| T::deserialize(message).ok());
+        let message = message.ok_or_else(|| unread(StatusCode::BAD_REQUEST))?;
         Ok(Self { caller, message })
     }
 }

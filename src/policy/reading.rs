@@ -77,7 +77,7 @@ impl Files {
     /// `file:line:column` of the value at `at`.
     pub(super) fn location(&self, at: &At) -> String {
         self.files.get(at.file).map_or_else(String::new, |(source, places)| {
-            Problem::new(source, places.value(&at.pointer), "").location()
+            places.location(source, places.value(&at.pointer))
         })
     }
 
@@ -109,7 +109,7 @@ impl Files {
         let problem = match self.files.get(at.file) {
             Some((source, places)) => Problem::new(source, place(places, &at.pointer), message),
             None => {
-                let nowhere = SourceFile { name: "policies".to_owned(), text: String::new() };
+                let nowhere = SourceFile { name: "policies".to_owned(), text: "".into() };
                 Problem::new(&nowhere, source::Place::default(), message)
             }
         };

@@ -277,6 +277,7 @@ async fn learn(
     while !shutdown.is_cancelled() {
         changed.mark_unchanged();
         let learned = link.offered().await;
+        let learned = learned.and_then(|offered| gateway.backends.withhold(&backend, offered));
         let offered = learned.map_err(|error| format!("its server cannot be asked: {error}"));
         let missing = offered.as_ref().map_or_else(|why| Some(why.as_str()), Offered::missing);
         let failed = missing.is_some();

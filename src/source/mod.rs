@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
@@ -19,8 +20,8 @@ const MAX_SHOWN: usize = 20;
 pub struct SourceFile {
     /// Its path, as the reader should see it.
     pub name: String,
-    /// Its text.
-    pub text: String,
+    /// Its text; every problem of the file holds on to it.
+    pub text: Arc<str>,
 }
 
 /// One thing wrong with a file: where, what, and what to do about it.
@@ -92,7 +93,7 @@ impl fmt::Display for Problem {
                 SourceSpan::new(self.place.offset.into(), self.place.length),
             )]),
         };
-        let source = NamedSource::new(&self.file.name, self.file.text.clone());
+        let source = NamedSource::new(&self.file.name, self.file.text.to_string());
         let report = miette::Report::new(report).with_source_code(source);
         GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
             .with_width(100)
@@ -151,6 +152,8 @@ impl std::error::Error for Problems {}
 pub struct Places {
     keys: HashMap<String, Place>,
     values: HashMap<String, Place>,
+    /// Where each line begins, as byte offsets.
+    lines: Vec<usize>,
 }
 
 impl Places {
@@ -164,6 +167,16 @@ impl Places {
     #[must_use]
     pub fn key(&self, pointer: &str) -> Place {
         self.keys.get(pointer).copied().unwrap_or_else(|| self.value(pointer))
+    }
+
+    /// `file:line:column` of a place, both counted from 1, without reading the file again.
+    #[must_use]
+    pub fn location(&self, file: &SourceFile, place: Place) -> String {
+        let line = self.lines.partition_point(|begin| *begin <= place.offset);
+        let begin = line.checked_sub(1).and_then(|before| self.lines.get(before)).copied();
+        let before = file.text.get(begin.unwrap_or_default()..place.offset);
+        let column = before.map_or(0, |part| part.chars().count()) + 1;
+        format!("{}:{line}:{column}", file.name)
     }
 
     fn nearest(&self, places: &HashMap<String, Place>, pointer: &str) -> Place {
@@ -252,6 +265,8 @@ impl<'a> Scan<'a> {
                 }
             }
         }
+        let ends = file.text.match_indices('\n').map(|(end, _)| end + 1);
+        scan.places.lines = std::iter::once(0).chain(ends).collect();
         Ok(scan.places)
     }
 

@@ -7,6 +7,22 @@ export const target = JSON.parse(process.argv[2]);
 /** `{ name, mode }`: the name the client gives itself and how it opens the connection. */
 export const options = JSON.parse(process.argv[3] ?? "{}");
 
+/** What a client that may be asked can do, and what it answers; `asked` and `logs` are what reached it. */
+export const abilities = options.asks ? { sampling: {}, elicitation: { form: {} }, roots: {} } : {};
+const asked = [];
+export const logs = [];
+export const replies = {
+  "elicitation/create": () => ({ action: "accept", content: { name: "Ada" } }),
+  "sampling/createMessage": () => ({
+    role: "assistant", model: "none", stopReason: "endTurn", content: { type: "text", text: "written by a model" },
+  }),
+  "roots/list": () => ({ roots: [{ uri: "file:///work", name: "Work" }] }),
+};
+export const reply = (method) => async (request) => {
+  asked.push({ method, params: request.params });
+  return replies[method](request);
+};
+
 const errors = [];
 export const noted = (error) => errors.push(String(error?.stack ?? error));
 
@@ -16,10 +32,10 @@ export const environment = (defaults) => ({ ...defaults, ...target.env });
 const failure = (error) => ({
   error: { name: error?.name, code: error?.code, message: String(error?.message ?? error), data: error?.data },
 });
-const say = (document) => process.stdout.write(`${JSON.stringify({ ...document, errors })}\n`);
+const say = (document) => process.stdout.write(`${JSON.stringify({ ...document, errors, asked, logs })}\n`);
 
 /** Follows the steps until standard input ends. `list` and `call` are the client's. */
-export async function drive(connect, { list, call, close }) {
+export async function drive(connect, { list, call, close, level }) {
   try {
     say({ connected: await connect() });
   } catch (error) {
@@ -29,7 +45,8 @@ export async function drive(connect, { list, call, close }) {
   for await (const line of createInterface({ input: process.stdin })) {
     const step = JSON.parse(line);
     try {
-      say(step.list ? await list() : await called(call, step));
+      if (step.level) say({ level: await level(step.level) });
+      else say(step.list ? await list() : await called(call, step));
     } catch (error) {
       say(failure(error));
     }

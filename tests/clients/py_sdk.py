@@ -13,11 +13,20 @@ import anyio
 from httpx2 import AsyncClient
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import Implementation, PaginatedRequestParams
+from mcp_types import (
+    CreateMessageResult,
+    ElicitResult,
+    Implementation,
+    ListRootsResult,
+    PaginatedRequestParams,
+    Root,
+    TextContent,
+)
 
 TARGET = json.loads(sys.argv[1])
 OPTIONS = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
 ERRORS = []
+ASKED, LOGS = [], []
 
 
 class Noted(logging.Handler):
@@ -28,7 +37,7 @@ class Noted(logging.Handler):
 
 
 def say(document):
-    print(json.dumps({**document, "errors": ERRORS}), flush=True)
+    print(json.dumps({**document, "errors": ERRORS, "asked": ASKED, "logs": LOGS}), flush=True)
 
 
 def failure(error):
@@ -76,9 +85,34 @@ async def called(client, step):
         return {**failure(error), "progress": progress}
 
 
+async def elicited(context, params):
+    ASKED.append({"method": "elicitation/create", "params": dumped(params)})
+    return ElicitResult(action="accept", content={"name": "Ada"})
+
+
+async def sampled(context, params):
+    ASKED.append({"method": "sampling/createMessage", "params": dumped(params)})
+    text = TextContent(type="text", text="written by a model")
+    return CreateMessageResult(role="assistant", model="none", stop_reason="endTurn", content=text)
+
+
+async def roots(context):
+    ASKED.append({"method": "roots/list"})
+    return ListRootsResult(roots=[Root(uri="file:///work", name="Work")])
+
+
+async def logged(params):
+    LOGS.append(dumped(params))
+
+
+ABILITIES = {"elicitation_callback": elicited, "sampling_callback": sampled, "list_roots_callback": roots}
+
+
 async def follow(server):
     info = Implementation(name=OPTIONS.get("name", "py-sdk"), version="1.0.0")
-    async with Client(server, mode=OPTIONS.get("mode", "auto"), client_info=info) as client:
+    more = ABILITIES if OPTIONS.get("asks") else {}
+    more = {**more, "logging_callback": logged, "log_level": OPTIONS.get("level")}
+    async with Client(server, mode=OPTIONS.get("mode", "auto"), client_info=info, **more) as client:
         say(
             {
                 "connected": {

@@ -2,9 +2,18 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { getDefaultEnvironment, StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { drive, environment, noted, options, pages, target } from "./drive.mjs";
+import {
+  CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, LoggingMessageNotificationSchema,
+} from "@modelcontextprotocol/sdk/types.js";
+import { abilities, drive, environment, logs, noted, options, pages, reply, target } from "./drive.mjs";
 
-const client = new Client({ name: options.name ?? "ts-sdk", version: "1.0.0" });
+const client = new Client({ name: options.name ?? "ts-sdk", version: "1.0.0" }, { capabilities: abilities });
+if (options.asks) {
+  client.setRequestHandler(ElicitRequestSchema, reply("elicitation/create"));
+  client.setRequestHandler(CreateMessageRequestSchema, reply("sampling/createMessage"));
+  client.setRequestHandler(ListRootsRequestSchema, reply("roots/list"));
+}
+client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => logs.push(params));
 client.onerror = noted;
 
 const transport = target.url
@@ -26,6 +35,7 @@ async function connect() {
 await drive(connect, {
   list: () => pages((params) => client.listTools(params)),
   call: (params, request) => client.callTool(params, undefined, request),
+  level: (level) => client.setLoggingLevel(level),
   async close() {
     if (target.url) await transport.terminateSession();
     await client.close();

@@ -412,7 +412,7 @@ impl TestGateway {
         }
     }
 
-    /// The number of the gateway's process.
+    /// The process of the gateway.
     pub(crate) fn process_id(&self) -> u32 {
         self.process.as_ref().expect("the gateway runs").id()
     }

@@ -114,6 +114,13 @@ impl Client {
         Self::connect(kind, &json!({ "url": url, "token": token }))
     }
 
+    /// A client that can be asked for everything.
+    pub(crate) fn answering(kind: Kind, gateway: &TestGateway, agent: &str) -> Self {
+        let target =
+            json!({ "url": format!("{}/mcp", gateway.url()), "token": gateway.agent(agent) });
+        Self::connect_with(kind, &target, &json!({ "mode": kind.mode(), "asks": true }))
+    }
+
     /// A client that starts the gateway of these directories.
     pub(crate) fn over_stdio(kind: Kind, gateway: &TestGateway, agent: &str) -> Self {
         let command = gateway.command(&["stdio", "--agent", agent]);
@@ -133,8 +140,12 @@ impl Client {
     }
 
     fn connect(kind: Kind, target: &Value) -> Self {
+        Self::connect_with(kind, target, &json!({ "mode": kind.mode() }))
+    }
+
+    fn connect_with(kind: Kind, target: &Value, options: &Value) -> Self {
         let mut command = kind.script();
-        command.arg(target.to_string()).arg(json!({ "mode": kind.mode() }).to_string());
+        command.arg(target.to_string()).arg(options.to_string());
         command.stdin(Pipe::piped()).stdout(Pipe::piped()).stderr(Pipe::piped());
         let mut child = command.spawn().unwrap();
         let (sender, answers) = channel();

@@ -16,7 +16,8 @@ use crate::clients::{Client as _, VERSIONS, next_id};
 use crate::harness::{ALLOW_ALL, Builder, PATIENCE, TestGateway, until};
 use crate::real_clients::{Client, Kind, done, installed, program, refused};
 
-const EVERYTHING: &str = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
+pub(crate) const EVERYTHING: &str =
+    "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
 const FILESYSTEM: &str = "node_modules/@modelcontextprotocol/server-filesystem/dist/index.js";
 
 /// The tools of `server-everything` that are offered; `nowhere` is none of its tools.
@@ -31,7 +32,7 @@ tools:
   - { name: nowhere }
 ";
 
-fn everything(server: &str) -> Builder {
+pub(crate) fn everything(server: &str) -> Builder {
     let manifest = format!("backend:\n  name: everything\n  mcp: {server}\n{OFFERED}");
     TestGateway::builder().manifest("everything.yaml", &manifest).policy("all.yaml", ALLOW_ALL)
 }
@@ -49,7 +50,7 @@ fn everything_as_child() -> TestGateway {
 }
 
 /// Waits until the gateway has learned what the server of `tool` offers.
-fn offered(gateway: &TestGateway, tool: &str) {
+pub(crate) fn offered(gateway: &TestGateway, tool: &str) {
     until(&format!("`{tool}` to be available"), || {
         let tools = gateway.cli(&["catalog", "list", "--output", "json"]).json();
         let found = tools.as_array().unwrap().iter().find(|it| it["name"] == tool).cloned();

@@ -67,9 +67,10 @@ fn by_hand(header: &Value, claims: &Value, signature: &[u8]) -> String {
 
 fn with(mut claims: Value, change: &[(&str, Value)]) -> Value {
     for (key, value) in change {
-        match value {
-            Value::Null => drop(claims.as_object_mut().unwrap().remove(*key)),
-            value => claims[*key] = value.clone(),
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(*key);
+        } else {
+            claims[*key] = value.clone();
         }
     }
     claims

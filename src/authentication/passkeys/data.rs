@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::key::PublicKey;
 use crate::digest::Digest;
+use crate::json;
 
 /// The bits of the flags: somebody was there, and was verified; a key follows; extensions follow.
 const PRESENT: u8 = 0x01;
@@ -29,7 +30,7 @@ pub(super) struct ClientData {
 
 impl ClientData {
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        serde_json::from_value(json::parse(bytes).ok()?).ok()
     }
 
     /// Whether it was collected for this, on a page of this origin that no other page framed.

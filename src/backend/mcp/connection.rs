@@ -4,25 +4,28 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rmcp::model::{
-    CancelledNotificationParam, ClientCapabilities, ClientConfig, ClientJsonRpcMessage,
-    ClientRequest, ErrorCode, ErrorData, GetExtensions as _, Implementation, ProtocolVersion,
-    RequestId, RequestMetaObject, ServerCapabilities, ServerJsonRpcMessage, SubscriptionFilter,
+    CancelledNotificationParam, ClientJsonRpcMessage, ClientRequest, GetExtensions as _,
+    ProtocolVersion, RequestId, RequestMetaObject, ServerCapabilities, ServerJsonRpcMessage,
+    SubscriptionFilter,
 };
 use rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _,
-    PeerRequestOptions, RequestContext, RequestHandle, RunningService, ServiceError, Subscription,
+    PeerRequestOptions, RequestHandle, RunningService, ServiceError, Subscription,
 };
 use rmcp::transport::Transport;
-use rmcp::{ClientHandler, Peer, RoleClient};
+use rmcp::{Peer, RoleClient};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::ledger::{Answer, Ledger, Loss, Ticket, lock};
+use super::client::Client;
+use super::ledger::{Ledger, Loss, lock};
 use super::pipe::Pipe;
+use super::ticket::{Answer, Ticket};
 use super::wire::bounded;
 use super::{Limits, Target, http, process};
 use crate::backend::BackendError;
+use crate::backend::contact::Level;
 use crate::clock::Clock;
 
 /// How long a cancellation may take to be sent, in seconds.
@@ -93,7 +96,7 @@ impl Announced {
 /// A connection that came up.
 pub(super) struct Connection {
     peer: Peer<RoleClient>,
-    running: Mutex<Option<RunningService<RoleClient, Refusing>>>,
+    running: Mutex<Option<RunningService<RoleClient, Client>>>,
     listening: Option<AbortHandle>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) protocol_version: String,
@@ -104,6 +107,8 @@ pub(super) struct Connection {
     pub(super) announces: Announced,
     /// When it came up.
     pub(super) since: Duration,
+    /// What its server was told to log; nothing yet.
+    level: Mutex<Option<Level>>,
 }
 
 /// Connects.
@@ -152,6 +157,7 @@ pub(super) async fn open(
         is_modern,
         announces,
         since: clock.monotonic(),
+        level: Mutex::default(),
     })
 }
 
@@ -159,7 +165,7 @@ async fn serve<T>(
     transport: T,
     opening: Opening,
     ledger: &Arc<Ledger>,
-) -> Result<RunningService<RoleClient, Refusing>, ClientInitializeError>
+) -> Result<RunningService<RoleClient, Client>, ClientInitializeError>
 where
     T: Transport<RoleClient> + 'static,
 {
@@ -171,7 +177,7 @@ where
         },
         Opening::Legacy => ClientLifecycleMode::Initialize,
     };
-    Refusing.serve_with_lifecycle(transport, mode).await
+    Client::new(Arc::clone(ledger)).serve_with_lifecycle(transport, mode).await
 }
 
 fn not_open(error: &ClientInitializeError, ledger: &Ledger) -> NotOpen {
@@ -228,6 +234,16 @@ impl Connection {
         };
         flight.id = None;
         outcome.unwrap_or_else(|| Err(unanswered(None, ticket)))
+    }
+
+    /// Whether the server has to be told that somebody wants to hear `level`; it has been, the next time.
+    pub(super) fn hears_less_than(&self, level: Level) -> bool {
+        let mut told = lock(&self.level);
+        let less = told.is_none_or(|told| told > level);
+        if less {
+            *told = Some(level);
+        }
+        less
     }
 
     /// Opens a stream of what the filter names (2026-07-28 and later).
@@ -289,6 +305,10 @@ impl Drop for Flight<'_> {
         if let RequestId::Number(number) = id {
             self.ledger.forget(number);
         }
+        if self.ledger.asking().is_alone {
+            // What it still asks for this call must not be taken for the next one's.
+            self.ledger.retire(BackendError::Cancelled);
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let peer = self.peer.clone();
         let reason = Some("taken back by the caller".to_owned());
@@ -328,28 +348,6 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Entered<T> {
 
     async fn close(&mut self) -> Result<(), T::Error> {
         self.inner.close().await
-    }
-}
-
-/// Our side towards the upstream: it declares nothing, and refuses what it is asked for.
-/// (Sampling is an error and elicitation is declined by default.)
-struct Refusing;
-
-impl ClientHandler for Refusing {
-    #[expect(deprecated, reason = "old servers still ask, and the default answers")]
-    async fn list_roots(
-        &self,
-        _context: RequestContext<RoleClient>,
-    ) -> Result<rmcp::model::ListRootsResult, ErrorData> {
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "roots/list", None))
-    }
-
-    fn get_info(&self) -> ClientConfig {
-        let version = env!("CARGO_PKG_VERSION");
-        ClientConfig::new(
-            ClientCapabilities::default(),
-            Implementation::new("countersign", version),
-        )
     }
 }
 

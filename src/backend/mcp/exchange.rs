@@ -122,7 +122,7 @@ impl Exchange {
             // The body of an exchange is its answer, whatever id an error carries.
             Some(error) => self.failed(id, error.get(), wire::refusal(error))?,
             None if !ours => return Err(Trouble::Malformed("of another id".to_owned())),
-            None => match self.ledger.incoming(&body) {
+            None => match self.ledger.incoming(&body, Some(id)) {
                 Incoming::Replace(message) => *message,
                 Incoming::Pass => serde_json::from_slice(&body).map_err(untyped)?,
                 Incoming::Done => return Ok(Posted::Accepted),

@@ -11,9 +11,9 @@ use rmcp::model::{
 use rmcp::service::Subscription;
 
 use super::connection::Connection;
-use super::ledger::Ticket;
 use super::link::Inner;
 use super::subscriptions::{CONFIRM_TIMEOUT, Subscriptions};
+use super::ticket::Ticket;
 
 /// How often it is looked whether the connection is still there, in seconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@
 //! placeholder. A request is entered before it is sent, so no answer and no progress is too early.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,71 +15,22 @@ use rmcp::model::{
     RequestId, ServerJsonRpcMessage,
 };
 use serde_json::value::RawValue;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use super::Asking;
+use super::asked::{self, AskedBy};
 use super::subscriptions::Subscriptions;
+use super::ticket::{Answer, Ticket};
 use super::wire::{self, Envelope};
-use crate::backend::{BackendError, ProgressSink};
+use crate::backend::contact::News;
+use crate::backend::{BackendError, Contact};
+use crate::catalog::Ability;
 use crate::clock::Clock;
 
 /// How many requests of the upstream may wait for our answer, in requests; more are ignored.
 const MAX_ASKED: usize = 64;
 /// How many ignored messages of one connection are logged, in messages.
 const MAX_IGNORED_LOGGED: u32 = 10;
-
-/// What a request came to: the text of its result, or why there is none.
-pub(super) type Answer = Result<Box<RawValue>, BackendError>;
-
-/// Rides on an outgoing request; says where its answer goes.
-#[derive(Clone)]
-pub(super) struct Ticket(Arc<TicketInner>);
-
-struct TicketInner {
-    answer: Mutex<Option<oneshot::Sender<Answer>>>,
-    progress: Option<ProgressSink>,
-    listing: bool,
-    sent: AtomicBool,
-}
-
-impl Ticket {
-    /// A ticket for a call, and where its answer will arrive.
-    pub(super) fn new(progress: Option<ProgressSink>) -> (Self, oneshot::Receiver<Answer>) {
-        Self::with(progress, false)
-    }
-
-    /// A ticket for a page of the list of tools.
-    pub(super) fn for_listing() -> (Self, oneshot::Receiver<Answer>) {
-        Self::with(None, true)
-    }
-
-    fn with(progress: Option<ProgressSink>, listing: bool) -> (Self, oneshot::Receiver<Answer>) {
-        let (sender, receiver) = oneshot::channel();
-        let answer = Mutex::new(Some(sender));
-        let sent = AtomicBool::new(false);
-        (Self(Arc::new(TicketInner { answer, progress, listing, sent })), receiver)
-    }
-
-    /// Whether the request may have left, so that it may have had an effect.
-    pub(super) fn was_sent(&self) -> bool {
-        self.0.sent.load(Ordering::Acquire)
-    }
-
-    /// Whether it is for a page of the list of tools.
-    pub(super) fn is_listing(&self) -> bool {
-        self.0.listing
-    }
-
-    fn is_abandoned(&self) -> bool {
-        lock(&self.0.answer).as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-
-    fn settle(&self, answer: Answer) {
-        if let Some(sender) = lock(&self.0.answer).take() {
-            // Who no longer waits has been told already.
-            let _ = sender.send(answer);
-        }
-    }
-}
 
 /// What to do with a message from upstream.
 pub(super) enum Incoming {
@@ -103,9 +54,12 @@ pub(super) struct Loss {
 struct Book {
     /// Our requests whose answers are kept raw, with their progress tokens.
     waiting: HashMap<i64, (Ticket, Option<i64>)>,
-    tokens: HashMap<i64, ProgressSink>,
+    tokens: HashMap<i64, Contact>,
     /// Requests of rmcp itself: handshake and subscription.
     typed: HashSet<i64>,
+    /// What the upstream asked and rmcp has not yet handed to [`super::client`].
+    questions: HashMap<u64, AskedBy>,
+    last_question: u64,
     loss: Option<Loss>,
 }
 
@@ -116,6 +70,7 @@ pub(super) struct Ledger {
     changes: watch::Sender<u64>,
     subscriptions: Arc<Subscriptions>,
     book: Mutex<Book>,
+    asking: Asking,
     asked: AtomicUsize,
     ignored: AtomicU32,
 }
@@ -126,14 +81,20 @@ impl Ledger {
         name: Arc<str>,
         clock: Arc<dyn Clock>,
         (changes, subscriptions): (watch::Sender<u64>, Arc<Subscriptions>),
+        asking: Asking,
     ) -> Arc<Self> {
         let (book, asked, ignored) = (Mutex::default(), AtomicUsize::new(0), AtomicU32::new(0));
-        Arc::new(Self { name, clock, changes, subscriptions, book, asked, ignored })
+        Arc::new(Self { name, clock, changes, subscriptions, book, asking, asked, ignored })
     }
 
     /// The name of the backend, for the log.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What the upstream may ask.
+    pub(super) const fn asking(&self) -> &Asking {
+        &self.asking
     }
 
     /// Enters a message that is about to be sent; `false` if nobody wants it sent any more.
@@ -179,16 +140,17 @@ impl Ledger {
         if ticket.is_abandoned() {
             return false;
         }
-        ticket.0.sent.store(true, Ordering::Release);
-        if let (Some(token), Some(sink)) = (token, &ticket.0.progress) {
-            book.tokens.insert(token, sink.clone());
+        ticket.leaves();
+        if let (Some(token), Some(contact)) = (token, ticket.contact()) {
+            book.tokens.insert(token, contact);
         }
         book.waiting.insert(id, (ticket.clone(), token));
         true
     }
 
-    /// Takes a message from upstream, whole.
-    pub(super) fn incoming(&self, bytes: &[u8]) -> Incoming {
+    /// Takes a message from upstream, whole; `posted` is the request whose own stream it came on, where the
+    /// transport says so.
+    pub(super) fn incoming(&self, bytes: &[u8], posted: Option<i64>) -> Incoming {
         let envelope = match Envelope::of(bytes) {
             Ok(envelope) => envelope,
             Err(why) => {
@@ -197,8 +159,8 @@ impl Ledger {
             }
         };
         match (&envelope.method, envelope.id) {
-            (Some(method), None) => self.notified(method, envelope.params),
-            (Some(_), Some(_)) => self.was_asked(),
+            (Some(method), None) => self.notified(method, envelope.params, posted),
+            (Some(method), Some(id)) => self.was_asked(method, (id, envelope.params), posted),
             (None, _) => self.answered(&envelope),
         }
     }
@@ -273,14 +235,38 @@ impl Ledger {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn notified(&self, method: &str, params: Option<&RawValue>) -> Incoming {
+    /// What the upstream asked under `number`; handed out once.
+    pub(super) fn question(&self, number: u64) -> Option<AskedBy> {
+        self.book().questions.remove(&number)
+    }
+
+    /// The call that a message belongs to: that of the stream it came on, or the only one there can be.
+    fn meant(&self, posted: Option<i64>) -> Option<Contact> {
+        let book = self.book();
+        let own = posted.and_then(|id| book.waiting.get(&id)).and_then(|(it, _)| it.contact());
+        if own.is_some() || !self.asking.is_alone {
+            return own;
+        }
+        let mut all = book.waiting.values().filter_map(|(ticket, _)| ticket.contact());
+        let only = all.next()?;
+        all.next().is_none().then_some(only)
+    }
+
+    fn notified(&self, method: &str, params: Option<&RawValue>, posted: Option<i64>) -> Incoming {
         match method {
             "notifications/progress" => {
                 if let Some((token, progress)) = params.and_then(wire::progress)
-                    && let Some(sink) = self.book().tokens.get(&token)
+                    && let Some(contact) = self.book().tokens.get(&token).cloned()
                 {
-                    // A caller who reads too slowly misses some.
-                    let _ = sink.try_send(progress);
+                    contact.tell(News::Progress(progress));
+                }
+                Incoming::Done
+            }
+            "notifications/message" => {
+                if let Some(log) = params.and_then(wire::log)
+                    && let Some(contact) = self.meant(posted)
+                {
+                    contact.tell(News::Log(log));
                 }
                 Incoming::Done
             }
@@ -304,12 +290,32 @@ impl Ledger {
         }
     }
 
-    fn was_asked(&self) -> Incoming {
-        if self.asked.fetch_add(1, Ordering::AcqRel) < MAX_ASKED {
-            return Incoming::Pass;
+    fn was_asked(
+        &self,
+        method: &str,
+        (id, params): (&RawValue, Option<&RawValue>),
+        posted: Option<i64>,
+    ) -> Incoming {
+        if method == asked::METHOD {
+            return self.ignore("a request under a name of ours");
         }
-        self.asked.fetch_sub(1, Ordering::AcqRel);
-        self.ignore("a request beyond the limit")
+        let count = self.asked.fetch_add(1, Ordering::AcqRel);
+        if count >= MAX_ASKED {
+            self.asked.fetch_sub(1, Ordering::AcqRel);
+            return self.ignore("a request beyond the limit");
+        }
+        let ability = Ability::of_method(method).filter(|it| self.asking.allow.contains(it));
+        // What is not carried, rmcp refuses.
+        let Some((ability, contact)) = ability.zip(self.meant(posted)) else {
+            return Incoming::Pass;
+        };
+        let Some(asked) = AskedBy::read(ability, params, contact) else { return Incoming::Pass };
+        let mut book = self.book();
+        book.last_question = book.last_question.wrapping_add(1);
+        let number = book.last_question;
+        let Some(stand_in) = asked::stand_in(id, number) else { return Incoming::Pass };
+        book.questions.insert(number, asked);
+        Incoming::Replace(Box::new(stand_in))
     }
 
     fn answered(&self, envelope: &Envelope<'_>) -> Incoming {

@@ -8,15 +8,15 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use rmcp::model::{ClientRequest, ListToolsRequest, PaginatedRequestParams, RequestMetaObject};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Connection, NotOpen, Opening};
 use super::definitions::Listing;
-use super::ledger::{Ledger, Ticket, lock};
-use super::{Call, Health, Limits, Subscriptions, Target, asking, keeping, lists, wire};
+use super::ledger::{Ledger, lock};
+use super::ticket::Ticket;
+use super::{Call, Health, Limits, Subscriptions, Target, keeping, lists, rounds};
 use crate::backend::{BackendError, RawResult};
 use crate::catalog::{Definition, Offered, Remote};
 use crate::clock::Clock;
@@ -129,29 +129,41 @@ impl Link {
         call: Call,
     ) -> Result<RawResult, BackendError> {
         let _slot = self.slot()?;
-        let request = asking::request(remote, arguments)?;
-        let (ticket, answer) = Ticket::new(call.progress);
+        let _over = call.contact.until_over();
+        let sent = AtomicBool::new(false);
         let exchange = async {
             let connection = self.inner.connection().await?;
-            let mut meta = RequestMetaObject::new();
-            if let Some(traceparent) = call.traceparent {
-                meta.0.insert("traceparent".to_owned(), Value::String(traceparent));
-            }
-            connection.request(request, meta, &ticket, answer).await
+            let asked = rounds::Asked { remote, arguments };
+            rounds::run(&connection, asked, &call, &self.inner.limits.asking, &sent).await
         };
+        // What is dropped here has noted whether it was sent.
         let result = tokio::select! {
             biased;
-            result = tokio::time::timeout(call.deadline, exchange) => match result {
-                Ok(result) => result?,
-                Err(_) if ticket.was_sent() => return Err(BackendError::Timeout(call.deadline)),
-                Err(_) => {
-                    let why = format!("no connection within {:?}", call.deadline);
-                    return Err(BackendError::Unavailable(why));
-                }
-            },
+            result = exchange => Some(result?),
+            () = call.contact.run_out(call.deadline) => None,
             () = call.cancel.cancelled() => return Err(BackendError::Cancelled),
         };
-        check(result, call.max_result_bytes)
+        match result {
+            Some(result) if result.get().len() > call.max_result_bytes => {
+                Err(BackendError::TooLarge { limit: call.max_result_bytes })
+            }
+            Some(result) => Ok(RawResult(result)),
+            None if sent.load(Ordering::Acquire) => Err(BackendError::Timeout(call.deadline)),
+            None => {
+                let why = format!("no connection within {:?}", call.deadline);
+                Err(BackendError::Unavailable(why))
+            }
+        }
+    }
+
+    /// Whether its server speaks a protocol without sessions (2026-07-28), where every request stands for
+    /// itself; as far as is known.
+    #[must_use]
+    pub fn is_modern(&self) -> bool {
+        match &*lock(&self.inner.state) {
+            State::Up { connection, .. } => connection.is_modern,
+            State::Idle | State::Connecting(_) | State::Down { .. } | State::Closed => false,
+        }
     }
 
     /// Counts what makes the list of tools stale: changes that the upstream announces, and new
@@ -241,7 +253,8 @@ impl Inner {
         let State::Up { connection, failures } = &*state else { return };
         let Some(loss) = connection.loss() else { return };
         let lived = loss.monotonic.saturating_sub(connection.since);
-        let failures = if lived < GOOD_AFTER { failures.saturating_add(1) } else { 0 };
+        let ours = matches!(loss.error, BackendError::Cancelled);
+        let failures = if lived < GOOD_AFTER && !ours { failures.saturating_add(1) } else { 0 };
         let again_at = loss.monotonic.saturating_add(wait_after(failures.saturating_sub(1)));
         *state = State::Down { why: loss.error.to_string(), since: loss.at, failures, again_at };
     }
@@ -314,8 +327,8 @@ impl Inner {
 
     async fn open_with(&self, opening: Opening) -> Result<Connection, NotOpen> {
         let (name, clock) = (Arc::clone(&self.name), Arc::clone(&self.clock));
-        let ledger =
-            Ledger::new(name, clock, (self.changes.clone(), Arc::clone(&self.subscriptions)));
+        let kept = (self.changes.clone(), Arc::clone(&self.subscriptions));
+        let ledger = Ledger::new(name, clock, kept, self.limits.asking.clone());
         connection::open(&self.target, &self.limits, opening, ledger, &self.clock).await
     }
 
@@ -353,14 +366,6 @@ async fn page(
     let request = ClientRequest::ListToolsRequest(request);
     let (ticket, answer) = Ticket::for_listing();
     connection.request(request, RequestMetaObject::new(), &ticket, answer).await
-}
-
-fn check(result: Box<RawValue>, limit: usize) -> Result<RawResult, BackendError> {
-    if result.get().len() > limit {
-        return Err(BackendError::TooLarge { limit });
-    }
-    wire::check_kind(&result)?;
-    Ok(RawResult(result))
 }
 
 fn wait_after(failures: u32) -> Duration {

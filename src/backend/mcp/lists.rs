@@ -10,8 +10,8 @@ use rmcp::model::{
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::ledger::Ticket;
 use super::pages::{Page, Pages};
+use super::ticket::Ticket;
 use crate::backend::BackendError;
 use crate::catalog::{Definition, Described, Offered};
 

@@ -2,7 +2,9 @@
 //!
 //! rmcp speaks the protocol; the text of results and definitions reaches us as the upstream wrote it.
 
+mod asked;
 mod asking;
+mod client;
 mod connection;
 mod definitions;
 mod exchange;
@@ -15,11 +17,14 @@ mod lists;
 mod pages;
 mod pipe;
 mod process;
+mod rounds;
 mod sse;
 mod subscriptions;
+mod ticket;
 mod trouble;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +35,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::link::Link;
 pub use self::subscriptions::{Subscriptions, Update, Watching};
-use super::ProgressSink;
+use super::Contact;
 use super::confinement::Confinement;
 use super::outgoing::Trust;
+use crate::catalog::Ability;
 
 /// Where an upstream server is.
 pub enum Target {
@@ -74,6 +80,20 @@ pub struct Limits {
     pub max_concurrent: usize,
     /// How many tools the upstream may offer.
     pub max_tools: usize,
+    /// What the upstream may ask of callers' clients.
+    pub asking: Asking,
+}
+
+/// What an upstream may ask of the client whose call it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    /// For what.
+    pub allow: BTreeSet<Ability>,
+    /// How long a client may take to answer.
+    pub within: Duration,
+    /// Whether the link has one call under way at a time, all of one agent, so that what comes without saying
+    /// for which call can only be for that one.
+    pub is_alone: bool,
 }
 
 /// How one call is made.
@@ -84,8 +104,8 @@ pub struct Call {
     pub deadline: Duration,
     /// Fired when the caller takes the call back.
     pub cancel: CancellationToken,
-    /// Where progress goes.
-    pub progress: Option<ProgressSink>,
+    /// The way back to the caller.
+    pub contact: Contact,
     /// The W3C trace context to pass on.
     pub traceparent: Option<String>,
 }

@@ -58,7 +58,7 @@ impl Pipe {
 
     async fn read(&mut self) -> Result<Option<ServerJsonRpcMessage>, BackendError> {
         let incoming = match self.lines.next().await {
-            Ok(Line::Whole(line)) => match self.ledger.incoming(&line) {
+            Ok(Line::Whole(line)) => match self.ledger.incoming(&line, None) {
                 Incoming::Pass => return Ok(serde_json::from_slice(&line).ok()),
                 Incoming::Replace(message) => return Ok(Some(*message)),
                 Incoming::Done => return Ok(None),

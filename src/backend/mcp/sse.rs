@@ -43,7 +43,7 @@ pub(super) fn events<E>(
             }
             *ended = event.is_err();
             future::ready(Some(match event {
-                Ok(event) => Ok(filtered(&ledger, event)),
+                Ok(event) => Ok(filtered(&ledger, posted, event)),
                 Err(error) => unread(&ledger, posted, error),
             }))
         })
@@ -97,12 +97,12 @@ async fn look_for_end(
     }
 }
 
-fn filtered(ledger: &Ledger, mut event: Sse) -> Sse {
+fn filtered(ledger: &Ledger, posted: Option<i64>, mut event: Sse) -> Sse {
     let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
     let Some(data) = event.data.as_deref().filter(|data| is_message && !data.is_empty()) else {
         return event;
     };
-    match ledger.incoming(data.as_bytes()) {
+    match ledger.incoming(data.as_bytes(), posted) {
         Incoming::Pass => {}
         Incoming::Replace(message) => event.data = text_of(&message),
         Incoming::Done => event.data = None,

@@ -10,13 +10,16 @@ use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
-use crate::backend::{BackendError, Progress};
+use crate::backend::BackendError;
+use crate::backend::contact::{Level, Log, Progress};
 use crate::json::{self, Object};
 
 /// How much of a text from upstream is kept in an error, in characters.
 const MAX_ERROR_CHARS: usize = 500;
 /// How much of a progress message is passed on, in characters.
 const MAX_PROGRESS_CHARS: usize = 1000;
+/// The longest log message that is passed on, in bytes; a longer one is dropped.
+const MAX_LOG_BYTES: usize = 16 * 1024;
 /// The annotation by which a modern server asks for an argument as an HTTP header (SEP-2243).
 pub(super) const HEADER_ANNOTATION: &str = "x-mcp-header";
 
@@ -108,6 +111,22 @@ pub(super) fn progress(params: &RawValue) -> Option<(i64, Progress)> {
     Some((number(params.progress_token)?, progress))
 }
 
+/// The content of a `notifications/message`, if it is not too long.
+pub(super) fn log(params: &RawValue) -> Option<Log> {
+    #[derive(Deserialize)]
+    struct Params {
+        level: Level,
+        #[serde(default)]
+        logger: Option<String>,
+        data: serde_json::Value,
+    }
+    if params.get().len() > MAX_LOG_BYTES {
+        return None;
+    }
+    let Params { level, logger, data } = serde_json::from_str(params.get()).ok()?;
+    Some(Log { level, logger, data })
+}
+
 /// The URI in a `notifications/resources/updated`.
 pub(super) fn updated(params: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
@@ -131,24 +150,31 @@ pub(super) fn refusal(error: &RawValue) -> BackendError {
     }
 }
 
+/// What a result is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The result of a call.
+    Complete,
+    /// The upstream wants something first (MCP 2026-07-28, multi round-trip requests).
+    InputRequired,
+}
+
 /// What a result says it is, in its `resultType`.
-pub(super) fn check_kind(result: &RawValue) -> Result<(), BackendError> {
+pub(super) fn kind_of(result: &RawValue) -> Result<Kind, BackendError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Kind {
+    struct Said {
         #[serde(default)]
         result_type: Option<String>,
     }
     if !result.get().starts_with('{') {
         return Err(BackendError::Nonsense("a result that is not an object".to_owned()));
     }
-    let kind: Kind = serde_json::from_str(result.get())
+    let said: Said = serde_json::from_str(result.get())
         .map_err(|_| BackendError::Nonsense("a result with a malformed type".to_owned()))?;
-    let why = match kind.result_type.as_deref() {
-        None | Some("complete") => return Ok(()),
-        Some("input_required") => {
-            "it asks for input, which this gateway does not carry yet".to_owned()
-        }
+    let why = match said.result_type.as_deref() {
+        None | Some("complete") => return Ok(Kind::Complete),
+        Some("input_required") => return Ok(Kind::InputRequired),
         Some("task") => "it answers with a task that nobody asked for".to_owned(),
         Some(other) => format!("a result of the unknown type `{}`", bounded(other)),
     };
@@ -247,11 +273,11 @@ mod tests {
     fn tells_kinds_of_result_apart() {
         let check = |text: &str| {
             let raw = RawValue::from_string(text.to_owned()).unwrap();
-            check_kind(&raw).map_err(|error| error.to_string())
+            kind_of(&raw).map_err(|error| error.to_string())
         };
-        assert_eq!(check(r#"{"content":[]}"#), Ok(()));
-        assert_eq!(check(r#"{"resultType":"complete","content":[]}"#), Ok(()));
-        assert!(check(r#"{"resultType":"input_required"}"#).unwrap_err().contains("input"));
+        assert_eq!(check(r#"{"content":[]}"#), Ok(Kind::Complete));
+        assert_eq!(check(r#"{"resultType":"complete","content":[]}"#), Ok(Kind::Complete));
+        assert_eq!(check(r#"{"resultType":"input_required"}"#), Ok(Kind::InputRequired));
         assert!(check(r#"{"resultType":"task"}"#).is_err());
         assert!(check(r#"{"resultType":"other"}"#).unwrap_err().contains("`other`"));
         assert!(check("[]").is_err());

@@ -69,13 +69,25 @@ pub fn configured(text: &str, trust: &Trust) -> Result<Url, Refused> {
         return Err(Refused("neither `https` nor `http`".to_owned()));
     }
     let Some(address) = literal(&url) else { return Ok(url) };
+    let address = address.to_canonical();
     // `127.1`, `0x7f000001` and the like are how an address is hidden, not how it is written.
     let authority = text.split_once("//").map_or("", |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    if !authority.to_ascii_lowercase().contains(&address.to_string()) {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    if !host.is_some_and(|host| host.eq_ignore_ascii_case(&address.to_string())) {
         return Err(Refused(format!("it is another way to write {address}; write the address")));
     }
+    let hides = match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(own) => !own.is_loopback() && !own.is_unique_local(),
+    };
     match place(address) {
+        Place::Loopback | Place::Private if hides => {
+            Err(Refused(format!("{address} is another way to write an address that is not public")))
+        }
         Place::Public | Place::Loopback | Place::Private => Ok(url),
         Place::Other(_) if trust.allow_private => Ok(url),
         Place::Other(what) => Err(Refused(format!("{address} is {what}"))),

@@ -64,6 +64,8 @@ fn n1_ssrf_literals() {
         "http://[fe80::1]/",
         "http://[::]/",
         "http://0.0.0.0/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[2002:7f00:1::]/",
         "http://100.100.100.200/",
         "http://224.0.0.1/",
         "http://good@evil.example/",

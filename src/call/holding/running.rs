@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::opening;
+use crate::backend::Contact;
 use crate::call::refusal::{Kind, Refusal};
 use crate::call::{Answer, Request};
 use crate::gateway::Gateway;
@@ -23,7 +24,11 @@ pub fn start(gateway: &Arc<Gateway>, hold: &Hold) {
     let gateway = Arc::clone(gateway);
     let hold = hold.clone();
     tokio::spawn(async move {
-        let request = Request { cancel: turn.cancel.clone(), ..request_of(&hold, Some(approval)) };
+        let request = Request {
+            cancel: turn.cancel.clone(),
+            contact: gateway.board.contact(hold.id),
+            ..request_of(&hold, Some(approval))
+        };
         let answer = crate::call::run(Arc::clone(&gateway), request).await;
         if let Answer::Refused(refusal) = answer {
             not_run(&gateway, &hold, refusal).await;
@@ -105,6 +110,6 @@ pub(super) fn request_of(hold: &Hold, approval: Option<Approval>) -> Request {
         hold: None,
         approval,
         cancel: CancellationToken::new(),
-        progress: None,
+        contact: Contact::default(),
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn outcome(call: CallId, hold: Option<HoldId>) -> Event {
         result_digest: None,
         result_bytes: Some(2),
         backend_ms: 1,
+        asked: Vec::new(),
     };
     Event::Outcome { call, hold, outcome }
 }

@@ -2,6 +2,7 @@
 
 mod constraints;
 mod deciding;
+mod edges;
 mod loading;
 mod matching;
 mod naive;

@@ -135,6 +135,7 @@ impl<'a> Tx<'a> {
                 result_digest: None,
                 result_bytes: None,
                 backend_ms: 0,
+                asked: Vec::new(),
             };
             self.append(Event::Outcome { call, hold: None, outcome }, Some(call))?;
         }

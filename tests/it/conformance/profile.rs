@@ -125,7 +125,8 @@ impl Drop for Profile {
 }
 
 fn manifest(url: &str) -> String {
-    let mut text = format!("backend: {{ name: fixture, mcp: {{ url: \"{url}\" }} }}\n");
+    let mcp = format!("{{ url: \"{url}\", allow: [sampling, elicitation, roots] }}");
+    let mut text = format!("backend: {{ name: fixture, mcp: {mcp} }}\n");
     text += "attributes: { capability: fixture, action_type: read, environment: at-once }";
     text += RESOURCES;
     text += "tools:\n";

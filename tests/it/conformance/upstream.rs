@@ -161,7 +161,7 @@ impl Scenario {
         let tools: String =
             calls.iter().map(|(name, _)| format!("  - {{ name: {name} }}\n")).collect();
         format!(
-            "backend: {{ name: suite, mcp: {{ url: \"{}\" }} }}\n\
+            "backend: {{ name: suite, mcp: {{ url: \"{}\", allow: [elicitation, sampling, roots] }} }}\n\
              attributes: {{ capability: suite, action_type: read }}\ntools:\n{tools}",
             self.url
         )
@@ -272,10 +272,10 @@ fn mirrored(params: &Value, schema: &Value) -> Vec<(String, String)> {
     let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
     let named = properties.iter().filter_map(|(name, property)| {
         let header = property["x-mcp-header"].as_str()?;
-        let argument = params["arguments"].get(name)?;
-        let value = match argument.as_str() {
+        let value = params["arguments"].get(name)?;
+        let value = match value.as_str() {
             Some(text) => format!("=?base64?{}?=", base64(text.as_bytes())),
-            None => argument.to_string(),
+            None => value.to_string(),
         };
         Some((format!("mcp-param-{header}"), value))
     });

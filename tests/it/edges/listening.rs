@@ -69,7 +69,12 @@ fn cve_2025_49596_a_fresh_gateway_answers_nobody_but_health() {
     let page = |id: &str| answers(&gateway, get(&format!("/holds/{id}")).as_bytes());
     let body = |answer: String| answer.split_once("\r\n\r\n").unwrap().1.to_owned();
     assert_eq!(body(page("1")), body(page("2")));
-    for path in ["/", "/nothing", "/api", "/api/v1", "/api/v2/agents", "/mcp/", "//mcp", "/sse"] {
+    // Pages for people lead a stranger to the one where people sign in.
+    for path in ["/", "/account"] {
+        let answer = answers(&gateway, get(path).as_bytes());
+        assert!(matches!(status(&answer), 303 | 401), "{path}: {answer}");
+    }
+    for path in ["/nothing", "/api", "/api/v1", "/api/v2/agents", "/mcp/", "//mcp", "/sse"] {
         assert_eq!(status(&answers(&gateway, get(path).as_bytes())), 404, "{path}");
     }
     assert!(gateway.ran().is_empty());

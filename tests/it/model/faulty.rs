@@ -138,8 +138,8 @@ handed_on! {
         fn recover(idempotent: Idempotent<'_>) -> Result<Vec<Hold>, StoreError>;
         fn add_agent(agent: Agent, by: String) -> Result<(), StoreError>;
         fn revoke_agent(name: &AgentName, by: String) -> Result<bool, StoreError>;
-        fn note_uses(uses: Vec<(AgentName, Timestamp)>) -> Result<(), StoreError>;
         fn rotate_agent(name: &AgentName, rotation: Rotation, by: String) -> Result<Option<Agent>, StoreError>;
+        fn note_uses(uses: Vec<(AgentName, Timestamp)>) -> Result<(), StoreError>;
         fn add_reviewer(reviewer: Reviewer, by: String) -> Result<Reviewer, PeopleError>;
         fn change_reviewer(name: &PersonName, change: ReviewerChange, by: String) -> Result<Reviewer, PeopleError>;
         fn revoke_reviewer(name: &PersonName, by: String) -> Result<Reviewer, PeopleError>;

@@ -172,7 +172,7 @@ impl World {
             hold: None,
             approval: None,
             cancel: CancellationToken::new(),
-            progress: None,
+            contact: countersign::backend::Contact::default(),
         };
         match run(Arc::clone(&self.gateway), request).await {
             Answer::Held(waiting) => {

@@ -13,8 +13,9 @@ use crate::harness::{PATIENCE, RUNTIME, TestGateway};
 
 fn http() -> &'static reqwest::Client {
     static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        // A kept connection would be idle for as long as a test lets pass.
         let client = reqwest::Client::builder().no_proxy().redirect(Policy::none());
-        client.timeout(PATIENCE).build().unwrap()
+        client.pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap()
     });
     &HTTP
 }

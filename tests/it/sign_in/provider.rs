@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::browser::{Browser, Page};
 use super::told_of_access;
-use crate::harness::{HOLD_ALL, TestGateway, text};
+use crate::clients::{Reply, http};
+use crate::harness::{HOLD_ALL, RUNTIME, TestGateway, text};
 
 struct Provider {
     process: Child,
@@ -35,8 +36,8 @@ impl Provider {
 
     fn ask(&self, path: &str) {
         let url = format!("{}{path}", self.url);
-        let answer = crate::harness::RUNTIME.block_on(crate::clients::http().get(url).send());
-        assert!(answer.unwrap().status().is_success());
+        let answer = RUNTIME.block_on(Reply::of(http().get(url)));
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     /// A gateway that people sign in to with this provider.

@@ -58,7 +58,7 @@ async fn results_arrive_byte_for_byte() {
 async fn modern_servers_get_their_headers() {
     for arguments in [&["--modern"][..], &["--modern", "--sse"]] {
         let up = upstream(arguments);
-        up.link.offered().await.unwrap().tools;
+        up.link.offered().await.unwrap();
         run(&up.link, "located", json!({"region": "north"})).await.unwrap();
         logged(&up.log, "tools/call located ['tools/call', 'located', 'north'").await;
     }
@@ -76,14 +76,39 @@ async fn modern_changes_are_listened_for() {
 async fn progress_comes_on_the_stream_of_the_call() {
     for arguments in [&["--sse"][..], &["--modern", "--sse"]] {
         let up = upstream(arguments);
-        let (sink, mut progress) = tokio::sync::mpsc::channel(8);
-        let watched = Call { progress: Some(sink), ..call() };
-        up.link.call(&tool_named("steps"), &Object::new(), watched).await.unwrap();
+        let (call, attendance, mut progress) = watched();
+        up.link.call(&tool_named("steps"), &Object::new(), call).await.unwrap();
+        drop(attendance);
         let mut seen = Vec::new();
         while let Some(step) = progress.recv().await {
             seen.push(step.progress);
         }
         assert_eq!(seen, [0.5, 1.0, 2.25]);
+    }
+}
+
+#[tokio::test]
+async fn log_messages_on_one_link_reach_the_call_on_whose_stream_they_came() {
+    struct Sink(std::sync::Mutex<Vec<serde_json::Value>>);
+    impl Listener for Sink {
+        fn tell(&self, news: News) {
+            let News::Log(log) = news else { return };
+            self.0.lock().unwrap().push(log.data);
+        }
+    }
+    for arguments in [&["--sse"][..], &["--modern", "--sse"]] {
+        let up = upstream(arguments);
+        let calls = (0..8).map(|number| {
+            let link = &up.link;
+            async move {
+                let (sink, call) = (Arc::new(Sink(std::sync::Mutex::default())), call());
+                let _attends = call.contact.attend(Client::default(), Some(sink.clone()));
+                let own = json!({ "call": number });
+                link.call(&tool_named("log"), &object(own.clone()), call).await.unwrap();
+                assert_eq!(*sink.0.lock().unwrap(), [own.clone(), own]);
+            }
+        });
+        futures::future::join_all(calls).await;
     }
 }
 

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
 use super::*;
+use crate::backend::contact::{Attendance, Client, Listener, News, Progress};
 use crate::backend::{BackendError, RawResult};
 use crate::catalog::Remote;
 use crate::clock::SystemClock;
@@ -25,7 +28,13 @@ const CAP: usize = 64 * 1024;
 const LONG: Duration = Duration::from_secs(20);
 
 fn limits() -> Limits {
-    Limits { max_message_bytes: CAP, connect_timeout: LONG, max_concurrent: 8, max_tools: 100 }
+    Limits {
+        max_message_bytes: CAP,
+        connect_timeout: LONG,
+        max_concurrent: 8,
+        max_tools: 100,
+        asking: Asking::default(),
+    }
 }
 
 fn call() -> Call {
@@ -33,9 +42,25 @@ fn call() -> Call {
         max_result_bytes: CAP,
         deadline: LONG,
         cancel: CancellationToken::new(),
-        progress: None,
+        contact: Contact::default(),
         traceparent: None,
     }
+}
+
+/// Progress as it comes to a caller, and what keeps it coming.
+fn watched() -> (Call, Attendance, UnboundedReceiver<Progress>) {
+    struct Sink(UnboundedSender<Progress>);
+    impl Listener for Sink {
+        fn tell(&self, news: News) {
+            if let News::Progress(progress) = news {
+                self.0.send(progress).unwrap();
+            }
+        }
+    }
+    let (sink, progress) = unbounded_channel();
+    let call = call();
+    let attendance = call.contact.attend(Client::default(), Some(Arc::new(Sink(sink))));
+    (call, attendance, progress)
 }
 
 fn object(value: serde_json::Value) -> Object {

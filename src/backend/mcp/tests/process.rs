@@ -156,9 +156,9 @@ async fn garbage_is_ignored_or_is_an_error_but_never_hangs() {
 #[tokio::test]
 async fn progress_comes_in_order_and_before_the_result() {
     let up = upstream(&[]);
-    let (sink, mut progress) = tokio::sync::mpsc::channel(8);
-    let watched = Call { progress: Some(sink), ..call() };
-    up.link.call(&tool_named("steps"), &Object::new(), watched).await.unwrap();
+    let (call, attendance, mut progress) = watched();
+    up.link.call(&tool_named("steps"), &Object::new(), call).await.unwrap();
+    drop(attendance);
     let mut seen = Vec::new();
     while let Some(step) = progress.recv().await {
         seen.push((step.progress, step.total, step.message.unwrap()));
