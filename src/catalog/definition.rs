@@ -230,9 +230,11 @@ impl Building<'_> {
             "stdin": self.spec.stdin,
             "output": self.spec.output,
         });
-        // Left out where it is not written, so that definitions from before keep their fingerprint.
-        let sandbox = self.spec.sandbox.as_ref().or(backend.sandbox.as_ref());
-        if let (Some(sandbox), Some(members)) = (sandbox, definition.as_object_mut()) {
+        // Left out where nothing is confined, which is what definitions from before there were sandboxes say.
+        let written = self.spec.sandbox.as_ref().or(backend.sandbox.as_ref()).cloned();
+        let sandbox = written.or_else(|| backend.command.is_some().then(Sandbox::default));
+        let confined = sandbox.filter(|sandbox| sandbox.grants().is_some());
+        if let (Some(sandbox), Some(members)) = (confined, definition.as_object_mut()) {
             members.insert("sandbox".to_owned(), json!(sandbox));
         }
         digest::canonical(&definition)

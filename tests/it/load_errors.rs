@@ -124,7 +124,7 @@ fn no_policies_at_all() {
 fn an_address_beyond_loopback() {
     let gateway = TestGateway::builder().counting().policy("all.yaml", ALLOW_ALL).prepare();
     let failed = gateway.cli(&["serve", "--listen", "0.0.0.0:0"]);
-    assert_eq!(failed.code, 1, "{failed:?}");
+    assert_eq!(failed.code, 2, "{failed:?}");
     assert!(failed.stderr.contains("loopback"), "{failed:?}");
 }
 

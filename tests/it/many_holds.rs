@@ -220,7 +220,9 @@ fn a7_two_hundred_verdicts_at_once_have_one_winner() {
     let policy = "rules:\n  - name: held\n    match: {}\n    decision: REQUIRE_APPROVAL\n    \
                   approval: { decide_within: 10m, execute_within: 2h }\n";
     let builder = TestGateway::builder().counting().policy("held.yaml", policy).manual_clock();
-    let gateway = builder.start();
+    // Contenders move the clock: no connection is slow for that.
+    let patient = "{ header_time: 9h, body_pause: 9h, keep_alive: 9h, write_stall: 9h }";
+    let gateway = builder.config(&format!("edge: {{ limits: {patient} }}\n")).start();
     let agent = gateway.modern_with_tasks("a");
     let add = |name: &&str| text(&gateway.cli(&["reviewers", "add", name]).done().trim().into());
     let tokens: Vec<String> = PEOPLE.iter().map(add).collect();

@@ -82,7 +82,7 @@ fn manifest(dir: &Path, definition: usize) -> String {
         })
     };
     json!({
-        "backend": { "name": "counting", "command": { "program": program } },
+        "backend": { "name": "counting", "command": { "program": program }, "sandbox": "unconfined" },
         "tools": [tool("plain", false), tool("again", true)],
     })
     .to_string()
