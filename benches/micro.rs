@@ -66,7 +66,7 @@ fn run_program(bencher: Bencher<'_, '_>, how: &str) {
             argv: Vec::new(),
             stdin: None,
             environment: Vec::new(),
-            workingdirectory: None,
+            working_directory: None,
             call: CallId::new(),
             confinement,
         };
