@@ -115,7 +115,7 @@ fn places(connections: usize) -> usize {
     let places = have.saturating_sub(OTHER_FILES).max(have / 2);
     let places = usize::try_from(places).unwrap_or(usize::MAX);
     if places < connections {
-        tracing::warn!(
+        tracing::info!(
             places,
             "the limit of open files is lower than `edge.limits.connections` needs; raise it"
         );

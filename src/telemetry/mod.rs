@@ -189,6 +189,8 @@ impl Metrics {
         metrics.register();
         // Shown before the first, so that the first is a change.
         drop(metrics.turned_away.get_or_create(&ReasonLabels { reason: "missing" }));
+        let link = SignInLabels { with: Authentication::Link.as_str(), result: "opened" };
+        drop(metrics.sign_ins.0.get_or_create(&link));
         metrics
     }
 
