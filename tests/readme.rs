@@ -527,6 +527,8 @@ limits: [{ name: once, match: { tool: list_files }, per: agent, rate: 1/day }]
     let documented = metric_names(&document, r"(?m)^\| `(countersign_\w+)");
     let documented: Vec<String> = documented
         .into_iter()
+        // Shown for each MCP server, and this gateway has none.
+        .filter(|name| name != "countersign_upstream_healthy")
         .map(|name| {
             let base = name.strip_suffix("_total").map(str::to_owned);
             base.unwrap_or_else(|| name.replace("countersign_build_info", "countersign_build"))
