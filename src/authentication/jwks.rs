@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Url};
 use serde_json::Value;
 
 use super::jwk::{self, Algorithm, Key};
+use crate::backend::outgoing::{self, Trust};
 use crate::clock::Clock;
 use crate::json;
 
@@ -70,16 +71,13 @@ pub struct Health {
 }
 
 impl Jwks {
-    /// Keys that were not fetched yet.
+    /// Keys that were not fetched yet, and come from where `trust` lets them.
     ///
     /// # Errors
-    /// When there is no HTTP client to fetch them with.
-    pub fn open(source: Source, clock: Arc<dyn Clock>) -> Result<Arc<Self>, reqwest::Error> {
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(FETCH)
-            .build()?;
+    /// In words, when there is no HTTP client to fetch them with.
+    pub fn open(source: Source, trust: &Trust, clock: Arc<dyn Clock>) -> Result<Arc<Self>, String> {
+        let client = outgoing::client(trust).map_err(|error| error.to_string())?;
+        let client = client.timeout(FETCH).build().map_err(|error| error.to_string())?;
         let (known, fault, asked) = Default::default();
         Ok(Arc::new(Self { source, client, clock, known, fault, asked }))
     }
@@ -179,14 +177,8 @@ impl Jwks {
     }
 
     async fn document(&self, url: Url) -> Result<Value, String> {
-        let told = |error: reqwest::Error| {
-            let mut told = error.to_string();
-            // The library's own words only say that it failed; the cause says why.
-            if let Some(cause) = std::error::Error::source(&error) {
-                told = format!("{told}: {cause}");
-            }
-            told
-        };
+        // The library's own words only say that it failed; the causes say why.
+        let told = |error: reqwest::Error| format!("{:#}", anyhow::Error::from(error));
         let mut response = self.client.get(url.clone()).send().await.map_err(told)?;
         if response.status() != http::StatusCode::OK {
             return Err(format!("{url} answered {}", response.status()));
@@ -213,7 +205,16 @@ impl Source {
     }
 }
 
-/// An address that keys may be fetched from: `https`, or `http` on this machine.
+/// An address that an operator wrote for something to be fetched from: `https`, or `http` on this machine.
+///
+/// # Errors
+/// In words, when it is none, or hides another.
+pub fn configured(text: &str, trust: &Trust) -> Result<Url, String> {
+    address(text)?;
+    outgoing::configured(text, trust).map_err(|refused| refused.to_string())
+}
+
+/// An address of the form that issuers have: `https`, or `http` on this machine.
 ///
 /// # Errors
 /// In words, when it is none.
@@ -257,7 +258,7 @@ fn places(issuer: &Url) -> Vec<Url> {
 }
 
 /// The `jwks_uri` of an issuer's metadata. Metadata that names another issuer is another's (RFC 8414, section
-/// 3.3), and only `https` or the issuer's own origin is fetched from.
+/// 3.3), and away from the issuer's own origin only `https` and what is public is fetched from.
 fn keys_of(metadata: &Value, issuer: &str, url: &Url) -> Result<Url, String> {
     if metadata.get("issuer").and_then(Value::as_str) != Some(issuer) {
         return Err("its metadata names another issuer".to_owned());
@@ -265,11 +266,9 @@ fn keys_of(metadata: &Value, issuer: &str, url: &Url) -> Result<Url, String> {
     let Some(found) = metadata.get("jwks_uri").and_then(Value::as_str) else {
         return Err("its metadata names no `jwks_uri`".to_owned());
     };
-    let found = address(found).map_err(|why| format!("the `jwks_uri` of its metadata: {why}"))?;
-    if found.scheme() == "https" || found.origin() == url.origin() {
-        return Ok(found);
-    }
-    Err("the `jwks_uri` of its metadata is neither `https` nor at the issuer".to_owned())
+    let wrong = |why: &dyn std::fmt::Display| format!("the `jwks_uri` of its metadata: {why}");
+    address(found).map_err(|why| wrong(&why))?;
+    outgoing::discovered(found, url).map_err(|why| wrong(&why))
 }
 
 fn read_set(set: &Value) -> Result<Vec<Key>, String> {
@@ -319,7 +318,14 @@ mod tests {
         let keys = |uri: &str| keys_of(&json!({ "issuer": issuer, "jwks_uri": uri }), issuer, &url);
         assert!(keys("http://127.0.0.1:9/keys").is_ok());
         assert!(keys("https://keys.example.com/").is_ok());
-        for bad in ["http://127.0.0.1:10/keys", "file:///keys", "javascript:1", "a://x&calc", ""] {
+        for bad in [
+            "http://127.0.0.1:10/keys",
+            "https://10.0.0.1/keys",
+            "file:///keys",
+            "javascript:1",
+            "a://x&calc",
+            "",
+        ] {
             assert!(keys(bad).is_err(), "{bad}");
         }
         let of_another = json!({ "issuer": "http://127.0.0.1:9/", "jwks_uri": "https://x/" });

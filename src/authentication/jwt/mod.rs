@@ -45,7 +45,7 @@ impl Issuers {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, String> {
         let open = |settings: &IssuerSettings| {
-            let keys = Jwks::open(settings.source()?, Arc::clone(clock))
+            let keys = Jwks::open(settings.source()?, &settings.trust(), Arc::clone(clock))
                 .map_err(|error| format!("no HTTP client: {error}"))?;
             let audience = settings.audience.clone().unwrap_or_else(|| resource.clone());
             Ok::<_, String>(Issuer { settings: settings.clone(), audience, keys })

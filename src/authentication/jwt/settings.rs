@@ -1,6 +1,7 @@
 //! How issuers of agents' tokens are written in `countersign.yaml`, and what is wrong with one before any token
 //! comes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -8,9 +9,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::authentication::Algorithm;
-use crate::authentication::jwks::{Source, address};
+use crate::authentication::jwks::{Source, configured};
 use crate::authentication::oidc::ProviderSettings;
 use crate::authentication::settings::SessionSettings;
+use crate::backend::outgoing::Trust;
 use crate::catalog::manifest::Span;
 use crate::ids::AgentName;
 use crate::source::{Places, Problem, SourceFile};
@@ -48,6 +50,12 @@ pub struct IssuerSettings {
     /// Where its keys are; found by its metadata (RFC 8414, OpenID Connect Discovery) when absent.
     #[serde(default)]
     pub jwks_url: Option<String>,
+    /// Whether its name may lead to addresses that are not public.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// A file of certificates (PEM) that are believed in place of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// How its tokens may be signed.
     #[serde(default = "es256")]
     pub algorithms: Vec<Algorithm>,
@@ -137,14 +145,14 @@ fn overlap(one: &str, other: &str) -> bool {
 impl IssuerSettings {
     fn problems(&self, wrong: &mut dyn FnMut(&str, String, &'static str)) {
         let fetched = "use `https`, or `http` on a loopback address";
-        match address(&self.issuer) {
+        match configured(&self.issuer, &self.trust()) {
             Err(why) => wrong("issuer", why, fetched),
             Ok(url) if url.query().is_some() => {
                 wrong("issuer", "an issuer has no query".to_owned(), "write it as `iss` has it");
             }
             Ok(_) => {}
         }
-        if let Some(Err(why)) = self.jwks_url.as_deref().map(address) {
+        if let Some(Err(why)) = self.jwks_url.as_deref().map(|url| configured(url, &self.trust())) {
             wrong("jwks_url", why, fetched);
         }
         if self.audience.as_deref() == Some("") {
@@ -182,15 +190,20 @@ impl IssuerSettings {
         }
     }
 
+    /// Where its keys may come from.
+    pub(super) fn trust(&self) -> Trust {
+        Trust { allow_private: self.allow_private, ca: self.ca.clone() }
+    }
+
     /// Where its keys are.
     ///
     /// # Errors
     /// In words, when that is no address that keys are fetched from.
     pub(super) fn source(&self) -> Result<Source, String> {
         match &self.jwks_url {
-            Some(url) => address(url).map(Source::At),
+            Some(url) => configured(url, &self.trust()).map(Source::At),
             None => {
-                let url: Url = address(&self.issuer)?;
+                let url: Url = configured(&self.issuer, &self.trust())?;
                 Ok(Source::Discovered { issuer: self.issuer.clone(), url })
             }
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,7 +21,7 @@ use serde_json::Value;
 use self::provider::{Exchange, Metadata, url_form};
 use self::token::{Expected, IdToken};
 use super::browser::Site;
-use super::jwks::{Jwks, Source, address};
+use super::jwks::{Jwks, Source, configured};
 use super::new_person_token;
 use super::sign_in::new_secret;
 use crate::backend::secrets::Secrets;
@@ -69,6 +70,8 @@ pub enum OidcError {
 /// The provider, and who is on the way there.
 pub struct Provider {
     settings: ProviderSettings,
+    /// The issuer as an address.
+    url: Url,
     secrets: Secrets,
     environment: fn(&str) -> Option<String>,
     client: reqwest::Client,
@@ -134,14 +137,16 @@ impl Provider {
     ) -> Result<Self, String> {
         let sources: BTreeMap<_, _> =
             settings.client_secret.iter().map(|it| (SECRET.to_owned(), it.clone())).collect();
-        let url = address(&settings.issuer)?;
-        let source = Source::Discovered { issuer: settings.issuer.clone(), url };
-        let keys = Jwks::open(source, Arc::clone(&clock)).map_err(|error| error.to_string())?;
+        let trust = settings.trust();
+        let url = configured(&settings.issuer, &trust)?;
+        let source = Source::Discovered { issuer: settings.issuer.clone(), url: url.clone() };
+        let keys = Jwks::open(source, &trust, Arc::clone(&clock))?;
         Ok(Self {
             secrets: Secrets::new(sources).map_err(|error| error.to_string())?,
-            client: provider::client().map_err(|error| error.to_string())?,
+            client: provider::client(&trust)?,
             left: Mutex::default(),
             settings,
+            url,
             environment,
             keys,
             clock,
@@ -159,7 +164,7 @@ impl Provider {
     /// # Errors
     /// When the provider cannot be asked where that is.
     pub async fn leave(&self, site: &Site) -> Result<Way, OidcError> {
-        let metadata = Metadata::fetch(&self.client, &self.settings.issuer).await?;
+        let metadata = Metadata::fetch(&self.client, &self.settings.issuer, &self.url).await?;
         let [secret, state, nonce, verifier] =
             [new_secret()?, new_secret()?, new_secret()?, new_secret()?].map(|made| made.0);
         let redirect = format!("{}{CALLBACK}", site.origin());

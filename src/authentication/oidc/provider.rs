@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Url, redirect};
+use reqwest::{Client, RequestBuilder, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::OidcError;
 use crate::authentication::jwks::address;
+use crate::backend::outgoing::{self, Trust};
 use crate::json;
 
 /// How long one request may take.
@@ -35,15 +36,15 @@ pub(super) struct Exchange<'a> {
     pub(super) secret: Option<&'a SecretString>,
 }
 
-/// A client that goes nowhere but where it is sent.
-pub(super) fn client() -> Result<Client, OidcError> {
-    let client = Client::builder().redirect(redirect::Policy::none()).no_proxy().timeout(TIMEOUT);
-    client.build().map_err(|error| OidcError::Provider(error.to_string()))
+/// A client that goes nowhere but where it is sent, and `trust` lets it.
+pub(super) fn client(trust: &Trust) -> Result<Client, String> {
+    let client = outgoing::client(trust).map_err(|error| error.to_string())?;
+    client.timeout(TIMEOUT).build().map_err(|error| error.to_string())
 }
 
 impl Metadata {
-    /// Asks the provider that `issuer` names.
-    pub(super) async fn fetch(client: &Client, issuer: &str) -> Result<Self, OidcError> {
+    /// Asks the provider that `issuer` names, at `url`.
+    pub(super) async fn fetch(client: &Client, issuer: &str, url: &Url) -> Result<Self, OidcError> {
         let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let told = document(client.get(place)).await?;
         let text = |name: &str| told.get(name).and_then(Value::as_str);
@@ -61,7 +62,12 @@ impl Metadata {
         let methods = "token_endpoint_auth_methods_supported";
         Ok(Self {
             authorization: endpoint("authorization_endpoint").map_err(OidcError::Provider)?,
-            token: endpoint("token_endpoint").map_err(OidcError::Provider)?,
+            token: endpoint("token_endpoint")
+                .and_then(|token| {
+                    let token = outgoing::discovered(token.as_str(), url);
+                    token.map_err(|why| format!("`token_endpoint`: {why}"))
+                })
+                .map_err(OidcError::Provider)?,
             names_itself: told
                 .get("authorization_response_iss_parameter_supported")
                 .and_then(Value::as_bool)

@@ -1,10 +1,13 @@
 //! How an OpenID provider is written in `countersign.yaml`, and whom its claims let in.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::authentication::Algorithm;
-use crate::authentication::jwks::address;
+use crate::authentication::jwks::{address, configured};
+use crate::backend::outgoing::Trust;
 use crate::catalog::manifest::SecretSource;
 use crate::principal::Role;
 use crate::source::{Places, Problem, SourceFile};
@@ -20,6 +23,12 @@ const MAX_GROUPS: usize = 32;
 pub struct ProviderSettings {
     /// Its name, exactly as `iss` of its tokens says it: `https`, or `http` on loopback.
     pub issuer: String,
+    /// Whether its name may lead to addresses that are not public.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// A file of certificates (PEM) that are believed in place of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// What people know it as.
     #[serde(default)]
     pub name: Option<String>,
@@ -106,6 +115,11 @@ impl ProviderSettings {
         self.name.clone().or_else(host).unwrap_or_else(|| self.issuer.clone())
     }
 
+    /// Where it may be reached.
+    pub(super) fn trust(&self) -> Trust {
+        Trust { allow_private: self.allow_private, ca: self.ca.clone() }
+    }
+
     /// Everything that is wrong, with its place in `file`.
     #[must_use]
     pub fn problems(&self, file: &SourceFile, places: &Places) -> Vec<Problem> {
@@ -114,7 +128,7 @@ impl ProviderSettings {
             let place = places.value(&format!("/authentication/oidc/{key}"));
             found.push(Problem::new(file, place, message).hint(hint));
         };
-        if let Err(why) = address(&self.issuer) {
+        if let Err(why) = configured(&self.issuer, &self.trust()) {
             wrong("issuer", why, "use `https`, or `http` on a loopback address");
         }
         if self.client_id.is_empty() {

@@ -3,8 +3,8 @@
 //!
 //! What an operator wrote is reached as it is written: a literal address is that address, `localhost` is
 //! this machine, and any other name leads to public addresses only, unless the operator says otherwise.
-//! What others wrote is reached over https and at public addresses only. Redirects are never followed, and
-//! proxies that the environment names are never used.
+//! Where an issuer's metadata leads is reached over https and at public addresses only, if that is not where
+//! the metadata came from. Redirects are never followed, and proxies that the environment names are never used.
 
 mod addresses;
 #[cfg(test)]
@@ -94,12 +94,16 @@ pub fn configured(text: &str, trust: &Trust) -> Result<Url, Refused> {
     }
 }
 
-/// A URL that somebody else wrote: in metadata, in a redirect, in an answer. It is only ever fetched.
+/// A URL that somebody else wrote, in metadata that came from `told_by`. It is only ever fetched.
 ///
 /// # Errors
-/// When it is none, is not https, carries a user or password, or names an address that is not public.
-pub fn discovered(text: &str) -> Result<Url, Refused> {
+/// When it is none, carries a user or password, or leads to another origin than `told_by` and is not https or
+/// names an address that is not public.
+pub fn discovered(text: &str, told_by: &Url) -> Result<Url, Refused> {
     let url = parse(text)?;
+    if url.origin() == told_by.origin() {
+        return Ok(url);
+    }
     if url.scheme() != "https" {
         return Err(Refused("not `https`".to_owned()));
     }
@@ -113,21 +117,16 @@ pub fn discovered(text: &str) -> Result<Url, Refused> {
     Ok(url)
 }
 
-/// A builder of clients that connect to configured URLs.
+/// A builder of clients that connect to configured URLs, and to those that are discovered from there.
 ///
 /// # Errors
 /// When the certificates of `trust` cannot be read.
 pub fn client(trust: &Trust) -> Result<ClientBuilder, Refused> {
-    let guard = Guard { trust: Some(trust.allow_private), names: Arc::new(System) };
+    let guard = Guard { allow_private: trust.allow_private, names: Arc::new(System) };
     Ok(match &trust.ca {
         Some(ca) => guarded(guard).tls_certs_only(certificates(ca)?),
         None => guarded(guard),
     })
-}
-
-/// A builder of clients that connect to discovered URLs: https, and public addresses only.
-pub fn stranger() -> ClientBuilder {
-    guarded(Guard { trust: None, names: Arc::new(System) }).https_only(true)
 }
 
 fn guarded(guard: Guard) -> ClientBuilder {
@@ -174,17 +173,17 @@ fn is_localhost(host: &str) -> bool {
 
 /// The resolver of one client: of what a name leads to, only what may be connected to is told.
 struct Guard {
-    /// Whether addresses may be private; `None` for URLs that nobody configured.
-    trust: Option<bool>,
+    allow_private: bool,
     names: Arc<dyn Names>,
 }
 
 impl Guard {
     fn allows(&self, name: &str, address: IpAddr) -> bool {
-        match (self.trust, place(address)) {
-            (_, Place::Public) | (Some(true), _) => true,
-            (Some(false), Place::Loopback) => name.eq_ignore_ascii_case("localhost"),
-            (Some(false) | None, _) => false,
+        match place(address) {
+            Place::Public => true,
+            _ if self.allow_private => true,
+            Place::Loopback => name.eq_ignore_ascii_case("localhost"),
+            Place::Private | Place::Other(_) => false,
         }
     }
 }
@@ -193,7 +192,7 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let name = name.as_str().to_owned();
         let found = self.names.addresses(name.clone());
-        let guard = Self { trust: self.trust, names: Arc::clone(&self.names) };
+        let guard = Self { allow_private: self.allow_private, names: Arc::clone(&self.names) };
         Box::pin(async move {
             let found = found.await?;
             let (allowed, not): (Vec<IpAddr>, Vec<IpAddr>) =

@@ -23,10 +23,10 @@ fn of(addresses: &[&str]) -> Vec<IpAddr> {
     addresses.iter().map(|address| address.parse().unwrap()).collect()
 }
 
-fn client_of(trust: Option<bool>, first: &[&str], then: &[&str]) -> (Arc<Rebinding>, Client) {
+fn client_of(allow_private: bool, first: &[&str], then: &[&str]) -> (Arc<Rebinding>, Client) {
     let names = Rebinding { first: of(first), then: of(then), asked: AtomicUsize::new(0) };
     let names = Arc::new(names);
-    let guard = Guard { trust, names: Arc::clone(&names) as Arc<dyn Names> };
+    let guard = Guard { allow_private, names: Arc::clone(&names) as Arc<dyn Names> };
     (names, guarded(guard).build().unwrap())
 }
 
@@ -92,8 +92,9 @@ fn n1_ssrf_literals() {
 
 #[test]
 fn n1_what_others_wrote_is_public_and_encrypted() {
+    let issuer = Url::parse("http://127.0.0.1:9/realm").unwrap();
     for text in HIDDEN.iter().map(|text| text.replacen("http:", "https:", 1)) {
-        assert!(discovered(&text).is_err(), "{text}");
+        assert!(discovered(&text, &issuer).is_err(), "{text}");
     }
     for text in [
         "http://example.com/",
@@ -109,15 +110,21 @@ fn n1_what_others_wrote_is_public_and_encrypted() {
         "https://a.localhost/",
         "https://good@evil.example/",
     ] {
-        assert!(discovered(text).is_err(), "{text}");
+        assert!(discovered(text, &issuer).is_err(), "{text}");
     }
-    assert!(discovered("https://auth.example.com/jwks").is_ok());
-    assert!(discovered("https://9.9.9.9/").is_ok());
+    assert!(discovered("https://auth.example.com/jwks", &issuer).is_ok());
+    assert!(discovered("https://9.9.9.9/", &issuer).is_ok());
+    // An issuer on this machine speaks for itself, and for nothing else here.
+    assert!(discovered("http://127.0.0.1:9/keys", &issuer).is_ok());
+    for text in ["http://127.0.0.1:10/keys", "http://localhost:9/keys", "https://127.0.0.1:9/"] {
+        assert!(discovered(text, &issuer).is_err(), "{text}");
+    }
 }
 
 /// The vulnerability of `mcp-remote`: a URL of metadata was handed to a shell to open it.
 #[test]
 fn cve_2025_6514_hostile_urls_of_metadata_are_refused() {
+    let issuer = Url::parse("https://login.example.com/").unwrap();
     for text in [
         "javascript:alert(1)",
         "file:///c:/windows/system32/calc.exe",
@@ -130,7 +137,7 @@ fn cve_2025_6514_hostile_urls_of_metadata_are_refused() {
         "vscode:extension/x",
         "-oProxyCommand=x",
     ] {
-        assert!(discovered(text).is_err(), "{text}");
+        assert!(discovered(text, &issuer).is_err(), "{text}");
     }
 }
 
@@ -186,12 +193,10 @@ async fn n1_names_that_lead_into_the_network_are_refused_at_the_connection() {
         "2002:7f00:1::",
         "224.0.0.1",
     ] {
-        for trust in [Some(false), None] {
-            let (names, client) = client_of(trust, &[address], &[address]);
-            let error = client.get("http://upstream.example:9/").send().await.unwrap_err();
-            assert!(why(&error).contains("not public"), "{address}: {}", why(&error));
-            assert_eq!(names.asked.load(Ordering::SeqCst), 1);
-        }
+        let (names, client) = client_of(false, &[address], &[address]);
+        let error = client.get("http://upstream.example:9/").send().await.unwrap_err();
+        assert!(why(&error).contains("not public"), "{address}: {}", why(&error));
+        assert_eq!(names.asked.load(Ordering::SeqCst), 1);
     }
 }
 
@@ -200,12 +205,12 @@ async fn n2_what_was_looked_at_is_what_is_connected_to() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     // First public, then this machine: the second answer is looked at too, and nothing comes here.
-    let (names, client) = client_of(Some(false), &["192.0.2.1", "9.9.9.9"], &["127.0.0.1"]);
+    let (names, client) = client_of(false, &["192.0.2.1", "9.9.9.9"], &["127.0.0.1"]);
     names.asked.store(1, Ordering::SeqCst);
     let error = client.get(format!("http://upstream.example:{port}/")).send().await.unwrap_err();
     assert!(why(&error).contains("not public"), "{}", why(&error));
     // Of a mixed answer only the public part is used.
-    let guard = Guard { trust: Some(false), names };
+    let guard = Guard { allow_private: false, names };
     assert!(guard.allows("upstream.example", "9.9.9.9".parse().unwrap()));
     assert!(!guard.allows("upstream.example", "127.0.0.1".parse().unwrap()));
     let waited =
@@ -215,15 +220,15 @@ async fn n2_what_was_looked_at_is_what_is_connected_to() {
 
 #[tokio::test]
 async fn private_names_are_reached_when_the_operator_says_so_and_localhost_is_this_machine() {
-    for (trust, name) in [(true, "tracker.internal"), (false, "localhost")] {
+    for (allow_private, name) in [(true, "tracker.internal"), (false, "localhost")] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (_, client) = client_of(Some(trust), &["127.0.0.1"], &["127.0.0.1"]);
+        let (_, client) = client_of(allow_private, &["127.0.0.1"], &["127.0.0.1"]);
         let request = tokio::spawn(client.get(format!("http://{name}:{port}/")).send());
         listener.accept().await.unwrap();
         request.abort();
     }
-    let (_, client) = client_of(Some(false), &["10.0.0.1"], &["10.0.0.1"]);
+    let (_, client) = client_of(false, &["10.0.0.1"], &["10.0.0.1"]);
     let error = client.get("http://localhost:9/").send().await.unwrap_err();
     assert!(why(&error).contains("not public"), "{}", why(&error));
 }
