@@ -168,7 +168,8 @@ fn start_log(command: &Command) {
         | Command::Reviewers(_)
         | Command::Audit(_)
         | Command::Doctor(_)
-        | Command::Schema(_) => "rmcp=warn,rmcp::service=error",
+        // It calls an error what is none: a client that hung up before its answer.
+        | Command::Schema(_) => "rmcp=warn,rmcp::service=off",
     };
     // A full screen would be written over; elsewhere than on a terminal, the log goes on.
     let drawn_over = matches!(command, Command::Approvals(it) if matches!(it.command, approvals::Command::Watch { .. }))

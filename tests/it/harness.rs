@@ -91,9 +91,15 @@ pub(crate) struct Builder {
     unverified: bool,
     manual_clock: bool,
     listen: Option<String>,
+    program: Option<PathBuf>,
 }
 
 impl Builder {
+    /// Another binary than the one the tests were built with.
+    pub(crate) fn program(self, program: PathBuf) -> Self {
+        Self { program: Some(program), ..self }
+    }
+
     /// A policy file.
     pub(crate) fn policy(mut self, name: &str, text: &str) -> Self {
         self.policies.push((name.to_owned(), text.to_owned()));
@@ -170,6 +176,7 @@ impl Builder {
             dir,
             env: self.env,
             path_dirs: self.path_dirs,
+            program: self.program.unwrap_or_else(|| PROGRAM.into()),
             process: None,
             url: String::new(),
             log: Arc::default(),
@@ -237,6 +244,7 @@ pub(crate) struct TestGateway {
     dir: TempDir,
     env: Vec<(String, String)>,
     path_dirs: Vec<PathBuf>,
+    program: PathBuf,
     process: Option<Child>,
     url: String,
     log: Arc<Mutex<String>>,
@@ -327,7 +335,7 @@ impl TestGateway {
             path.push(dir);
         }
         path.push(":/usr/local/bin:/usr/bin:/bin");
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .current_dir(self.dir())

@@ -49,6 +49,7 @@ mod read_alike;
 mod real_clients;
 mod real_servers;
 mod receiver;
+mod released;
 mod replays;
 mod resources;
 mod retries;
