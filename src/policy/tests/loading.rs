@@ -207,6 +207,29 @@ fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
         ],
         &["match on the attribute"],
     );
+    // What no call could have would refuse everything, or nothing.
+    let misfit = |constraint: &str, value: &str, (parameter, of): (&str, &str), hint: &str| {
+        let name = constraint.split(':').next().unwrap();
+        let problem = format!(
+            "5:18: rule `a`: `{name}` names {value}, but parameter `{parameter}` of tool \
+             `staging_deploy` is of type {of}"
+        );
+        constrained(
+            "{ tool: staging_deploy }",
+            &format!("{{ {constraint} }}"),
+            &[&problem],
+            &[hint],
+        );
+    };
+    let (text, number) = (("namespace", "string"), ("replicas", "integer"));
+    let never = "no call could ever have that value";
+    misfit("allowed_namespaces: 5", "5", text, "write it in quotes: `'5'`");
+    misfit("allowed_namespaces: [app, 1.0]", "1.0", text, "write it in quotes: `'1.0'`");
+    misfit("denied_namespace: true", "true", text, "write it in quotes: `'true'`");
+    misfit("denied_replicas: ['3']", "\"3\"", number, never);
+    misfit("allowed_replicas: 2.5", "2.5", number, never);
+    misfit("set_replicas: '3'", "\"3\"", number, never);
+    misfit("set_namespace: [app]", "[\"app\"]", text, never);
     constrained(
         "{ tool: nothing }",
         "{ maxreplicas: 3, max_x: '3', allowed_y: [], timeout: 5, denied_z: { k: v }, max_w: 9007199254740993, dry_run: true }",
