@@ -57,7 +57,7 @@ prompts:
   - { name: ask }
 "#;
 
-fn documents(arguments: &[&str]) -> Builder {
+pub(crate) fn documents(arguments: &[&str]) -> Builder {
     let mut args = vec![FIXTURE, "--log", "@DIR@/asked"];
     args.extend(arguments);
     let server = json!({ "program": program("python3"), "args": args });
@@ -66,7 +66,7 @@ fn documents(arguments: &[&str]) -> Builder {
 }
 
 /// What the fixture was asked for, oldest first.
-fn asked(gateway: &TestGateway) -> Vec<String> {
+pub(crate) fn asked(gateway: &TestGateway) -> Vec<String> {
     let log = std::fs::read_to_string(gateway.dir().join("asked")).unwrap_or_default();
     log.lines().map(str::to_owned).collect()
 }
@@ -80,13 +80,13 @@ fn offered(gateway: &TestGateway, item: &str) {
     });
 }
 
-fn started(builder: Builder, item: &str) -> TestGateway {
+pub(crate) fn started(builder: Builder, item: &str) -> TestGateway {
     let gateway = builder.start();
     offered(&gateway, item);
     gateway
 }
 
-fn read(client: &dyn Client, uri: &str) -> Value {
+pub(crate) fn read(client: &dyn Client, uri: &str) -> Value {
     client.request("resources/read", json!({ "uri": uri }))
 }
 

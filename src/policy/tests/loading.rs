@@ -275,6 +275,14 @@ fn tells_what_is_hardly_meant() {
             "policy.yaml:1:1 no rule allows tool `pods_list`: all its calls are denied",
         ]
     );
+    let limits = "limits:\n  - { name: a, match: {}, per: [agent, workflow], rate: 1/day }\n  - { name: b, match: {}, per: [agent, tool], rate: 1/day }\n";
+    let limited = super::policy(
+        &format!("default: DENY\nrules: [{{ name: r, match: {{}}, decision: ALLOW }}]\n{limits}"),
+        &catalog,
+    );
+    let [warning] = limited.warnings().try_into().unwrap();
+    assert_eq!(warning.location(), "policy.yaml:4:32");
+    assert!(warning.message().starts_with("callers name their workflow themselves"));
     let open = super::policy("default: ALLOW", &catalog);
     let [warning] = open.warnings().try_into().unwrap();
     assert_eq!(warning.message(), "every call that no rule matches is allowed");
