@@ -52,20 +52,21 @@ fn own<'s>(schema: &'s Object, node: &'s Object) -> Types<'s> {
     let node = resolve(schema, node)?;
     let branches = node.get("anyOf").or_else(|| node.get("oneOf")).and_then(Value::as_array);
     match (node.get("type"), branches) {
-        (Some(Value::Array(types)), _) => types.iter().map(Value::as_str).collect(),
-        (Some(one), _) => Some(BTreeSet::from([one.as_str()?])),
+        (Some(named), _) => listed(named),
         (None, Some(branches)) => {
-            let of = |branch: &'s Value| {
-                let branch = resolve(schema, branch.as_object()?)?;
-                match branch.get("type")? {
-                    Value::Array(types) => types.iter().map(Value::as_str).collect(),
-                    one => Some(vec![one.as_str()?]),
-                }
-            };
-            let all: Option<Vec<Vec<&str>>> = branches.iter().map(of).collect();
+            let of = |branch: &'s Value| listed(resolve(schema, branch.as_object()?)?.get("type")?);
+            let all: Option<Vec<BTreeSet<&str>>> = branches.iter().map(of).collect();
             Some(all?.into_iter().flatten().collect())
         }
         (None, None) => None,
+    }
+}
+
+/// What stands at `type`: one type, or several.
+fn listed(named: &Value) -> Types<'_> {
+    match named.as_array() {
+        Some(types) => types.iter().map(Value::as_str).collect(),
+        None => Some(BTreeSet::from([named.as_str()?])),
     }
 }
 

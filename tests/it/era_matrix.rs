@@ -45,7 +45,7 @@ fn calls(line: &str) -> Vec<(&'static str, Value)> {
 }
 
 /// What was decided about a call, whatever the era says it with.
-fn decided(response: &Value) -> String {
+pub(crate) fn decided(response: &Value) -> String {
     if let Some(error) = response.get("error") {
         return format!("error {}", error["code"]);
     }

@@ -205,6 +205,24 @@ tools:
     run: ["${texts...}"]
 "#;
 
+/// What a program or a shell would take for more than a text.
+const TEXTS: [&str; 14] = [
+    "--help",
+    "--upload-pack=x",
+    "-rf",
+    "-",
+    "--",
+    "a b\tc",
+    "",
+    "*",
+    "~",
+    "$HOME",
+    "a\nb",
+    "'\"\\",
+    "${text}",
+    "!!python/object/apply:os.system [id]",
+];
+
 const SHOW: &str = "#!/bin/sh\nfor part in \"$@\"; do printf '[%s]\\n' \"$part\"; done\n";
 
 #[test]
@@ -219,30 +237,12 @@ fn go_2026_5604_and_cve_2026_53710_no_value_becomes_an_option_or_is_run() {
         .start();
     let client = gateway.modern("a");
     let pwned = gateway.dir().join("pwned");
-    let touch = format!("touch {}", pwned.display());
     for name in ["free", "confined"] {
         let call = |tool: &str, arguments| client.call(&format!("{name}_{tool}"), arguments);
-        for hostile in [
-            "--help",
-            "--upload-pack=x",
-            "-rf",
-            "-",
-            "--",
-            "a b\tc",
-            "",
-            "*",
-            "~",
-            "$HOME",
-            "a\nb",
-            "'\"\\",
-            "${text}",
-            "!!python/object/apply:os.system [id]",
-            &format!("$({touch})"),
-            &format!("`{touch}`"),
-            &format!("; {touch}"),
-            &format!("| {touch} &"),
-            &format!("x\n{touch}\n"),
-        ] {
+        let commands = ["$(@)", "`@`", "; @", "| @ &", "x\n@\n"];
+        let commands = commands.map(|it| it.replace('@', &format!("touch {}", pwned.display())));
+        let plain = TEXTS.iter().map(|it| (*it).to_owned());
+        for hostile in plain.chain(commands) {
             let shown = said(&call("after", json!({ "text": hostile })));
             assert_eq!(
                 shown.trim_end_matches('\n'),

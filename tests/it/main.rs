@@ -58,6 +58,7 @@ mod same_decision;
 mod schema_suite;
 mod secrets;
 mod seed_policy;
+mod shown;
 mod sign_in;
 mod signatures;
 mod slow_people;

@@ -50,12 +50,9 @@ fn files(folder: &Path, whole: bool) -> Vec<PathBuf> {
 }
 
 fn compile(schema: &Value) -> Result<Schema, SchemaError> {
-    let text = match schema {
-        Value::Object(text) => text.clone(),
-        // A schema of a tool is always an object; what is only `true` or `false` stands in one.
-        other => Object::from_iter([("allOf".to_owned(), json!([other]))]),
-    };
-    Schema::compile(text)
+    // A schema of a tool is always an object; what is only `true` or `false` stands in one.
+    let alone = || Object::from_iter([("allOf".to_owned(), json!([schema]))]);
+    Schema::compile(schema.as_object().cloned().unwrap_or_else(alone))
 }
 
 /// The restriction that a refusal comes from.

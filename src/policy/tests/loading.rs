@@ -156,15 +156,18 @@ fn limits_are_checked() {
     check(&limit("per: agent"), &["2:3: `rate` is missing"], &[]);
 }
 
+/// A rule with these conditions and constraints, whose faults stand on line 5.
+#[track_caller]
+fn constrained(conditions: &str, constraints: &str, problems: &[&str], hints: &[&str]) {
+    let rule = format!(
+        "rules:\n- name: a\n  match: {conditions}\n  decision: ALLOW_WITH_CONSTRAINTS\n  \
+         constraints: {constraints}\n"
+    );
+    check(&rule, problems, hints);
+}
+
 #[test]
 fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
-    let constrained = |conditions: &str, constraints: &str, problems: &[&str], hints: &[&str]| {
-        let rule = format!(
-            "rules:\n- name: a\n  match: {conditions}\n  decision: ALLOW_WITH_CONSTRAINTS\n  \
-             constraints: {constraints}\n"
-        );
-        check(&rule, problems, hints);
-    };
     constrained(
         "{ action: deploy }",
         "{ max_replica: 10 }",
@@ -207,7 +210,24 @@ fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
         ],
         &["match on the attribute"],
     );
-    // What no call could have would refuse everything, or nothing.
+    constrained(
+        "{ tool: nothing }",
+        "{ maxreplicas: 3, max_x: '3', allowed_y: [], timeout: 5, denied_z: { k: v }, max_w: 9007199254740993, dry_run: true }",
+        &[
+            "5:18: `maxreplicas` is not a constraint",
+            "5:34: `max_x` needs a number, not `\"3\"`",
+            "5:46: `allowed_y` lists 1 to 10000 values",
+            "5:61: `timeout` cannot be `5`",
+            "5:73: `denied_z` lists texts, numbers or booleans",
+            "5:93: `/max_w` is an integer beyond 2^53 - 1; send it as a string",
+            "5:118: `dry_run` is not a constraint",
+        ],
+        &["constraints are max_P"],
+    );
+}
+
+#[test]
+fn a_constraint_names_no_value_that_would_refuse_everything_or_nothing() {
     let misfit = |constraint: &str, value: &str, (parameter, of): (&str, &str), hint: &str| {
         let name = constraint.split(':').next().unwrap();
         let problem = format!(
@@ -230,20 +250,6 @@ fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
     misfit("allowed_replicas: 2.5", "2.5", number, never);
     misfit("set_replicas: '3'", "\"3\"", number, never);
     misfit("set_namespace: [app]", "[\"app\"]", text, never);
-    constrained(
-        "{ tool: nothing }",
-        "{ maxreplicas: 3, max_x: '3', allowed_y: [], timeout: 5, denied_z: { k: v }, max_w: 9007199254740993, dry_run: true }",
-        &[
-            "5:18: `maxreplicas` is not a constraint",
-            "5:34: `max_x` needs a number, not `\"3\"`",
-            "5:46: `allowed_y` lists 1 to 10000 values",
-            "5:61: `timeout` cannot be `5`",
-            "5:73: `denied_z` lists texts, numbers or booleans",
-            "5:93: `/max_w` is an integer beyond 2^53 - 1; send it as a string",
-            "5:118: `dry_run` is not a constraint",
-        ],
-        &["constraints are max_P"],
-    );
 }
 
 #[test]
