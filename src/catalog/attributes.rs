@@ -1,5 +1,7 @@
 //! Attributes of one item under those of its whole manifest, and what chooses them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::manifest::{AttributeSpecs, AttributeValue};
 
 impl AttributeSpecs {
@@ -30,6 +32,23 @@ impl AttributeSpecs {
         .flatten()
     }
 
+    /// By argument: the values that have a meaning for every attribute it chooses; with another, a call is refused.
+    pub(super) fn choices(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let all = [
+            meanings(self.capability.as_ref()),
+            meanings(self.action.as_ref()),
+            meanings(self.action_type.as_ref()),
+            meanings(self.environment.as_ref()),
+            meanings(self.risk.as_ref()),
+        ];
+        let mut choices: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (argument, values) in all.into_iter().flatten() {
+            let known = choices.entry(argument).or_insert_with(|| values.clone());
+            known.retain(|value| values.contains(value));
+        }
+        choices
+    }
+
     /// Whether they are the same for every call.
     #[must_use]
     pub fn are_fixed(&self) -> bool {
@@ -40,6 +59,15 @@ impl AttributeSpecs {
 fn chosen<T>(value: Option<&AttributeValue<T>>) -> Option<&str> {
     match value {
         Some(AttributeValue::Chosen(chosen)) => Some(&chosen.argument),
+        Some(AttributeValue::Fixed(_)) | None => None,
+    }
+}
+
+fn meanings<T>(value: Option<&AttributeValue<T>>) -> Option<(&str, BTreeSet<&str>)> {
+    match value {
+        Some(AttributeValue::Chosen(chosen)) => {
+            Some((&chosen.argument, chosen.values.keys().map(String::as_str).collect()))
+        }
         Some(AttributeValue::Fixed(_)) | None => None,
     }
 }

@@ -221,6 +221,27 @@ impl Tool {
             tags: specs.tags.clone(),
         })
     }
+
+    /// Every combination of attributes that a call can have; `None` where there are more than `limit`.
+    #[must_use]
+    pub fn attribute_combinations(&self, limit: usize) -> Option<Vec<Attributes>> {
+        let mut all = vec![Object::new()];
+        for (argument, values) in self.attributes.choices() {
+            if all.len().saturating_mul(values.len()) > limit {
+                return None;
+            }
+            let with = |chosen: &Object, value: &str| {
+                let mut chosen = chosen.clone();
+                chosen.insert(argument.to_owned(), value.into());
+                chosen
+            };
+            all = all
+                .iter()
+                .flat_map(|chosen| values.iter().map(move |value| with(chosen, value)))
+                .collect();
+        }
+        all.iter().map(|arguments| self.attributes(arguments).ok()).collect()
+    }
 }
 
 fn choose<'a, T>(

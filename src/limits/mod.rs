@@ -118,7 +118,7 @@ fn key(limit: &Limit, caller: Caller<'_>, checked: &CheckedArguments) -> String 
             Dimension::Agent => caller.principal.agent().as_str(),
             Dimension::Tool => checked.tool().known_as(),
             Dimension::Backend => checked.tool().backend(),
-            // Names that a caller chooses are counted within its verified agent only.
+            // Names that a caller chooses are counted within its verified agent only: nobody uses up another's.
             Dimension::Client => {
                 key.push_str(caller.principal.agent().as_str());
                 key.push('\0');
@@ -170,3 +170,6 @@ impl std::ops::Add<Nanos> for Moment {
         Self(self.0 + Duration::from(other))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::constraints::{Bounds, Constraint, Demand, Exact};
+use super::types;
 use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{Binding as ToolBinding, Tool};
 use crate::json::Object;
@@ -158,7 +159,36 @@ fn check(
             format!("`{name}` would change {parameter}, which chooses an attribute of the call"),
             "use `allowed_…`, or match on the attribute".to_owned(),
         )),
-        Bounds::Set(_) | Bounds::Allowed(_) | Bounds::Denied(_) => Ok(()),
+        Bounds::Set(_) | Bounds::Allowed(_) | Bounds::Denied(_) => {
+            let node = tool.input().describes(&target.pointer);
+            match node.and_then(|node| types::misfit(tool.input().text(), node, bounds)) {
+                None => Ok(()),
+                Some((value, types)) => {
+                    let message = format!(
+                        "`{name}` names {value}, but {parameter} is of type {}",
+                        if types.is_empty() { "object" } else { &types }
+                    );
+                    Err((message, of_its_type(value, &types)))
+                }
+            }
+        }
+    }
+}
+
+/// What to write where the type is wrong: YAML takes `5`, `1.0` and `true` for no texts.
+fn of_its_type(value: &Value, types: &str) -> String {
+    match value {
+        Value::Number(_) | Value::Bool(_) if types.contains("string") => {
+            format!("for a text, write it in quotes: `'{value}'`")
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
+            "no call could ever have that value; write one that the parameter can have".to_owned()
+        }
     }
 }
 
@@ -212,7 +242,7 @@ fn numeric(tool: &Tool, pointer: &str) -> Option<Numeric> {
 }
 
 /// The part of `schema` that `node` stands for: what it refers to, or itself.
-fn resolve<'s>(schema: &'s Object, node: &'s Object) -> Option<&'s Object> {
+pub(super) fn resolve<'s>(schema: &'s Object, node: &'s Object) -> Option<&'s Object> {
     let mut node = node;
     for _ in 0..MAX_HOPS {
         let Some(reference) = node.get("$ref") else { return Some(node) };

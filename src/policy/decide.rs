@@ -60,7 +60,7 @@ pub enum Decision {
 #[derive(Clone, Copy)]
 pub(super) struct Matched<'p> {
     pub(super) rule: &'p Rule,
-    candidate: &'p Candidate,
+    pub(super) candidate: &'p Candidate,
 }
 
 impl Policy {
@@ -81,38 +81,6 @@ impl Policy {
         shape(&matched, ruling, tool, facts).unwrap_or_else(Decision::Deny)
     }
 
-    /// Whether `tool` is worth showing: `false` when every call of it would be denied.
-    #[must_use]
-    pub fn lists(&self, principal: &Principal, client: Option<&str>, tool: &Tool) -> bool {
-        let entry = self.index.entry(tool);
-        entry.is_some_and(|entry| self.showing(entry, (principal, client), tool).is_some())
-    }
-
-    /// The rules by which `tool` is worth showing; none when every call of it would be denied.
-    pub(super) fn showing<'p>(
-        &'p self,
-        entry: &'p Entry,
-        (principal, client): (&Principal, Option<&str>),
-        tool: &Tool,
-    ) -> Option<Vec<Matched<'p>>> {
-        let caller = Some(Caller { principal, client });
-        let subject = Subject { tool, caller, attributes: None };
-        let mut by = Vec::new();
-        for matched in self.candidates(entry) {
-            let Matched { rule, candidate } = matched;
-            let certainty =
-                if candidate.certain { Certainty::Always } else { rule.scope.covers(&subject) };
-            let denies = rule.decision == Ruling::Deny
-                || matches!(candidate.binding, Binding::Unknown { .. });
-            match (certainty, denies) {
-                (Certainty::Always, true) => return None,
-                (Certainty::Always | Certainty::Maybe, false) => by.push(matched),
-                (Certainty::Never, _) | (Certainty::Maybe, true) => {}
-            }
-        }
-        (self.default != Ruling::Deny || !by.is_empty()).then_some(by)
-    }
-
     fn matched<'p>(&'p self, entry: &'p Entry, facts: &Facts<'_>) -> Vec<Matched<'p>> {
         let subject = Subject {
             tool: facts.checked.tool(),
@@ -126,7 +94,7 @@ impl Policy {
             .collect()
     }
 
-    fn candidates<'p>(&'p self, entry: &'p Entry) -> impl Iterator<Item = Matched<'p>> {
+    pub(super) fn candidates<'p>(&'p self, entry: &'p Entry) -> impl Iterator<Item = Matched<'p>> {
         entry.candidates.iter().filter_map(|candidate| {
             self.rules.get(candidate.rule).map(|rule| Matched { rule, candidate })
         })

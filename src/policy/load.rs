@@ -31,6 +31,7 @@ impl Policy {
             compiled.push(Rule::compile(spec, &at, &mut files));
             places.push(at);
         }
+        let named_by_callers = report::named_by_callers(&limits);
         let limits =
             limits.into_iter().map(|(spec, at)| Limit::compile(spec, &at, &mut files)).collect();
 
@@ -45,6 +46,7 @@ impl Policy {
 
         let loaded = report::Loaded { rules: &compiled, places: &places, index: &index, default };
         report::warn(&loaded, &mentions, defaults.first().map(|(_, at)| at), catalog, &mut files);
+        report::warn_of_limits(&named_by_callers, &mut files);
         let warnings = files.take_problems();
         let asks = |it: &Candidate| {
             compiled.get(it.rule).is_some_and(|rule| rule.decision == Ruling::RequireApproval)

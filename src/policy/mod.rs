@@ -22,7 +22,9 @@ mod reading;
 mod report;
 mod rule;
 pub mod rules;
+mod showing;
 mod standing;
+mod types;
 mod words;
 
 pub use decide::{Decision, Facts};

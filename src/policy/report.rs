@@ -6,7 +6,7 @@ use super::index::Index;
 use super::patterns;
 use super::reading::{At, Files};
 use super::rule::Rule;
-use super::rules::{MatchSpec, Patterns, RuleSpec, Ruling};
+use super::rules::{Dimension, LimitSpec, MatchSpec, Patterns, RuleSpec, Ruling};
 use super::{Policy, words};
 use crate::catalog::manifest::{AttributeSpecs, AttributeValue};
 use crate::catalog::{Catalog, Tool};
@@ -148,6 +148,27 @@ pub(super) fn warn(
                 format!("no rule allows tool `{}`: all its calls are denied", tool.name());
             files.wrong(&Files::beginning(), message, "add a rule whose `match` covers it");
         }
+    }
+}
+
+/// The limits that count by what callers name themselves, each with that word and where it says so.
+pub(super) fn named_by_callers(limits: &[(LimitSpec, At)]) -> Vec<(&'static str, At)> {
+    let word = |dimension: &Dimension| match dimension {
+        Dimension::Client => Some("client"),
+        Dimension::Workflow => Some("workflow"),
+        Dimension::Agent | Dimension::Tool | Dimension::Backend | Dimension::Gateway => None,
+    };
+    let found =
+        |(limit, at): &(LimitSpec, At)| Some((limit.per.0.iter().find_map(word)?, at.below("per")));
+    limits.iter().filter_map(found).collect()
+}
+
+/// Notes what such a limit does not hold.
+pub(super) fn warn_of_limits(named_by_callers: &[(&str, At)], files: &mut Files) {
+    for (word, at) in named_by_callers {
+        let message =
+            format!("callers name their {word} themselves: under another name they count anew");
+        files.wrong(at, message, "add a limit `per: agent` for what has to hold");
     }
 }
 

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// How deep a file may nest, in levels.
 const MAX_DEPTH: usize = 32;
+/// The longest excerpt that is shown with a problem, in bytes; with longer lines only the place is told.
+const MAX_EXCERPT: usize = 4 << 10;
 /// How many problems one report shows.
 const MAX_SHOWN: usize = 20;
 
@@ -68,6 +70,17 @@ impl Problem {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// Whether the lines at the place, one before and one after are short enough to be shown.
+    fn has_excerpt(&self) -> bool {
+        let Place { offset, length } = self.place;
+        let text = &*self.file.text;
+        let before = text.get(..offset).unwrap_or_default().rsplit('\n').take(2);
+        let after =
+            text.get(offset.saturating_add(length)..).unwrap_or_default().split('\n').take(2);
+        let around = before.chain(after).map(str::len).fold(0, usize::saturating_add);
+        around.saturating_add(length) <= MAX_EXCERPT
+    }
 }
 
 /// Line and column of a byte offset, both counted from 1, columns in characters.
@@ -88,10 +101,10 @@ impl fmt::Display for Problem {
             severity: None,
             help: self.hint.clone(),
             url: None,
-            labels: Some(vec![LabeledSpan::new_primary_with_span(
-                None,
-                SourceSpan::new(self.place.offset.into(), self.place.length),
-            )]),
+            labels: self.has_excerpt().then(|| {
+                let span = SourceSpan::new(self.place.offset.into(), self.place.length);
+                vec![LabeledSpan::new_primary_with_span(None, span)]
+            }),
         };
         let source = NamedSource::new(&self.file.name, self.file.text.to_string());
         let report = miette::Report::new(report).with_source_code(source);

@@ -46,6 +46,17 @@ fn knows_where_values_stand() {
     assert_eq!(line_and_column(text, places.value("/any/list/9/z").offset), (3, 9));
 }
 
+#[test]
+fn long_lines_are_not_shown() {
+    let told = problem(&format!("name: a\nany: 1 # {}\nnome: b\n", "x".repeat(10_000)));
+    assert!(
+        told.starts_with("sample.yaml:3:1: ") && told.contains("did you mean `name`?"),
+        "{told}"
+    );
+    assert!(told.len() < 1_000 && !told.contains("xxx"), "{told}");
+    assert!(problem("name: a\nnome: b # seen\n").contains("# seen"));
+}
+
 /// A file of one text that `tail` ends.
 fn refused(tail: &str) -> String {
     problem(&format!("name: a\nany:\n{tail}\n"))

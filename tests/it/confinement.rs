@@ -496,7 +496,8 @@ fn cve_2025_53109_and_53110_paths_of_shipped_tools_stay_in_the_workspace() {
 /// Whoever may write policies decides: an agent's tool, run as anybody, would be enough.
 #[test]
 fn cve_2025_53773_files_that_anybody_may_write_keep_the_gateway_from_starting() {
-    for name in ["policies/all.yaml", "tool-manifests", "countersign.yaml"] {
+    // The last is the directory above all of them, in which each could be replaced.
+    for name in ["policies/all.yaml", "tool-manifests", "countersign.yaml", ""] {
         let gateway = confined("  sandbox: {}").prepare();
         let path = gateway.dir().join(name);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -511,4 +512,8 @@ fn cve_2025_53773_files_that_anybody_may_write_keep_the_gateway_from_starting() 
             "{failed:?}"
         );
     }
+    // In a sticky directory only the owner of a file may replace it.
+    let mut gateway = confined("  sandbox: {}").prepare();
+    fs::set_permissions(gateway.dir(), fs::Permissions::from_mode(0o1777)).unwrap();
+    gateway.launch();
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::clients::{Client, Legacy, MODERN, Modern, VERSIONS, said};
-use crate::harness::{ALLOW_ALL, Builder, TestGateway};
+use crate::clients::{Client, Legacy, MODERN, Modern, Reply, VERSIONS, http, post, said};
+use crate::harness::{ALLOW_ALL, Builder, RUNTIME, TestGateway};
 
 const POLICY: &str = r"
 rules:
@@ -45,7 +45,7 @@ fn calls(line: &str) -> Vec<(&'static str, Value)> {
 }
 
 /// What was decided about a call, whatever the era says it with.
-fn decided(response: &Value) -> String {
+pub(crate) fn decided(response: &Value) -> String {
     if let Some(error) = response.get("error") {
         return format!("error {}", error["code"]);
     }
@@ -126,6 +126,70 @@ fn i12_the_same_call_gets_the_same_decision_over_stdio() {
         walk(&client, version, &format!("stdio {version}"));
         assert_eq!(gateway.ran().len(), 2);
     }
+}
+
+/// The advisories of gateways where an older version of the protocol, or a route from before, asked no policy.
+#[test]
+fn ghsa_5gf6_gc35_xjpc_no_version_header_or_route_gets_around_a_denial() {
+    let gateway = ruled().start();
+    let token = gateway.agent("a");
+    let modern = Modern::new(gateway.url(), &token);
+    let sessions = VERSIONS.iter().filter(|version| **version != MODERN);
+    let sessions: Vec<Legacy> =
+        sessions.map(|version| Legacy::open(gateway.url(), &token, version)).collect();
+    let ids = sessions.iter().map(|it| Some(it.session.clone())).chain([None, Some("x".into())]);
+    let versions = VERSIONS.iter().map(|it| Some(*it)).chain([None, Some("2023-01-01"), Some("")]);
+    let versions: Vec<Option<&str>> = versions.collect();
+    for session in ids {
+        for version in &versions {
+            for is_modern in [true, false] {
+                for tool in ["forbidden", "unruled"] {
+                    let mut params = json!({ "name": tool, "arguments": {} });
+                    if is_modern {
+                        params = modern.params(params);
+                    }
+                    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+                    let mut request = post(gateway.url(), &token).body(message.to_string());
+                    if let Some(session) = &session {
+                        request = request.header("mcp-session-id", session);
+                    }
+                    if let Some(version) = version {
+                        request = request.header("mcp-protocol-version", *version);
+                    }
+                    if is_modern {
+                        request =
+                            request.header("mcp-method", "tools/call").header("mcp-name", tool);
+                    }
+                    let reply = RUNTIME.block_on(Reply::of(request));
+                    let place = format!("{session:?} {version:?} {is_modern} {tool}: {reply:?}");
+                    let denied = reply.status == 200
+                        && decided(&reply.response()).starts_with(r#""DENY" "denied""#);
+                    assert!(denied || (400..500).contains(&reply.status), "{place}");
+                }
+            }
+        }
+    }
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "look", "arguments": { "line": "x" } } });
+    for route in [
+        "/",
+        "/sse",
+        "/message",
+        "/messages",
+        "/messages/?sessionId=1",
+        "/mcp/",
+        "/mcp/sse",
+        "/api/tool/look/invoke",
+        "/rpc",
+        "/v1/mcp",
+    ] {
+        let request =
+            http().post(format!("{}{route}", gateway.url())).bearer_auth(&token).json(&call);
+        let reply = RUNTIME.block_on(Reply::of(request));
+        assert!((400..500).contains(&reply.status), "{route}: {reply:?}");
+    }
+    assert!(gateway.ran().is_empty(), "{:?}", gateway.ran());
+    // What is allowed runs by the way that there is.
+    assert!(said(&modern.call("look", json!({ "line": "ok" }))).contains("ran ok"));
 }
 
 #[test]

@@ -132,6 +132,17 @@ fn n4_servers_that_hang_drip_stream_and_flood_are_cut_off() {
         assert_eq!(upstream.calls(tool, n), 1, "{tool} was sent again");
         assert_eq!(said(&call(&client, "fine", 100 + n)), format!("fine {}", 100 + n));
     }
+    // The record says how each ended, and of a result that was cut off, that it was.
+    let entries = gateway.entries();
+    let outcomes = entries.iter().map(|entry| &entry["entry"]["outcome"]);
+    let failed: Vec<&Value> =
+        outcomes.filter(|it| it.is_object() && it["status"] != "success").collect();
+    let ends: Vec<&str> = failed.iter().filter_map(|it| it["status"].as_str()).collect();
+    let (late, cut) = ("timeout", "result_refused");
+    assert_eq!(ends, [late, late, late, cut, cut, "backend_error"]);
+    for cut_off in failed.iter().filter(|it| it["status"] == cut) {
+        assert!(cut_off["error"].as_str().unwrap().contains("more than"), "{cut_off}");
+    }
     let memory = fs::read_to_string(format!("/proc/{}/status", gateway.process_id())).unwrap();
     let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
@@ -30,7 +30,7 @@ impl std::fmt::Display for Exposed {
 }
 
 /// What of `config` others may write to: the configuration, the directories and files of policies and
-/// manifests, and the data directory. A group that is the gateway's own does not count.
+/// manifests, the data directory, and every directory above them. A group that is the gateway's own does not count.
 #[must_use]
 pub fn exposed(config: &Config) -> Vec<Exposed> {
     let file = config.file.clone().unwrap_or_else(|| "countersign.yaml".into());
@@ -42,7 +42,10 @@ pub fn exposed(config: &Config) -> Vec<Exposed> {
     let inside =
         inside.filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml"));
     let all = [file, config.policies.clone(), config.tool_manifests.clone(), config.data.clone()];
-    all.into_iter().chain(inside.collect::<Vec<_>>()).filter_map(look).collect()
+    let mut found: Vec<Exposed> = all.iter().filter_map(|path| above(path)).collect();
+    found.dedup();
+    found.extend(all.into_iter().chain(inside.collect::<Vec<_>>()).filter_map(look));
+    found
 }
 
 fn look(path: PathBuf) -> Option<Exposed> {
@@ -50,4 +53,22 @@ fn look(path: PathBuf) -> Option<Exposed> {
     let to_all = meta.mode() & 0o002 != 0;
     let to_group = meta.mode() & 0o020 != 0 && meta.gid() != nix::unistd::getegid().as_raw();
     (to_all || to_group).then_some(Exposed { path, to_all })
+}
+
+/// The nearest directory above `path` in which anybody may put another thing in its place. In a sticky one, such as
+/// `/tmp`, only its owner may.
+fn above(path: &Path) -> Option<Exposed> {
+    const STICKY: u32 = 0o1000;
+    let open = |directory: &&Path| {
+        fs::metadata(directory).is_ok_and(|meta| meta.mode() & (STICKY | 0o002) == 0o002)
+    };
+    let found = match fs::canonicalize(path) {
+        Ok(real) => real.ancestors().skip(1).find(open)?.to_owned(),
+        // What is not there yet can be put there.
+        Err(_) => {
+            let above = fs::canonicalize(Path::new(".").join(path).parent()?).ok()?;
+            above.ancestors().find(open)?.to_owned()
+        }
+    };
+    Some(Exposed { path: found, to_all: true })
 }

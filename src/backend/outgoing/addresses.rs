@@ -76,6 +76,10 @@ fn of_v6(address: Ipv6Addr) -> Place {
                 Place::Other("6to4 of a private address")
             }
         },
+        // Where the platforms of Amazon and Google answer.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
+            Place::Other("an address of a platform's metadata")
+        }
         [0xfc00..=0xfdff, ..] => Place::Private,
         [0xfe80..=0xfebf, ..] => Place::Other("a link-local address"),
         [0xff00..=0xffff, ..] => Place::Other("a group's"),

@@ -141,6 +141,21 @@ fn refuses_values_outside_a_set_and_names_the_set() {
 }
 
 #[test]
+fn one_value_is_a_set_and_any_value_is_one_where_the_schema_leaves_its_type_open() {
+    check(&["{ allowed_n: 5 }"], r#"{"n":5}"#, Ok(r#"{"n":5}"#));
+    check(&["{ allowed_n: [5.0] }"], r#"{"n":5}"#, Ok(r#"{"n":5}"#));
+    check(&["{ allowed_ratio: [1] }"], r#"{"ratio":1.0}"#, Ok(r#"{"ratio":1.0}"#));
+    check(&["{ allowed_maybe: [3] }"], r#"{"maybe":3}"#, Ok(r#"{"maybe":3}"#));
+    check(&["{ denied_any: [5, x, true] }"], r#"{"any":6}"#, Ok(r#"{"any":6}"#));
+    check(&["{ denied_spec: 7 }"], r#"{"spec":{"depth":1}}"#, Ok(r#"{"spec":{"depth":1}}"#));
+    check(
+        &["{ denied_spec: 7 }"],
+        r#"{"spec":{"depth":7}}"#,
+        Err("`spec` must be none of 7; you asked for 7 (rule `r0`)"),
+    );
+}
+
+#[test]
 fn sets_what_a_rule_sets() {
     check(&["{ set_dry_run: true }"], r#"{"dry_run":false}"#, Ok(r#"{"dry_run":true}"#));
     check(&["{ set_dry_run: true }"], "{}", Ok(r#"{"dry_run":true}"#));

@@ -156,15 +156,18 @@ fn limits_are_checked() {
     check(&limit("per: agent"), &["2:3: `rate` is missing"], &[]);
 }
 
+/// A rule with these conditions and constraints, whose faults stand on line 5.
+#[track_caller]
+fn constrained(conditions: &str, constraints: &str, problems: &[&str], hints: &[&str]) {
+    let rule = format!(
+        "rules:\n- name: a\n  match: {conditions}\n  decision: ALLOW_WITH_CONSTRAINTS\n  \
+         constraints: {constraints}\n"
+    );
+    check(&rule, problems, hints);
+}
+
 #[test]
 fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
-    let constrained = |conditions: &str, constraints: &str, problems: &[&str], hints: &[&str]| {
-        let rule = format!(
-            "rules:\n- name: a\n  match: {conditions}\n  decision: ALLOW_WITH_CONSTRAINTS\n  \
-             constraints: {constraints}\n"
-        );
-        check(&rule, problems, hints);
-    };
     constrained(
         "{ action: deploy }",
         "{ max_replica: 10 }",
@@ -224,6 +227,32 @@ fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
 }
 
 #[test]
+fn a_constraint_names_no_value_that_would_refuse_everything_or_nothing() {
+    let misfit = |constraint: &str, value: &str, (parameter, of): (&str, &str), hint: &str| {
+        let name = constraint.split(':').next().unwrap();
+        let problem = format!(
+            "5:18: rule `a`: `{name}` names {value}, but parameter `{parameter}` of tool \
+             `staging_deploy` is of type {of}"
+        );
+        constrained(
+            "{ tool: staging_deploy }",
+            &format!("{{ {constraint} }}"),
+            &[&problem],
+            &[hint],
+        );
+    };
+    let (text, number) = (("namespace", "string"), ("replicas", "integer"));
+    let never = "no call could ever have that value";
+    misfit("allowed_namespaces: 5", "5", text, "write it in quotes: `'5'`");
+    misfit("allowed_namespaces: [app, 1.0]", "1.0", text, "write it in quotes: `'1.0'`");
+    misfit("denied_namespace: true", "true", text, "write it in quotes: `'true'`");
+    misfit("denied_replicas: ['3']", "\"3\"", number, never);
+    misfit("allowed_replicas: 2.5", "2.5", number, never);
+    misfit("set_replicas: '3'", "\"3\"", number, never);
+    misfit("set_namespace: [app]", "[\"app\"]", text, never);
+}
+
+#[test]
 fn tells_what_is_hardly_meant() {
     let catalog = catalog(CLUSTER);
     let policy = policy(
@@ -252,6 +281,14 @@ fn tells_what_is_hardly_meant() {
             "policy.yaml:1:1 no rule allows tool `pods_list`: all its calls are denied",
         ]
     );
+    let limits = "limits:\n  - { name: a, match: {}, per: [agent, workflow], rate: 1/day }\n  - { name: b, match: {}, per: [agent, tool], rate: 1/day }\n";
+    let limited = super::policy(
+        &format!("default: DENY\nrules: [{{ name: r, match: {{}}, decision: ALLOW }}]\n{limits}"),
+        &catalog,
+    );
+    let [warning] = limited.warnings().try_into().unwrap();
+    assert_eq!(warning.location(), "policy.yaml:4:32");
+    assert!(warning.message().starts_with("callers name their workflow themselves"));
     let open = super::policy("default: ALLOW", &catalog);
     let [warning] = open.warnings().try_into().unwrap();
     assert_eq!(warning.message(), "every call that no rule matches is allowed");

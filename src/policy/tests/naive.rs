@@ -19,6 +19,7 @@ struct Tool {
     action_type: &'static str,
     /// `chosen`: by the argument `env`.
     environment: Option<&'static str>,
+    /// `chosen`: by the argument `env` too.
     risk: Option<&'static str>,
     tags: Vec<&'static str>,
     default_n: Option<i64>,
@@ -135,6 +136,10 @@ fn fits(conditions: &Conditions, tool: &Tool, call: &Call) -> bool {
         Some("chosen") => Some(if call.env == "p" { "production" } else { "staging" }),
         other => other,
     };
+    let risk = match tool.risk {
+        Some("chosen") => Some(if call.env == "p" { "high" } else { "low" }),
+        other => other,
+    };
     let name = format!("tool{}", call.tool);
     let backend = format!("backend{}", call.tool % 2);
     conditions.iter().all(|(key, patterns)| {
@@ -148,7 +153,7 @@ fn fits(conditions: &Conditions, tool: &Tool, call: &Call) -> bool {
             "capability" => tool.capability.into_iter().collect(),
             "action" => tool.action.into_iter().collect(),
             "environment" => environment.into_iter().collect(),
-            "risk" => tool.risk.into_iter().collect(),
+            "risk" => risk.into_iter().collect(),
             "action_type" => vec![tool.action_type],
             other => panic!("{other}"),
         };
@@ -242,6 +247,10 @@ fn manifest(tools: &[Tool], backend: usize) -> Value {
                 }
                 other => json!(other),
             };
+            let risk = match tool.risk {
+                Some("chosen") => json!({ "argument": "env", "values": { "p": "high", "s": "low" } }),
+                other => json!(other),
+            };
             let mut n = json!({ "type": "integer" });
             if let Some(default) = tool.default_n {
                 n["default"] = default.into();
@@ -251,7 +260,7 @@ fn manifest(tools: &[Tool], backend: usize) -> Value {
                 "description": "d",
                 "run": ["x"],
                 "attributes": {
-                    "capability": tool.capability, "action": tool.action, "risk": tool.risk,
+                    "capability": tool.capability, "action": tool.action, "risk": risk,
                     "action_type": tool.action_type, "environment": environment, "tags": tool.tags,
                 },
                 "input_schema": {
@@ -311,7 +320,7 @@ fn tool() -> impl Strategy<Value = Tool> {
         prop::option::of(select(vec!["get", "put"])),
         select(vec!["read", "write", "delete", "admin"]),
         prop::option::of(select(vec!["production", "staging", "chosen", "chosen"])),
-        prop::option::of(select(RISKS.to_vec())),
+        prop::option::of(select([&RISKS[..], &["chosen", "chosen"]].concat())),
         subsequence(vec!["x", "y"], 0..=2),
         prop::option::of(0..20_i64),
     )
@@ -381,6 +390,27 @@ proptest! {
             prop_assert_eq!(&found, &expected, "{:?}", call);
             // A tool that some call of is not denied must be shown.
             prop_assert!(listed || matches!(found, Outcome::Deny { .. }), "{call:?}");
+        }
+    }
+
+    /// The filter of a gateway that could be turned around to show what its user was not granted: here what is shown
+    /// is what some arguments could get by the rules, for any set of them, and nothing else.
+    #[test]
+    fn cve_2026_108586_what_is_shown_is_what_is_granted(
+        tools in prop::collection::vec(tool(), 4),
+        rules in prop::collection::vec(rule(), 0..8),
+        default in select(vec!["DENY", "DENY", "DENY", "REQUIRE_APPROVAL", "ALLOW"]),
+        calls in prop::collection::vec(call(), 8),
+    ) {
+        let found = indexed(&tools, &rules, default, &calls);
+        for (call, (_, listed)) in calls.iter().zip(found) {
+            let granted = ["p", "s"].into_iter().any(|env| {
+                let call = Call { env, ..call.clone() };
+                // What a constraint refuses, other arguments could get.
+                let outcome = naive(&tools, &rules, default, &call);
+                !matches!(outcome, Outcome::Deny { kind: "rule" | "no_rule", .. })
+            });
+            prop_assert_eq!(listed, granted, "{:?}", call);
         }
     }
 }

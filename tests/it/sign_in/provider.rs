@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use reqwest::Url;
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use super::browser::{Browser, Page};
@@ -189,4 +189,56 @@ fn n7_an_answer_counts_once_in_the_browser_that_left_and_from_this_provider() {
     assert_eq!(browser.get(&back).status, 400, "a replay");
     assert!(gateway.log().contains("OpenID provider"));
     assert!(!gateway.log().contains("a secret of a test"));
+}
+
+/// A proxy with one client of its own, behind which others register theirs, gives one's consent to another. The gateway
+/// registers nobody and issues nothing, and whoever leaves for the provider comes back to the gateway alone.
+#[test]
+fn n8_nobody_registers_here_and_the_way_back_is_nobodys_to_choose() {
+    let provider = Provider::start(&people());
+    let gateway = provider.gateway("");
+    gateway.cli(&["reviewers", "add", "ada"]).done();
+    let mut browser = Browser::new(&gateway);
+    let back = format!("{}/sign-in/oidc/callback", browser.origin);
+    let evil = "https%3A%2F%2Fevil.example%2Fcallback";
+    for query in ["redirect_uri", "redirect", "next", "return_to", "client_id", "state", "issuer"] {
+        for headers in
+            [&[][..], &[("x-forwarded-host", "evil.example"), ("forwarded", "host=evil.example")]]
+        {
+            let path = format!("/sign-in/oidc?{query}={evil}");
+            let left = browser.api(Method::GET, &path, headers, &json!({}));
+            let to = Url::parse(left.location()).unwrap();
+            assert_eq!(to.origin(), Url::parse(&provider.url).unwrap().origin(), "{path}");
+            let asked: Vec<(String, String)> = to.query_pairs().into_owned().collect();
+            let of = |name: &str| {
+                let values = asked.iter().filter(|(known, _)| known == name);
+                values.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+            };
+            assert_eq!(of("redirect_uri"), [&back], "{path}");
+            assert_eq!(of("client_id"), ["countersign"], "{path}");
+            assert!(!to.as_str().contains("evil"), "{path}: {to}");
+        }
+    }
+    let there = there(&mut browser);
+    browser.get(&format!("{there}&next={evil}&redirect_uri={evil}")).says(200, "You are signed in");
+    for path in [
+        "/register",
+        "/authorize",
+        "/token",
+        "/oauth/register",
+        "/oauth/authorize",
+        "/oauth/token",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let answer = browser.api(
+                method.clone(),
+                path,
+                &[],
+                &json!({ "redirect_uris": ["https://evil.example"] }),
+            );
+            assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
+        }
+    }
 }

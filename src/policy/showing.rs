@@ -1,0 +1,73 @@
+//! What an agent is shown: exactly what some call of it could get by the rules, and nothing beyond.
+
+use super::Policy;
+use super::binding::Binding;
+use super::decide::Matched;
+use super::index::Entry;
+use super::matching::{Caller, Certainty, Subject};
+use super::rules::Ruling;
+use crate::catalog::Tool;
+use crate::principal::Principal;
+
+/// How many combinations of attributes that arguments choose are looked at for one tool; with more it is shown where
+/// some rule could let a call of it pass.
+const MAX_COMBINATIONS: usize = 1_000;
+
+impl Policy {
+    /// Whether `tool` is worth showing: `false` when every call of it would be denied, whatever its arguments.
+    #[must_use]
+    pub fn lists(&self, principal: &Principal, client: Option<&str>, tool: &Tool) -> bool {
+        let entry = self.index.entry(tool);
+        entry.is_some_and(|entry| self.showing(entry, (principal, client), tool).is_some())
+    }
+
+    /// The rules by which `tool` is worth showing; none when every call of it would be denied.
+    pub(super) fn showing<'p>(
+        &'p self,
+        entry: &'p Entry,
+        (principal, client): (&Principal, Option<&str>),
+        tool: &Tool,
+    ) -> Option<Vec<Matched<'p>>> {
+        let caller = Some(Caller { principal, client });
+        let subject = Subject { tool, caller, attributes: None };
+        let (mut by, mut open) = (Vec::new(), false);
+        for matched in self.candidates(entry) {
+            let certainty = certainty(&matched, &subject);
+            open |= certainty == Certainty::Maybe;
+            match (certainty, denies(&matched)) {
+                (Certainty::Always, true) => return None,
+                (Certainty::Always | Certainty::Maybe, false) => by.push(matched),
+                (Certainty::Never, _) | (Certainty::Maybe, true) => {}
+            }
+        }
+        let shown = self.default != Ruling::Deny || !by.is_empty();
+        (shown && (!open || self.some_call_passes(entry, &subject))).then_some(by)
+    }
+
+    /// Whether the rules let some combination of the attributes pass that arguments choose.
+    fn some_call_passes(&self, entry: &Entry, subject: &Subject<'_>) -> bool {
+        let Some(all) = subject.tool.attribute_combinations(MAX_COMBINATIONS) else { return true };
+        all.iter().any(|attributes| {
+            let subject = Subject { attributes: Some(attributes), ..*subject };
+            let mut passes = self.default != Ruling::Deny;
+            for matched in self.candidates(entry) {
+                if certainty(&matched, &subject) == Certainty::Always {
+                    if denies(&matched) {
+                        return false;
+                    }
+                    passes = true;
+                }
+            }
+            passes
+        })
+    }
+}
+
+fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
+    if matched.candidate.certain { Certainty::Always } else { matched.rule.scope.covers(subject) }
+}
+
+fn denies(matched: &Matched<'_>) -> bool {
+    matched.rule.decision == Ruling::Deny
+        || matches!(matched.candidate.binding, Binding::Unknown { .. })
+}
