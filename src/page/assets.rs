@@ -9,10 +9,12 @@ use http::{HeaderMap, StatusCode};
 use crate::digest::Digest;
 
 const STYLE: &str = "text/css; charset=utf-8";
+const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 11] = [
+const ALL: [(&str, &str, &str); 12] = [
+    ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     ("inbox.css", STYLE, include_str!("assets/inbox.css")),
     ("passkey.js", PROGRAM, include_str!("assets/passkey.js")),

@@ -53,13 +53,13 @@ function similar(view, last) {
   ];
 }
 
-function argumentsOf(view, last, read) {
+function argumentsOf(view, more, read) {
   const seen = { hidden: 0, alike: 0 };
   const marks = new Map(view.edits.map((edit) => [edit.pointer, `changed by ${edit.constraint} of rule ${edit.rule}`]));
   const looks = {
     Pretty: () => el('pre', { class: 'arguments' }, pretty(view.arguments, seen, marks)),
     Raw: () => el('pre', { class: 'arguments raw' }, shown(write(view.arguments, 0))),
-    Before: () => el('div', { class: 'arguments' }, similar(view, last)),
+    Before: () => el('div', { class: 'arguments' }, similar(view, more.last)),
   };
   const labels = { Pretty: 'Pretty', Raw: 'Raw', Before: 'Against the last one' };
   const length = write(view.arguments, 0).length;
@@ -91,10 +91,15 @@ function why(view, rules) {
 }
 
 function radius(recent) {
-  if (!recent) return null;
   const { agent, tool, more } = recent;
   const count = (number) => `${number.toLocaleString()}${more ? '+' : ''}`;
   return section('The last 24 hours', el('p', {}, `${count(agent)} held calls of this agent, ${count(tool)} of them of this tool.`));
+}
+
+// Adds to an article what was asked for after it was shown; nothing that is being typed is touched.
+export function complete(article, more) {
+  const place = article.querySelector('.radius');
+  if (more.recent && !place.firstChild) place.append(radius(more.recent));
 }
 
 const said = (view) => view.verdicts.map((verdict) => el('li', {},
@@ -143,14 +148,15 @@ export function article(view, more, changed) {
         ? el('p', { class: 'clocks' }, 'Decide within ', time(view.decide_by, { until: true }), ` · then it may begin to run for ${Math.round(view.execute_within / 60)} min`)
         : null),
     pending ? null : outcome(view),
-    argumentsOf(view, more.last, () => { whole.read = true; actions?.ready(); }),
+    argumentsOf(view, more, () => { whole.read = true; actions?.ready(); }),
     why(view, more.rules),
-    radius(more.recent),
+    el('div', { class: 'radius' }),
     section('Who decides', view.needs ? el('p', {}, shown(view.needs)) : null,
       view.verdicts.length ? el('ul', { class: 'plain' }, said(view)) : null,
       view.amendments.length ? el('ul', { class: 'plain' }, amended(view)) : null),
     actions?.bar,
     el('footer', {}, 'hold ', copyable(view.id, 'the identifier'), ' · digest ', copyable(view.digest, 'the digest')));
+  complete(result, more);
   return result;
 }
 
@@ -250,7 +256,8 @@ async function standing(view) {
   const wrong = el('p', { class: 'wrong', hidden: true });
   const rule = el('pre', { class: 'arguments', hidden: true });
   let drafted = null;
-  const forget = () => { drafted = null; rule.hidden = true; };
+  const button = (label) => { document.querySelector('dialog button.main').textContent = label; };
+  const forget = () => { drafted = null; rule.hidden = true; button('Show the rule'); };
   [bounds, hours, reason].forEach((field) => field.addEventListener('input', forget));
   const wanted = (confirm, until) => `{"hold":${JSON.stringify(view.id)},"bounds":${bounds.value},"until":${JSON.stringify(until)}${reason.value ? `,"reason":${JSON.stringify(reason.value)}` : ''}${confirm ? `,"confirm":${JSON.stringify(confirm)}` : ''}}`;
   let until;
@@ -259,7 +266,7 @@ async function standing(view) {
     el('label', { for: 'bounds' }, 'Bounds, {} for any arguments'), bounds,
     el('label', { for: 'hours' }, 'For how many hours'), hours,
     el('label', { for: 'standing-reason' }, 'Why'), reason, wrong, rule,
-  ], { label: 'Show the rule, then grant it', submit: async (close) => {
+  ], { label: 'Show the rule', submit: async (close) => {
     try {
       read(bounds.value);
       until ??= new Date(Date.now() + Number(hours.value) * 3_600_000).toISOString();
@@ -269,6 +276,7 @@ async function standing(view) {
         rule.replaceChildren(shown(drafted.rule, undefined, { lines: true }));
         rule.hidden = false;
         wrong.hidden = true;
+        button('Grant it');
         return;
       }
       close(await post('/standing', wanted(drafted.id, until)));

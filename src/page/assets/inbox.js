@@ -2,7 +2,7 @@
 
 import { get, live } from './api.js';
 import { el, say } from './dom.js';
-import { article, background } from './hold.js';
+import { article, background, complete } from './hold.js';
 import { help, keys, palette } from './keys.js';
 import { write } from './json.js';
 import { shown } from './text.js';
@@ -21,6 +21,12 @@ const standing = document.getElementById('standing');
 const search = document.getElementById('search');
 const me = { name: root.dataset.name, decides: root.dataset.decides === 'true' };
 const state = { holds: null, selected: root.dataset.hold || null, view: null, extra: {}, rules: new Map(), tools: new Map(), drawn: '' };
+
+// What every call is shown with; without it a call is shown all the same.
+const known = Promise.all([
+  get('/policy').then(({ rules }) => { state.rules = new Map(rules.map((rule) => [rule.name, rule])); }, () => {}),
+  get('/catalog').then((tools) => { state.tools = new Map(tools.map((tool) => [tool.name, tool])); }, () => {}),
+]);
 
 const matches = (hold) => {
   const wanted = search.value.trim().toLowerCase();
@@ -67,12 +73,12 @@ function drawDetail() {
     state.drawn = '';
     return;
   }
-  const more = { me, rules: state.rules, tools: state.tools, last: state.extra.last, recent: state.extra.recent, back: () => select(null) };
-  const drawn = JSON.stringify([state.view, Boolean(state.extra.recent)]);
+  const more = Object.assign(state.extra, { me, rules: state.rules, tools: state.tools, back: () => select(null) });
+  const drawn = JSON.stringify(state.view);
   // What has not changed stays, with what is being typed into it.
-  if (drawn === state.drawn) return;
+  if (drawn === state.drawn) { complete(detail.firstElementChild, more); return; }
   const focused = detail.contains(document.activeElement);
-  const writing = detail.querySelector('textarea')?.value;
+  const writing = detail.querySelector('.rejecting:not([hidden])') || document.querySelector('dialog');
   if (writing && state.view.state === 'pending' && detail.firstElementChild?.dataset.id === state.view.id) return;
   state.drawn = drawn;
   detail.replaceChildren(article(state.view, more, refresh));
@@ -80,7 +86,7 @@ function drawDetail() {
 }
 
 async function load(id) {
-  const view = await get(`/approvals/${encodeURIComponent(id)}`);
+  const [view] = await Promise.all([get(`/approvals/${encodeURIComponent(id)}`), known]);
   if (state.selected !== id) return;
   const before = state.view;
   state.view = view;
@@ -90,8 +96,10 @@ async function load(id) {
   }
   drawDetail();
   if (!state.extra.recent) {
-    state.extra = await background(view).catch(() => ({ last: null, recent: null }));
-    if (state.selected === id) drawDetail();
+    const known = await background(view).catch(() => ({ last: null, recent: null }));
+    if (state.selected !== id) return;
+    Object.assign(state.extra, known);
+    drawDetail();
   }
 }
 
@@ -164,10 +172,6 @@ keys({
 });
 
 search.addEventListener('input', drawList);
-Promise.all([
-  get('/policy').then(({ rules }) => { state.rules = new Map(rules.map((rule) => [rule.name, rule])); }, () => {}),
-  get('/catalog').then((tools) => { state.tools = new Map(tools.map((tool) => [tool.name, tool])); }, () => {}),
-]).then(() => { state.drawn = ''; if (state.view) drawDetail(); });
 drawDetail();
 live(refresh, stands);
 refresh();
