@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 12] = [
+const ALL: [(&str, &str, &str); 17] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     ("inbox.css", STYLE, include_str!("assets/inbox.css")),
@@ -25,6 +25,11 @@ const ALL: [(&str, &str, &str); 12] = [
     ("api.js", PROGRAM, include_str!("assets/api.js")),
     ("keys.js", PROGRAM, include_str!("assets/keys.js")),
     ("inbox.js", PROGRAM, include_str!("assets/inbox.js")),
+    ("listing.js", PROGRAM, include_str!("assets/listing.js")),
+    ("audit.js", PROGRAM, include_str!("assets/audit.js")),
+    ("policy.js", PROGRAM, include_str!("assets/policy.js")),
+    ("catalog.js", PROGRAM, include_str!("assets/catalog.js")),
+    ("people.js", PROGRAM, include_str!("assets/people.js")),
     ("hold.js", PROGRAM, include_str!("assets/hold.js")),
 ];
 

@@ -53,10 +53,7 @@ struct Inbox {
 #[template(path = "held.html")]
 struct Held;
 
-pub(super) async fn show(
-    State(_): State<Arc<Gateway>>,
-    caller: Caller,
-) -> Result<Response, Wrong> {
+pub(super) async fn show(State(_): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Wrong> {
     inbox(&caller, String::new()).unwrap_or_else(|| Ok(caller.to_sign_in()))
 }
 
@@ -68,6 +65,38 @@ pub(super) async fn hold(
     // What is no identifier names no hold; the page says so as it does of one that is gone.
     let hold = id.parse::<HoldId>().map_or_else(|_| "unknown".to_owned(), |id| id.to_string());
     inbox(&caller, hold).unwrap_or_else(|| page(StatusCode::OK, &Held, &[]))
+}
+
+/// The pages that list something: their titles and programs have one name.
+#[derive(Template)]
+#[template(path = "listing.html")]
+struct Listing {
+    page: &'static str,
+    title: &'static str,
+    csrf: String,
+    who: Who,
+}
+
+fn listing(caller: &Caller, page: &'static str, title: &'static str) -> Result<Response, Wrong> {
+    let Some((visitor, capacity)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
+    let who = Who::new(visitor, capacity);
+    caller.page(StatusCode::OK, &Listing { page, title, csrf: caller.csrf(), who })
+}
+
+pub(super) async fn audit(caller: Caller) -> Result<Response, Wrong> {
+    listing(&caller, "audit", "Audit")
+}
+
+pub(super) async fn policy(caller: Caller) -> Result<Response, Wrong> {
+    listing(&caller, "policy", "Policy")
+}
+
+pub(super) async fn catalog(caller: Caller) -> Result<Response, Wrong> {
+    listing(&caller, "catalog", "Catalog")
+}
+
+pub(super) async fn people(caller: Caller) -> Result<Response, Wrong> {
+    listing(&caller, "people", "Agents and people")
 }
 
 fn inbox(caller: &Caller, hold: String) -> Option<Result<Response, Wrong>> {

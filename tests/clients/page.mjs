@@ -190,6 +190,39 @@ const scenarios = {
     return { list, detail };
   },
 
+  /** Adds an agent, replaces its token, revokes it, and invites a person. */
+  async operate() {
+    const page = await person(given);
+    await page.goto(`${given.url}/people`);
+    const secret = async () => {
+      const text = await page.locator("dialog pre").innerText();
+      await page.click("dialog button.main");
+      await page.waitForSelector("dialog", { state: "detached" });
+      return text;
+    };
+    await page.click("text=Add an agent");
+    await page.fill("#name", "made-here");
+    await page.fill("#groups", "guests, night");
+    await page.click("dialog button.main");
+    await page.waitForSelector("dialog pre");
+    const first = await secret();
+    await page.click("button.open:has-text('made-here')");
+    const facts = await page.locator(".aside .terms").innerText();
+    await page.click("text=New token");
+    await page.waitForSelector("dialog pre");
+    const second = await secret();
+    await page.click("text=Invite a person");
+    await page.fill("#name", "dee");
+    await page.click("dialog button.main");
+    await page.waitForSelector("dialog pre");
+    const invitation = await secret();
+    await page.click("button.open:has-text('leaver')");
+    await page.click(".aside button.reject");
+    await page.click("dialog button.main");
+    await page.waitForSelector("tr:has-text('leaver') >> text=revoked");
+    return { first, second, facts, invitation };
+  },
+
   /** What axe finds on the pages, in both themes. */
   async axe() {
     const { source } = require("axe-core");
@@ -225,6 +258,13 @@ const scenarios = {
     await page.keyboard.press("?");
     await look(page, "keys");
     await page.keyboard.press("Escape");
+    for (const name of ["audit", "policy", "catalog", "people"]) {
+      await page.goto(`${given.url}/${name}`);
+      await page.locator("button.open").first().click();
+      await look(page, name);
+    }
+    await page.click("text=Add an agent");
+    await look(page, "a dialog");
     await page.goto(`${given.url}/account`);
     await look(page, "account");
     return { found };
@@ -251,6 +291,12 @@ const scenarios = {
         await opened(page);
         await page.waitForSelector("article h3:has-text('last 24 hours')");
         await picture("call");
+        for (const name of ["audit", "policy", "catalog", "people"]) {
+          await page.goto(`${given.url}/${name}`);
+          await page.waitForSelector("button.open");
+          if (size === "wide") await page.locator("button.open").first().click();
+          await picture(name);
+        }
         await page.goto(`${given.url}/account`);
         await picture("account");
       }

@@ -38,12 +38,12 @@ export const remove = (path) => send('DELETE', path);
 
 // Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds.
 const EVERY = 20_000;
-export function live(changed, standing) {
+export function live(changed, standing, kinds = ['hold']) {
   let stream;
   const open = () => {
     stream = new EventSource('/api/v1/events');
     stream.addEventListener('open', () => { standing('live'); changed(); });
-    for (const kind of ['hold', 'reset']) stream.addEventListener(kind, changed);
+    for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, changed);
     stream.addEventListener('error', () => {
       standing(navigator.onLine ? 'broken' : 'offline');
       // The browser comes back by itself after a break, and not after a refusal.

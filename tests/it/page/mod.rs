@@ -27,8 +27,7 @@ tools:
     input_schema: { type: object, additionalProperties: true, required: [text], properties: { text: { type: string } } }
     run: ["${text}"]
 "#;
-const SCRIPT: &str =
-    "#!/bin/sh\nprintf '%s\\n' \"$1\" | head -c 100 >> '@DIR@/ran'\necho noted\n";
+const SCRIPT: &str = "#!/bin/sh\nprintf '%s\\n' \"$1\" | head -c 100 >> '@DIR@/ran'\necho noted\n";
 /// Everything is held, and people may change it.
 const HELD: &str = "rules:\n  - name: notes-are-read\n    match: {}\n    decision: REQUIRE_APPROVAL\n    reason: notes are read first\n    approval: { allow_edit: true }\n";
 
@@ -95,8 +94,6 @@ fn who_comes_second_sees_who_decided() {
     let invited = gateway.cli(&["reviewers", "invite", "bo"]).done();
     let invitation = invited.split_whitespace().find(|it| it.starts_with("http")).unwrap();
     let saw = visit(&gateway, "race", json!({ "invitation": invitation }));
-    let whoami = gateway.cli(&["doctor", "--output", "json"]);
-    drop(whoami);
     assert!(saw["told"].as_str().unwrap().contains("Approved by"), "{saw}");
     assert!(saw["toast"].as_str().unwrap().contains("approved it."), "{saw}");
     until("the call to run", || (gateway.ran() == ["once"]).then_some(()));
@@ -123,9 +120,7 @@ fn a_standing_approval_is_granted_once_its_rule_was_shown() {
     let saw = visit(&gateway, "standing", json!({ "bounds": "{}" }));
     assert!(saw["rule"].as_str().unwrap().contains("waives: [\"notes-are-read\"]"), "{saw}");
     agent.call("note", json!({ "text": "another" }));
-    until("the second call to run", || {
-        gateway.ran().contains(&"another".to_owned()).then_some(())
-    });
+    until("the second call to run", || gateway.ran().contains(&"another".to_owned()).then_some(()));
 }
 
 #[test]
@@ -149,9 +144,26 @@ fn a_call_is_decided_on_a_phone() {
 fn axe_finds_nothing_on_any_page() {
     let (gateway, agent) = desk();
     agent.call("note", json!({ "text": "plain" }));
-    agent.call("note", json!({ "text": "hid\u{202e}den p\u{430}ypal", "list": [1, { "a": null }] }));
+    agent
+        .call("note", json!({ "text": "hid\u{202e}den p\u{430}ypal", "list": [1, { "a": null }] }));
     let saw = visit(&gateway, "axe", json!({ "count": 2 }));
     assert_eq!(saw["found"], json!([]));
+}
+
+#[test]
+fn agents_and_people_are_added_renewed_and_revoked() {
+    let (gateway, _) = desk();
+    let leaver = gateway.modern("leaver");
+    let saw = visit(&gateway, "operate", json!({}));
+    let token = |name: &str| saw[name].as_str().unwrap().trim().to_owned();
+    assert!(saw["facts"].as_str().unwrap().contains("guests, night"), "{saw}");
+    Modern::new(gateway.url(), &token("second")).tools();
+    for ended in [Modern::new(gateway.url(), &token("first")), leaver] {
+        assert_eq!(ended.reply("tools/list", json!({})).status, 401);
+    }
+    assert!(token("invitation").contains("/invitation/"), "{saw}");
+    let people = gateway.cli(&["reviewers", "list", "--output", "json"]).json();
+    assert_eq!(people[0]["name"], "dee", "{people}");
 }
 
 /// Strings that broke other people's programs, and those that hide or pretend.
@@ -209,7 +221,9 @@ fn a14_a16_r13_hostile_texts_are_shown_and_do_nothing() {
         }
     }
     let all: String = texts.iter().map(|seen| seen["text"].as_str().unwrap()).collect();
-    for shown in ["<script>alert(", "U+202E", "U+E0041", "\\u001b[2J", "__proto__", "evil.example/x.png"] {
+    for shown in
+        ["<script>alert(", "U+202E", "U+E0041", "\\u001b[2J", "__proto__", "evil.example/x.png"]
+    {
         assert!(all.contains(shown), "{shown} is not to be seen");
     }
     let badges = texts.iter().filter(|seen| {
