@@ -5,7 +5,8 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::header::REFERRER_POLICY;
+use http::{HeaderValue, StatusCode};
 
 use super::answer::{Wrong, page};
 use super::visiting::Caller;
@@ -64,7 +65,12 @@ pub(super) async fn hold(
 ) -> Result<Response, Wrong> {
     // What is no identifier names no hold; the page says so as it does of one that is gone.
     let hold = id.parse::<HoldId>().map_or_else(|_| "unknown".to_owned(), |id| id.to_string());
-    inbox(&caller, hold).unwrap_or_else(|| page(StatusCode::OK, &Held, &[]))
+    inbox(&caller, hold).unwrap_or_else(|| {
+        let mut told = page(StatusCode::OK, &Held, &[])?;
+        // A link in a message is a secret between its sender and its readers.
+        told.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        Ok(told)
+    })
 }
 
 /// The pages that list something: their titles and programs have one name.
