@@ -6,9 +6,9 @@ mod audit;
 mod body;
 mod catalog;
 mod health;
-mod links;
 mod notifications;
 mod people;
+mod policy;
 mod reviewers;
 mod sign_in;
 mod standing;
@@ -39,8 +39,8 @@ pub use audit::EntryView;
 pub use body::Body;
 pub use catalog::ToolView;
 pub use health::{Check, probes};
-pub use links::links;
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
+pub use policy::{PolicyView, RuleView, WarningView};
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
 };
@@ -62,6 +62,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/standing", get(standing::list).post(standing::grant))
         .route("/api/v1/standing/{id}", delete(standing::revoke))
         .route("/api/v1/catalog", get(catalog::list))
+        .route("/api/v1/policy", get(policy::show))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
         .route("/api/v1/agents/{name}", delete(agents::revoke))
         .route("/api/v1/agents/{name}/token", post(agents::rotate))

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::answer::{Wrong, go};
-use super::home::Who;
+use super::inbox::Who;
 use super::invitation::Chosen;
 use super::visiting::{Caller, Posted};
 use crate::authentication::{SignInError, Visitor, registered};

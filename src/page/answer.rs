@@ -14,7 +14,8 @@ use crate::authentication::passwords::PasswordError;
 use crate::storage::{AccessError, StoreError};
 
 /// Only our own style, program and connections; forms go nowhere else, and nobody frames us.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+                      connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What every page says of itself. Links to us carry secrets, so no other site is told where people come

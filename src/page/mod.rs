@@ -3,8 +3,9 @@
 
 mod account;
 mod answer;
+mod assets;
 mod entering;
-mod home;
+mod inbox;
 mod invitation;
 mod passkeys;
 mod provider;
@@ -14,9 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
 use crate::authentication::oidc::CALLBACK;
 use crate::gateway::Gateway;
@@ -27,7 +26,12 @@ const MAX_BODY: usize = 64 << 10;
 /// The pages. A GET changes nothing, but that a session was used.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/", get(home::show))
+        .route("/", get(inbox::show))
+        .route("/holds/{id}", get(inbox::hold))
+        .route("/audit", get(inbox::audit))
+        .route("/policy", get(inbox::policy))
+        .route("/catalog", get(inbox::catalog))
+        .route("/people", get(inbox::people))
         .route("/sign-in", get(entering::show).post(entering::with_password))
         .route("/sign-in/link", post(entering::with_link))
         .route("/sign-in/passkey/start", post(passkeys::ask_to_sign_in))
@@ -44,23 +48,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/account/passkeys/finish", post(passkeys::add))
         .route("/account/passkeys/remove", post(account::remove_passkey))
         .route("/account/sessions/end", post(account::end_sessions))
-        .route("/assets/page.css", get(style))
-        .route("/assets/passkey.js", get(program))
+        .route("/assets/{name}", get(assets::asset))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(gateway)
-}
-
-async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("assets/page.css"))
-}
-
-async fn program() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("assets/passkey.js"))
-}
-
-/// A file of ours, asked for anew each time: another version of the program has others under these names.
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    let headers =
-        [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (headers, text).into_response()
 }

@@ -201,7 +201,6 @@ fn remote_routes(gateway: &Arc<Gateway>, endpoint: &Arc<Endpoint>, address: Sock
         .merge(people)
         .merge(api::probes(Arc::clone(gateway)))
         .merge(page::routes(Arc::clone(gateway)))
-        .merge(api::links())
         .merge(resource::routes(gateway))
         .layer(middleware::from_fn_with_state(Arc::new(names), check_names))
 }

@@ -45,6 +45,7 @@ mod model;
 mod notifications;
 mod outgoing;
 mod own_or_join;
+mod page;
 mod people;
 mod raw_upstream;
 mod read_alike;

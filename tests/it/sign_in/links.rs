@@ -27,7 +27,7 @@ fn a_start_prints_a_link_that_signs_its_user_in_once() {
     browser.submit(&link, "/sign-in/link", &[("code", &code)]).let_in();
     let who = browser.who().json();
     assert_eq!((&who["local"], &who["role"]), (&json!(true), &json!("operator")));
-    browser.get("/").says(200, "with a link");
+    browser.get("/account").says(200, "with a link");
     // A second time it is what an invented one is.
     let mut other = Browser::new(&gateway);
     let csrf = other.get("/sign-in").csrf();

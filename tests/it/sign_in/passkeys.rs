@@ -42,7 +42,7 @@ fn a_passkey_takes_up_an_invitation_and_signs_in() {
     let done = sign_in(&mut other, &mut key, &Flaw::default());
     assert_eq!(done.status, 200, "{done:?}");
     assert_eq!(other.who().json()["name"], "ada");
-    other.get("/").says(200, "with a passkey");
+    other.get("/account").says(200, "with a passkey");
     other.get("/account").says(200, "A test&#39;s");
     let told = told_of_access(&gateway);
     let added = told.iter().find(|entry| entry["access"] == "passkey_added").unwrap();

@@ -1,0 +1,67 @@
+//! The rules in force, to be read.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::Viewer;
+use crate::gateway::Gateway;
+
+/// The rules in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// The digest of catalog and policy together.
+    pub revision: String,
+    /// What is decided where no rule matches.
+    pub default: String,
+    /// The rules, in the order of their files.
+    pub rules: Vec<RuleView>,
+    /// What looks wrong.
+    pub warnings: Vec<WarningView>,
+}
+
+/// One rule.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RuleView {
+    /// Its name.
+    pub name: String,
+    /// Its decision.
+    pub decision: String,
+    /// Where it stands: `file:line:column`.
+    pub location: String,
+    /// The tools whose calls it can match.
+    pub tools: Vec<String>,
+}
+
+/// What looks wrong with a policy that loads.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WarningView {
+    /// Where: `file:line:column`.
+    pub location: String,
+    /// What.
+    pub message: String,
+}
+
+pub(super) async fn show(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<PolicyView> {
+    let revision = gateway.revision();
+    let policy = &revision.policy;
+    let rules = policy.rules().map(|rule| RuleView {
+        name: rule.name,
+        decision: rule.decision.as_str().to_owned(),
+        location: rule.location,
+        tools: rule.tools,
+    });
+    let warnings = policy.warnings();
+    let warnings = warnings.iter().map(|warning| WarningView {
+        location: warning.location(),
+        message: warning.message().to_owned(),
+    });
+    Json(PolicyView {
+        revision: revision.digest.to_string(),
+        default: policy.default_ruling().as_str().to_owned(),
+        rules: rules.collect(),
+        warnings: warnings.collect(),
+    })
+}

@@ -1,0 +1,58 @@
+// The gateway's JSON API, in the name of whoever is signed in here.
+
+import { read } from './json.js';
+
+const csrf = document.querySelector('meta[name=csrf]').content;
+// How long one request may take, in milliseconds.
+const PATIENCE = 15_000;
+
+export class Refused extends Error {
+  constructor(status, told) { super(told); this.status = status; }
+}
+
+async function send(method, path, body) {
+  let answer;
+  try {
+    answer = await fetch(`/api/v1${path}`, {
+      method,
+      headers: { accept: 'application/json', 'x-csrf-token': csrf, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      body,
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+  } catch {
+    throw new Refused(0, 'The gateway does not answer. Nothing was decided here; this page tries again by itself.');
+  }
+  if (answer.status === 401) location.assign('/sign-in');
+  const text = await answer.text();
+  if (!answer.ok) {
+    let told = text;
+    try { told = JSON.parse(text).error; } catch { /* the text says it */ }
+    throw new Refused(answer.status, told || `status ${answer.status}`);
+  }
+  return text ? read(text) : null;
+}
+
+export const get = (path) => send('GET', path);
+export const post = (path, value) => send('POST', path, typeof value === 'string' ? value : JSON.stringify(value));
+export const remove = (path) => send('DELETE', path);
+
+// Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds.
+const EVERY = 20_000;
+export function live(changed, standing, kinds = ['hold']) {
+  let stream;
+  const open = () => {
+    stream = new EventSource('/api/v1/events');
+    stream.addEventListener('open', () => { standing('live'); changed(); });
+    for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, changed);
+    stream.addEventListener('error', () => {
+      standing(navigator.onLine ? 'broken' : 'offline');
+      // The browser comes back by itself after a break, and not after a refusal.
+      if (stream.readyState === EventSource.CLOSED) setTimeout(open, 3_000);
+    });
+  };
+  open();
+  setInterval(changed, EVERY);
+  addEventListener('online', changed);
+  addEventListener('offline', () => standing('offline'));
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) changed(); });
+}

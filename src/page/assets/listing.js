@@ -1,0 +1,66 @@
+// What pages that list something share: a table that can be searched, and one row in full beside it.
+
+import { el } from './dom.js';
+import { help, keys, palette } from './keys.js';
+
+export const page = document.getElementById('page');
+export const content = document.getElementById('content');
+export const facts = document.getElementById('facts');
+export const tools = document.getElementById('tools');
+
+export function fail(error) {
+  content.replaceChildren(el('p', { class: 'empty wrong', role: 'alert' }, error.message));
+}
+
+// A table. `columns` are `[title, what a cell holds]`; `open` makes what is shown of the row that is selected.
+export function table(columns, rows, { label, open, text }) {
+  const body = el('tbody');
+  const detail = el('section', { class: 'aside', hidden: true, tabindex: -1, 'aria-label': 'The selected row' });
+  const search = el('input', { type: 'search', placeholder: 'Search', 'aria-label': `Search: ${label}` });
+  let all = rows;
+  let selected = null;
+  const show = (row, line) => {
+    selected = row;
+    body.querySelectorAll('tr').forEach((other) => other.classList.toggle('selected', other === line));
+    detail.hidden = false;
+    detail.replaceChildren(el('button', { type: 'button', class: 'plain close', onclick: () => { detail.hidden = true; line.querySelector('button')?.focus(); } }, 'Close'), open(row));
+    detail.focus({ preventScroll: true });
+  };
+  const draw = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = all.filter((row) => words.every((word) => text(row).toLowerCase().includes(word)));
+    body.replaceChildren(...found.map((row) => {
+      const line = el('tr', { class: row === selected ? 'selected' : null }, columns.map(([, cell], place) => {
+        const shown = cell(row);
+        return el('td', {}, place === 0 && open ? el('button', { type: 'button', class: 'open', onclick: () => show(row, line) }, shown) : shown);
+      }));
+      return line;
+    }));
+    if (!found.length) body.append(el('tr', {}, el('td', { colspan: columns.length, class: 'empty' }, all.length ? 'Nothing matches.' : 'Nothing here yet.')));
+  };
+  search.addEventListener('input', draw);
+  draw();
+  const step = (by) => {
+    const buttons = [...body.querySelectorAll('button.open')];
+    const at = buttons.indexOf(document.activeElement);
+    buttons[Math.min(Math.max(at + by, 0), buttons.length - 1)]?.focus();
+  };
+  keys({
+    j: ['the next row', () => step(1)],
+    k: ['the row before', () => step(-1)],
+    '/': ['search', () => search.focus()],
+    Escape: ['close what is open', () => { detail.hidden = true; }],
+    '?': ['all keys', () => help()],
+    ':': ['all pages', () => palette([...document.querySelectorAll('nav a')].map((link) => [link.textContent, () => location.assign(link.href)]))],
+  });
+  const place = el('div', { class: 'listing' },
+    el('div', { class: 'main' }, search,
+      el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label },
+        el('table', {}, el('thead', {}, el('tr', {}, columns.map(([title]) => el('th', { scope: 'col' }, title)))), body))),
+    detail);
+  return { place, update(next) { all = next; draw(); } };
+}
+
+// A value as terms and descriptions; what is absent is left out.
+export const terms = (pairs) => el('dl', { class: 'terms' }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== '')
+  .map(([term, value]) => [el('dt', {}, term), el('dd', {}, value)]));

@@ -1,0 +1,36 @@
+// Times as people read them: how long ago or how long still, the date and UTC on hover.
+
+import { el } from './dom.js';
+
+const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
+
+function relative(seconds) {
+  const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
+  return words.format(Math.trunc(seconds / length), unit);
+}
+
+function left(seconds) {
+  if (seconds <= 0) return 'time is up';
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
+  const two = (number) => String(number).padStart(2, '0');
+  return hours >= 48 ? `${Math.floor(hours / 24)} days` : hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+// Shows when `at` was, or with `until` how long it is until then; kept up to date by the clock below.
+export function time(at, { until = false } = {}) {
+  const moment = new Date(at);
+  const shown = el('time', { datetime: at, title: `${local.format(moment)} (${moment.toISOString()})`, 'data-until': until ? '' : null });
+  update(shown);
+  return shown;
+}
+
+function update(shown) {
+  const seconds = (new Date(shown.dateTime) - Date.now()) / 1000;
+  const text = 'until' in shown.dataset ? left(seconds) : relative(seconds);
+  if (shown.textContent !== text) shown.textContent = text;
+  if ('until' in shown.dataset) shown.classList.toggle('soon', seconds < 120);
+}
+
+setInterval(() => document.querySelectorAll('time').forEach(update), 1000);
