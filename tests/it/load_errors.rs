@@ -29,6 +29,18 @@ fn a_constraint_that_cannot_bind() {
 }
 
 #[test]
+fn a_constraint_of_a_value_that_its_parameter_can_never_have() {
+    let rule = |constraint: &str| {
+        policy(&format!(
+            "rules:\n  - name: limits\n    match: {{ action: count }}\n    decision: ALLOW_WITH_CONSTRAINTS\n    constraints: {{ {constraint} }}\n"
+        ))
+    };
+    let place = "policies/rules.yaml:5:20";
+    check(rule("allowed_lines: 5"), &[place, "limits", "`allowed_lines` names 5", "`'5'`"]);
+    check(rule("denied_lines: [a, 1.0]"), &[place, "`denied_lines` names 1.0", "`'1.0'`"]);
+}
+
+#[test]
 fn an_unknown_key_of_a_rule() {
     let text = "rules:\n  - name: all\n    match: {}\n    decison: ALLOW\n    decision: ALLOW\n";
     check(policy(text), &["policies/rules.yaml:4:5", "decison", "decision"]);
