@@ -71,6 +71,7 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
         | Kind::Limited
         | Kind::TooManyHolds
         | Kind::UnknownOutcome
+        | Kind::MissingCapability
         | Kind::Failed
         | Kind::TimedOut
         | Kind::ResultRefused => {
