@@ -72,14 +72,12 @@ pub(super) fn broke(hold: &Hold) -> bool {
 
 /// The error of a task whose backend broke down, in the words that `result` tells.
 #[must_use]
-pub(super) fn breakdown(result: Object) -> Object {
-    let told = result.get("content").and_then(|content| content.pointer("/0/text")).cloned();
-    let told = told.unwrap_or_else(|| "the tool's backend broke down".into());
-    let mut error = Object::new();
-    error.insert("code".to_owned(), INTERNAL_ERROR.into());
-    error.insert("message".to_owned(), told);
-    let meta = result.get("_meta").map(|meta| json!({ "_meta": meta }));
-    error.extend(meta.map(|meta| ("data".to_owned(), meta)));
+pub(super) fn breakdown(result: &Members) -> RpcError {
+    let content = result.get("content").and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let content: Value = content.unwrap_or_default();
+    let told = content.pointer("/0/text").and_then(Value::as_str);
+    let mut error = RpcError::new(INTERNAL_ERROR, told.unwrap_or("the tool's backend broke down"));
+    error.data = result.get("_meta").map(|meta| json!({ "_meta": meta }));
     error
 }
 
