@@ -26,7 +26,7 @@ pub struct Refusal {
     /// When the same call may be tried again.
     pub retry_after: Option<Duration>,
     /// What the caller's client would have to declare, as `ClientCapabilities`, where that is why.
-    pub needed: Option<Object>,
+    pub needed: Option<Box<Object>>,
 }
 
 /// The ways a call is turned away.
@@ -249,7 +249,7 @@ impl From<BackendError> for Refusal {
                 ),
             ),
             BackendError::Needs { needed } => Self {
-                needed: Some(needed.clone()),
+                needed: Some(Box::new(needed.clone())),
                 ..Self::new(
                     Kind::MissingCapability,
                     format!("The tool was not run: {error}. A client that says it can is served."),

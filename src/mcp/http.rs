@@ -166,14 +166,7 @@ async fn post(
         (Some(method), Some(id)) if Asking::takes(method) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            let read = arriving.read().and_then(|(caller, asking)| {
-                if let Asking::Call(params) = &asking {
-                    agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, params)
-                        .map_err(Rejected::mismatch)?;
-                }
-                Ok((caller, asking))
-            });
-            return match read {
+            return match read(endpoint, &arriving) {
                 Ok((caller, asking)) => begin(endpoint, caller, asking, id.clone()).await,
                 Err(rejected) => reject(&rejected, Some(id)),
             };
@@ -221,6 +214,16 @@ async fn post(
     }
     parts.headers.remove(http::header::CONTENT_LENGTH);
     forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await
+}
+
+/// Who asks and for what; headers must say the same.
+fn read(endpoint: &Endpoint, arriving: &Arriving<'_>) -> Result<(Caller, Asking), Rejected> {
+    let (caller, asking) = arriving.read()?;
+    if let Asking::Call(params) = &asking {
+        agreeing::check_call(&endpoint.gateway, arriving.headers, &caller, params)
+            .map_err(Rejected::mismatch)?;
+    }
+    Ok((caller, asking))
 }
 
 /// Whether a request says of itself that it is of 2026-07-28 or after, in its body or its headers.
