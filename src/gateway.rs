@@ -13,6 +13,7 @@ use crate::authentication::{Agents, Issuers, People, SignIn};
 use crate::backend::{self, Backends};
 use crate::call::asking::Parked;
 use crate::call::board::{Board, HeldAgents};
+use crate::call::following::Followed;
 use crate::call::standing::Grants;
 use crate::call::{holding, time};
 use crate::catalog::{Catalog, Environment, Kind, Manifests, Offered};
@@ -62,6 +63,8 @@ pub struct Gateway {
     pub board: Arc<Board>,
     /// Calls whose client was asked something and has yet to come back with the answer.
     pub parked: Arc<Parked>,
+    /// Held calls that their agents follow, and what their tools ask.
+    pub followed: Followed,
     /// Which agents may have holds.
     pub held_agents: HeldAgents,
     /// Standing approvals in force.
@@ -157,6 +160,7 @@ impl Gateway {
             limits: Limits::new(Arc::clone(&clock)),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             parked: Arc::default(),
+            followed: Followed::default(),
             held_agents: HeldAgents::default(),
             standing: Grants::load(store.as_ref()).await?,
             metrics,

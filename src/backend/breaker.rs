@@ -109,6 +109,7 @@ impl Pass {
             Err(error) => match error {
                 BackendError::Unavailable(_) | BackendError::Died(_) => true,
                 BackendError::Refused { .. }
+                | BackendError::Needs { .. }
                 | BackendError::Nonsense(_)
                 | BackendError::Unanswered(_)
                 | BackendError::TooLarge { .. } => false,

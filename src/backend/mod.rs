@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::json::Object;
 use crate::policy::Permit;
 use crate::storage::Receipt;
 pub use contact::Contact;
@@ -63,6 +64,13 @@ pub enum BackendError {
         code: i64,
         /// What it said, bounded; never shown to agents as it stands.
         message: String,
+    },
+    /// It refused the request because the caller's client did not say that it can do this (MCP 2026-07-28,
+    /// error -32021). Nothing ran.
+    #[error("it needs {} of its client", needed.keys().cloned().collect::<Vec<_>>().join(" and "))]
+    Needs {
+        /// What the client would have to declare, as `ClientCapabilities`; nothing but what is known here.
+        needed: Object,
     },
     /// The time limit passed; it was stopped. It may have had an effect.
     #[error("no answer within {0:?}")]

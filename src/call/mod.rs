@@ -3,6 +3,7 @@
 
 pub mod asking;
 pub mod board;
+pub mod following;
 pub mod holding;
 pub mod manned;
 pub mod refusal;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backend::BackendError;
 use crate::catalog::{self, Fault, ResultFault};
+use crate::json::Object;
 use crate::limits::Reached;
 use crate::policy::{Denial, DenialKind};
 use crate::storage::{HoldError, StoreError};
@@ -24,6 +25,8 @@ pub struct Refusal {
     pub rules: Vec<String>,
     /// When the same call may be tried again.
     pub retry_after: Option<Duration>,
+    /// What the caller's client would have to declare, as `ClientCapabilities`, where that is why.
+    pub needed: Option<Box<Object>>,
 }
 
 /// The ways a call is turned away.
@@ -59,6 +62,8 @@ pub enum Kind {
     NotRecorded,
     /// The backend cannot be reached or is busy; nothing ran.
     Unavailable,
+    /// The tool needs what the caller's client did not say it can do; nothing ran.
+    MissingCapability,
     /// The backend failed; it may have had an effect.
     Failed,
     /// The time limit passed; it may have had an effect.
@@ -89,6 +94,7 @@ impl Kind {
             Self::UnknownOutcome => "unknown_outcome",
             Self::NotRecorded => "not_recorded",
             Self::Unavailable => "unavailable",
+            Self::MissingCapability => "missing_capability",
             Self::Failed => "failed",
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
@@ -101,7 +107,8 @@ impl Refusal {
     /// A refusal of `kind` that says `told`.
     #[must_use]
     pub fn new(kind: Kind, told: impl Into<String>) -> Self {
-        Self { kind, told: told.into(), cause: None, rules: Vec::new(), retry_after: None }
+        let told = told.into();
+        Self { kind, told, cause: None, rules: Vec::new(), retry_after: None, needed: None }
     }
 
     /// The same with a cause for operators.
@@ -241,6 +248,13 @@ impl From<BackendError> for Refusal {
                     "The tool's backend refused the call (code {code}). As a rule nothing ran."
                 ),
             ),
+            BackendError::Needs { needed } => Self {
+                needed: Some(Box::new(needed.clone())),
+                ..Self::new(
+                    Kind::MissingCapability,
+                    format!("The tool was not run: {error}. A client that says it can is served."),
+                )
+            },
             BackendError::Timeout(limit) => Self::new(
                 Kind::TimedOut,
                 format!("The tool gave no answer within {limit:?} and was stopped. {effect}"),

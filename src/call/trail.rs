@@ -271,6 +271,7 @@ const fn status_of(kind: Kind) -> OutcomeStatus {
         | Kind::UnknownOutcome
         | Kind::NotRecorded
         | Kind::Unavailable
+        | Kind::MissingCapability
         | Kind::Failed => OutcomeStatus::BackendError,
     }
 }

@@ -41,6 +41,17 @@ impl Ability {
         }
     }
 
+    /// The ways in which a client may be able to do it, as members of that capability (MCP 2026-07-28,
+    /// `ClientCapabilities`).
+    #[must_use]
+    pub const fn ways(self) -> &'static [&'static str] {
+        match self {
+            Self::Sampling => &["context", "tools"],
+            Self::Elicitation => &["form", "url"],
+            Self::Roots => &[],
+        }
+    }
+
     /// What is asked for by `method`.
     #[must_use]
     pub fn of_method(method: &str) -> Option<Self> {

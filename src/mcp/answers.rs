@@ -6,7 +6,7 @@ use rmcp::model::{CreateTaskResult, SealOptions, Task, TaskStatus};
 use serde_json::{Value, json};
 
 use super::calls::Era;
-use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, Members, RpcError, members};
+use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, Members, RpcError, members};
 use crate::call::refusal::{Kind, Refusal};
 use crate::call::{Answer, Answered};
 use crate::evidence::OutcomeStatus;
@@ -72,14 +72,12 @@ pub(super) fn broke(hold: &Hold) -> bool {
 
 /// The error of a task whose backend broke down, in the words that `result` tells.
 #[must_use]
-pub(super) fn breakdown(result: Object) -> Object {
-    let told = result.get("content").and_then(|content| content.pointer("/0/text")).cloned();
-    let told = told.unwrap_or_else(|| "the tool's backend broke down".into());
-    let mut error = Object::new();
-    error.insert("code".to_owned(), INTERNAL_ERROR.into());
-    error.insert("message".to_owned(), told);
-    let meta = result.get("_meta").map(|meta| json!({ "_meta": meta }));
-    error.extend(meta.map(|meta| ("data".to_owned(), meta)));
+pub(super) fn breakdown(result: &Members) -> RpcError {
+    let content = result.get("content").and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let content: Value = content.unwrap_or_default();
+    let told = content.pointer("/0/text").and_then(Value::as_str);
+    let mut error = RpcError::new(INTERNAL_ERROR, told.unwrap_or("the tool's backend broke down"));
+    error.data = result.get("_meta").map(|meta| json!({ "_meta": meta }));
     error
 }
 
@@ -124,17 +122,29 @@ pub(super) fn hold_in_meta(gateway: &Gateway, hold: &Hold) -> Value {
 /// The result object of a call that ended.
 ///
 /// # Errors
-/// With a JSON-RPC error for an unknown tool.
+/// With a JSON-RPC error for an unknown tool, and for one that needs what the client did not declare.
 pub(super) fn finished(gateway: &Gateway, era: Era, answer: Answer) -> Result<Members, RpcError> {
     match answer {
         Answer::Result(answered) => Ok(result(era, *answered)),
         Answer::Refused(Refusal { kind: Kind::UnknownTool, told, .. }) => {
             Err(RpcError::new(INVALID_PARAMS, told))
         }
-        Answer::Refused(refusal) => Ok(refused(era, &refusal, meta_of_refusal(gateway, &refusal))),
+        Answer::Refused(refusal) => match missing_capability(era, &refusal) {
+            Some(error) => Err(error),
+            None => Ok(refused(era, &refusal, meta_of_refusal(gateway, &refusal))),
+        },
         // `run` gives a hold only to `answer`, which has waited for it.
         Answer::Held(waiting) => Ok(refused(era, &Refusal::of_hold(&waiting.hold), Object::new())),
     }
+}
+
+/// The error for a client that did not declare what the tool needs (MCP 2026-07-28, basic, capability
+/// negotiation); earlier protocols have none.
+pub(super) fn missing_capability(era: Era, refusal: &Refusal) -> Option<RpcError> {
+    let needed = refusal.needed.as_ref().filter(|_| era == Era::Modern)?;
+    let mut error = RpcError::new(MISSING_CAPABILITY, refusal.told.clone());
+    error.data = Some(json!({ "requiredCapabilities": needed }));
+    Some(error)
 }
 
 /// Tells a client of an earlier protocol that its call waits, and for what.
@@ -159,6 +169,7 @@ pub(super) fn meta_of_refusal(gateway: &Gateway, refusal: &Refusal) -> Object {
         | Kind::UnknownOutcome
         | Kind::NotRecorded
         | Kind::Unavailable
+        | Kind::MissingCapability
         | Kind::Failed
         | Kind::TimedOut
         | Kind::Cancelled

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::calls::{Caller, Era};
 use super::reads::Asking;
 use super::sessions::{About, Refused};
+use super::tasks;
 use super::wire::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, Incoming, RpcError};
 use crate::backend::contact::{Abilities, Client, Level};
 use crate::principal::Principal;
@@ -18,7 +19,6 @@ pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 pub(super) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
-const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A session of a protocol before 2026-07-28 that is the caller's own.
 pub(super) struct Session {
@@ -43,23 +43,28 @@ pub(super) struct Arriving<'a> {
 impl Arriving<'_> {
     /// Who asks and for what, from the body; headers must say the same.
     pub(super) fn read(&self) -> Result<(Caller, Asking), Rejected> {
+        let caller = self.caller()?;
+        let method = self.incoming.method.as_deref().unwrap_or_default();
+        Ok((caller, Asking::read(method, self.incoming.params()?)?))
+    }
+
+    /// Who asks, from the body; headers must say the same.
+    pub(super) fn caller(&self) -> Result<Caller, Rejected> {
         let params = self.incoming.params()?;
         let meta = params.get("_meta").and_then(Value::as_object);
         let version = meta.and_then(|meta| meta.get(VERSION_KEY));
         let said = header(self.headers, VERSION);
-        let caller = match version {
-            Some(Value::String(version)) => self.modern(version, said, meta)?,
-            Some(_) => return Err(Rejected::params("the protocol version must be a text")),
+        match version {
+            Some(Value::String(version)) => self.modern(version, said, meta),
+            Some(_) => Err(Rejected::params("the protocol version must be a text")),
             None if said.is_some_and(is_modern) => {
                 let told = format!(
                     "request _meta is missing or has malformed required fields: {VERSION_KEY}"
                 );
-                return Err(Rejected::params(told));
+                Err(Rejected::params(told))
             }
-            None => self.legacy(said)?,
-        };
-        let method = self.incoming.method.as_deref().unwrap_or_default();
-        Ok((caller, Asking::read(method, params)?))
+            None => self.legacy(said),
+        }
     }
 
     fn modern(
@@ -91,7 +96,8 @@ impl Arriving<'_> {
             .and_then(|client| client.get("name"))
             .and_then(Value::as_str)
             .map(|name| name.chars().take(128).collect());
-        let tasks = capabilities.get("extensions").is_some_and(|all| all.get(TASKS).is_some());
+        let tasks =
+            capabilities.get("extensions").is_some_and(|all| all.get(tasks::EXTENSION).is_some());
         let opens_pages = capabilities.get("elicitation").is_some_and(|it| it.get("url").is_some());
         let principal = self.principal.clone();
         let peer = Client {
@@ -209,6 +215,6 @@ impl Rejected {
 
 impl From<RpcError> for Rejected {
     fn from(error: RpcError) -> Self {
-        Self { status: StatusCode::OK, error }
+        Self { status: error.status(), error }
     }
 }

@@ -12,7 +12,7 @@ use super::asking::{self, Came, Leg};
 use super::outlet::Outlet;
 use super::questions::Questions;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
-use super::{answers, waiting};
+use super::{answers, tasks, waiting};
 use crate::backend::Contact;
 use crate::backend::contact::{Client, Listener as _, News, Progress};
 use crate::call::asking::{Asked, Running};
@@ -312,6 +312,7 @@ pub(super) async fn held(leg: &Leg<'_>, hold: Hold, first: bool) -> Result<Held,
     }
     if caller.tasks && caller.era == Era::Modern {
         gateway.board.attend(hold.id, gateway.clock.monotonic());
+        tasks::follow(gateway, hold.id, &caller.peer)?;
         return answers::created_task(gateway, &hold).map(Held::Said);
     }
     let window = gateway.config.holds.window_for(caller.client.as_deref());

@@ -5,27 +5,21 @@ use std::sync::Arc;
 use http::request::Parts;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest,
-    CustomResult, DetailedTask, ErrorCode, ErrorData, GetTaskParams, GetTaskResult, Implementation,
+    CustomResult, ErrorCode, ErrorData, GetTaskParams, GetTaskResult, Implementation,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, ProtocolVersion, ServerConfig, SubscribeRequestParams,
-    SubscriptionFilter, TaskPayload, UnsubscribeRequestParams, UpdateTaskParams,
+    SubscriptionFilter, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 
-use super::answers;
 use super::calls::Era;
 use super::lists::{self, Viewer};
+use super::tasks::Tasks;
 use super::watching::{Watched, Watcher, Watches};
-use crate::call::refusal::Refusal;
-use crate::call::{Answer, holding};
-use crate::catalog::Kind;
+use super::wire::RpcError;
 use crate::gateway::Gateway;
-use crate::hold::{Hold, StateName};
-use crate::ids::HoldId;
-use crate::json::Object;
 use crate::principal::Principal;
-use crate::storage::HoldError;
 
 /// The gateway as one client sees it: over HTTP each request brings its principal, over stdio it is fixed.
 #[derive(Clone)]
@@ -75,24 +69,6 @@ impl Front {
         })
     }
 
-    /// The hold that stands behind a task now, if it is this caller's, and the task's own identifier; a
-    /// foreign one looks like none.
-    async fn task(
-        &self,
-        id: &str,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<(HoldId, Hold), ErrorData> {
-        let principal = self.principal(context)?;
-        let unknown = || ErrorData::invalid_params("Unknown task", None);
-        let id = id.parse().map_err(|_| unknown())?;
-        let hold = self.gateway.store.hold(id).await.map_err(internal)?;
-        // What is held beside calls of tools is waited for in legs: nobody was given a task for it.
-        let theirs =
-            |hold: &Hold| hold.agent == *principal.agent() && Kind::of(&hold.tool) == Kind::Tool;
-        let hold = hold.filter(theirs).ok_or_else(unknown)?;
-        Ok((id, holding::current(&self.gateway, hold).await.map_err(internal)?))
-    }
-
     /// As whom, and with what, the request sees the catalog.
     fn viewer(&self, context: &RequestContext<RoleServer>) -> Result<Viewer<'_>, ErrorData> {
         Ok(Viewer {
@@ -104,9 +80,10 @@ impl Front {
     }
 }
 
-fn internal(error: impl std::fmt::Display) -> ErrorData {
-    tracing::error!(%error, "a request failed");
-    ErrorData::internal_error("the gateway failed; its operators can see why", None)
+/// Our error as rmcp writes it.
+pub(super) fn rpc_error(error: RpcError) -> ErrorData {
+    let code = i32::try_from(error.code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
+    ErrorData::new(code, error.message, error.data)
 }
 
 /// Methods of earlier protocols that 2026-07-28 does not have.
@@ -210,32 +187,11 @@ impl ServerHandler for Front {
 
     async fn get_task(
         &self,
-        params: GetTaskParams,
-        context: RequestContext<RoleServer>,
+        _: GetTaskParams,
+        _: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        let (id, hold) = self.task(&params.task_id, &context).await?;
-        self.gateway.board.attend(hold.id, self.gateway.clock.monotonic());
-        let task = answers::task_of(&self.gateway, id, &hold);
-        let payload = match hold.state.name() {
-            StateName::Withdrawn => TaskPayload::Cancelled,
-            _ if answers::broke(&hold) => {
-                TaskPayload::Failed { error: answers::breakdown(self.task_result(&hold).await?) }
-            }
-            name if name.is_terminal() => {
-                TaskPayload::Completed { result: self.task_result(&hold).await? }
-            }
-            StateName::Pending
-            | StateName::Approved
-            | StateName::Executing
-            | StateName::Finished
-            | StateName::Unknown
-            | StateName::Rejected
-            | StateName::Expired
-            | StateName::Lapsed
-            | StateName::Superseded
-            | StateName::Halted => TaskPayload::Working,
-        };
-        Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
+        // Both transports take it before; protocols before 2026-07-28 have no tasks of this kind.
+        Err(ErrorData::invalid_params("Unknown task", None))
     }
 
     async fn update_task(
@@ -243,8 +199,9 @@ impl ServerHandler for Front {
         params: UpdateTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        // No task of ours asks for input: nothing that an agent sends decides anything.
-        self.task(&params.task_id, &context).await.map(drop)
+        let principal = self.principal(&context)?;
+        let tasks = Tasks { gateway: &self.gateway, principal: &principal };
+        tasks.update(&params.task_id, params.input_responses).await.map_err(rpc_error)
     }
 
     async fn cancel_task(
@@ -252,12 +209,9 @@ impl ServerHandler for Front {
         params: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let (_, hold) = self.task(&params.task_id, &context).await?;
-        match holding::withdraw(&self.gateway, hold.id).await {
-            // Too late to withdraw is acknowledged all the same; `tasks/get` says what became of it.
-            Ok(_) | Err(HoldError::Lost { .. }) => Ok(()),
-            Err(error) => Err(internal(error)),
-        }
+        let principal = self.principal(&context)?;
+        let tasks = Tasks { gateway: &self.gateway, principal: &principal };
+        tasks.cancel(&params.task_id).await.map_err(rpc_error)
     }
 
     async fn on_custom_request(
@@ -344,29 +298,6 @@ impl ServerHandler for Front {
 
     fn supported_protocol_versions(&self) -> std::borrow::Cow<'static, [ProtocolVersion]> {
         std::borrow::Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS)
-    }
-}
-
-impl Front {
-    async fn task_result(&self, hold: &Hold) -> Result<Object, ErrorData> {
-        let answer = if hold.state.name() == StateName::Finished {
-            let kept = self.gateway.store.hold_result(hold.id).await.map_err(internal)?;
-            // The agent has it now: the same call is a new call from here on.
-            match self.gateway.store.collect_hold(hold.id).await {
-                Ok(_) | Err(HoldError::Lost { .. }) => {}
-                Err(error) => return Err(internal(error)),
-            }
-            match kept {
-                Some(text) => holding::told(hold, text),
-                None => Answer::Refused(Refusal::of_hold(hold)),
-            }
-        } else {
-            holding::tell(&self.gateway, hold.clone()).await
-        };
-        let members = answers::finished(&self.gateway, Era::Modern, answer)
-            .map_err(|error| ErrorData::internal_error(error.message, None))?;
-        let result = serde_json::to_string(&members).map_err(internal)?;
-        serde_json::from_str(&result).map_err(internal)
     }
 }
 

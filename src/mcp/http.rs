@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
@@ -16,13 +16,16 @@ use tower::ServiceExt;
 
 use super::Front;
 use super::agreeing;
-use super::arriving::{Arriving, Rejected, Session, VERSION, header, is_modern, unacceptable};
+use super::arriving::{
+    Arriving, Rejected, Session, VERSION, VERSION_KEY, header, is_modern, unacceptable,
+};
 use super::calls::{Caller, Line};
 use super::lasting::{Held, Lasting};
 use super::outlet::Outlet;
 use super::reads::Asking;
 use super::replying::{Call, json_response};
 use super::sessions::{About, Sessions};
+use super::tasks::{self, Tasks};
 use super::watching;
 use super::wire::{self, INVALID_PARAMS, Incoming, RpcError};
 use crate::backend::contact::{Abilities, Client, Level};
@@ -163,15 +166,16 @@ async fn post(
         (Some(method), Some(id)) if Asking::takes(method) => {
             let arriving =
                 Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
-            let read = arriving.read().and_then(|(caller, asking)| {
-                if let Asking::Call(params) = &asking {
-                    agreeing::check_call(&endpoint.gateway, &parts.headers, &caller, params)
-                        .map_err(Rejected::mismatch)?;
-                }
-                Ok((caller, asking))
-            });
-            return match read {
+            return match read(endpoint, &arriving) {
                 Ok((caller, asking)) => begin(endpoint, caller, asking, id.clone()).await,
+                Err(rejected) => reject(&rejected, Some(id)),
+            };
+        }
+        (Some("tasks/get"), Some(id)) if is_modern_request(&parts.headers, &incoming) => {
+            let arriving =
+                Arriving { principal, session, headers: &parts.headers, incoming: &incoming };
+            return match task(endpoint, &arriving).await {
+                Ok(members) => json_response(StatusCode::OK, wire::response(id, &members)),
                 Err(rejected) => reject(&rejected, Some(id)),
             };
         }
@@ -210,6 +214,37 @@ async fn post(
     }
     parts.headers.remove(http::header::CONTENT_LENGTH);
     forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await
+}
+
+/// Who asks and for what; headers must say the same.
+fn read(endpoint: &Endpoint, arriving: &Arriving<'_>) -> Result<(Caller, Asking), Rejected> {
+    let (caller, asking) = arriving.read()?;
+    if let Asking::Call(params) = &asking {
+        agreeing::check_call(&endpoint.gateway, arriving.headers, &caller, params)
+            .map_err(Rejected::mismatch)?;
+    }
+    Ok((caller, asking))
+}
+
+/// Whether a request says of itself that it is of 2026-07-28 or after, in its body or its headers.
+fn is_modern_request(headers: &HeaderMap, incoming: &Incoming) -> bool {
+    let meta = incoming.message.get("params").and_then(|params| params.get("_meta"));
+    let said = meta.and_then(|meta| meta.get(VERSION_KEY)).and_then(Value::as_str);
+    said.or_else(|| header(headers, VERSION)).is_some_and(is_modern)
+}
+
+/// What became of a task.
+async fn task(endpoint: &Endpoint, arriving: &Arriving<'_>) -> Result<wire::Members, Rejected> {
+    let caller = arriving.caller()?;
+    if !caller.tasks {
+        return Err(tasks::undeclared().into());
+    }
+    let params = arriving.incoming.params()?;
+    let Some(id) = params.get("taskId").and_then(Value::as_str) else {
+        return Err(RpcError::new(INVALID_PARAMS, "Invalid params: `taskId` must be a text").into());
+    };
+    let tasks = Tasks { gateway: &endpoint.gateway, principal: &caller.principal };
+    Ok(tasks.get(id, &caller.peer).await?)
 }
 
 /// A session is bound to the agent that opened it.

@@ -1,8 +1,8 @@
 //! The protocol agents speak: MCP over streamable HTTP and stdio, every version from 2024-11-05 to 2026-07-28.
 //!
 //! `tools/call`, `resources/read`, `prompts/get` and `completion/complete` are read and written here, because
-//! typed proxying loses what a result holds and answers of held calls differ by era; everything else of the
-//! protocol is rmcp's.
+//! typed proxying loses what a result holds and answers of held calls differ by era; so is `tasks/get`.
+//! Everything else of the protocol is rmcp's.
 
 mod agreeing;
 mod answers;
@@ -23,6 +23,7 @@ mod replying;
 mod sessions;
 pub mod stdio;
 mod streams;
+mod tasks;
 mod waiting;
 mod watching;
 pub mod wire;

@@ -145,6 +145,9 @@ fn refused(
     (kind, asked): (Kind, &str),
     refusal: &Refusal,
 ) -> RpcError {
+    if let Some(error) = answers::missing_capability(era, refusal) {
+        return error;
+    }
     let code = match (refusal.kind, kind, era) {
         (refusal::Kind::UnknownTool, Kind::Resource, Era::Legacy) => RESOURCE_NOT_FOUND,
         (refusal::Kind::UnknownTool | refusal::Kind::InvalidArguments, _, _) => INVALID_PARAMS,

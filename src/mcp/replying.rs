@@ -49,7 +49,7 @@ impl Drop for UnderWay {
 impl Call {
     /// The answer; none for a call that its caller took back, who does not listen any more (MCP,
     /// cancellation).
-    async fn run(self) -> Option<Bytes> {
+    async fn run(self) -> Option<(StatusCode, Bytes)> {
         let Self { endpoint, caller, asking, line, id } = self;
         let _under_way = caller.session.clone().map(|session| UnderWay {
             endpoint: Arc::clone(&endpoint),
@@ -61,8 +61,8 @@ impl Call {
             return None;
         }
         Some(match answer {
-            Ok(members) => wire::response(&id, &members),
-            Err(error) => error.answer(Some(&id)),
+            Ok(members) => (StatusCode::OK, wire::response(&id, &members)),
+            Err(error) => (error.status(), error.answer(Some(&id))),
         })
     }
 
@@ -81,7 +81,8 @@ impl Call {
                     if let Some(guard) = leaving {
                         guard.disarm();
                     }
-                    return answer.map_or_else(nothing, |it| json_response(StatusCode::OK, it));
+                    return answer
+                        .map_or_else(nothing, |(status, body)| json_response(status, body));
                 }
             },
         };
@@ -111,7 +112,8 @@ impl Call {
                     return;
                 }
             }
-            if let Some(answer) = answer {
+            // The status of a stream was said when it began.
+            if let Some((_, answer)) = answer {
                 drop(out.send(answer).await);
             }
         });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rmcp::model::{
-    ClientRequest, CustomResult, EmptyObject, ErrorCode, ErrorData, ProtocolVersion, ServerResult,
+    ClientRequest, CustomResult, EmptyObject, ErrorData, ProtocolVersion, ServerResult,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service, ServiceExt};
 use rmcp::{RoleServer, ServerHandler};
@@ -18,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 use super::Front;
 use super::arriving::level_in;
 use super::calls::{Caller, Era, Line};
+use super::handler::rpc_error;
 use super::outlet::Outlet;
 use super::reads::Asking;
 pub use super::streams::{LEAVING, Stop};
 use super::streams::{Lines, Output, Streams, shared, write_line};
-use super::wire::RpcError;
+use super::tasks::{self, Tasks};
+use super::wire::Members;
 use crate::backend::contact::{self, Abilities, Level};
 use crate::gateway::Gateway;
 use crate::principal::Principal;
@@ -92,10 +94,22 @@ impl Client {
         };
         self.lines.end(&context.id.to_string());
         carrier.finish().await;
-        let members = answer.map_err(rpc_error)?;
-        let text = serde_json::to_string(&members).map_err(|error| internal(&error))?;
-        let value: Value = serde_json::from_str(&text).map_err(|error| internal(&error))?;
-        Ok(ServerResult::CustomResult(CustomResult::new(value)))
+        raw(&answer.map_err(rpc_error)?)
+    }
+
+    /// What became of a task.
+    async fn task(
+        &self,
+        id: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        if !context.client_capabilities().is_some_and(|it| it.supports_tasks()) {
+            return Err(rpc_error(tasks::undeclared()));
+        }
+        let principal = self.front.principal(context)?;
+        let tasks = Tasks { gateway: self.front.gateway(), principal: &principal };
+        let task = tasks.get(id, &self.peer(true, context)?).await;
+        raw(&task.map_err(rpc_error)?)
     }
 
     fn outlet(&self, caller: &Caller, asking: &Asking) -> (Outlet, Carrier) {
@@ -198,9 +212,11 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|it| it >= ProtocolVersion::V_2026_07_28)
 }
 
-fn rpc_error(error: RpcError) -> ErrorData {
-    let code = i32::try_from(error.code).map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
-    ErrorData::new(code, error.message, error.data)
+/// A result as we wrote it.
+fn raw(members: &Members) -> Result<ServerResult, ErrorData> {
+    let text = serde_json::to_string(members).map_err(|error| internal(&error))?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| internal(&error))?;
+    Ok(ServerResult::CustomResult(CustomResult::new(value)))
 }
 
 fn internal(error: &serde_json::Error) -> ErrorData {
@@ -220,6 +236,9 @@ impl Service<RoleServer> for Client {
             | ClientRequest::ReadResourceRequest(_)
             | ClientRequest::GetPromptRequest(_)
             | ClientRequest::CompleteRequest(_) => self.carry(context).await,
+            ClientRequest::GetTaskRequest(get) if is_modern(&context) => {
+                self.task(&get.params.task_id, &context).await
+            }
             ClientRequest::SubscriptionsListenRequest(_) => self.listen(request, context).await,
             ClientRequest::SetLevelRequest(set) if !is_modern(&context) => {
                 self.set_level(&set.params)

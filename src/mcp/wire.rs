@@ -1,6 +1,7 @@
 //! JSON-RPC on the wire: what a message is before anything acts on it, and how ours are written.
 
 use bytes::Bytes;
+use http::StatusCode;
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -24,6 +25,8 @@ pub const INVALID_PARAMS: i64 = -32602;
 pub const INTERNAL_ERROR: i64 = -32603;
 /// A header says other than the body (MCP 2026-07-28).
 pub const HEADER_MISMATCH: i64 = -32020;
+/// The client did not declare what its request needs (MCP 2026-07-28).
+pub const MISSING_CAPABILITY: i64 = -32021;
 /// A protocol version that is not spoken here (MCP 2026-07-28).
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 
@@ -65,6 +68,12 @@ impl RpcError {
     #[must_use]
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None }
+    }
+
+    /// The HTTP status of an answer that is this error alone (MCP 2026-07-28, Streamable HTTP).
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        if self.code == MISSING_CAPABILITY { StatusCode::BAD_REQUEST } else { StatusCode::OK }
     }
 
     /// The whole message, answering the request `id`.

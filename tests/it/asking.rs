@@ -17,7 +17,7 @@ const ELICIT: &str = r#"{"message":"your codeword, please","requestedSchema":{"t
     {"z":{"type":"string","default":"d","x-vendor":1},"a":{"type":"integer","default":7},
      "c":{"enum":["r","g"],"enumNames":["Red","Green"]}},"required":["z"]}}"#;
 
-fn asking(allow: &str, modern: bool) -> Builder {
+pub(crate) fn asking(allow: &str, modern: bool) -> Builder {
     let mut args = vec![UPSTREAM, "--log", "@DIR@/asked"];
     args.extend(modern.then_some("--modern"));
     let manifest = format!(
@@ -30,23 +30,23 @@ fn asking(allow: &str, modern: bool) -> Builder {
     TestGateway::builder().manifest("asking.yaml", &manifest)
 }
 
-const ALL: &str = "allow: [sampling, elicitation, roots]";
+pub(crate) const ALL: &str = "allow: [sampling, elicitation, roots]";
 
-fn started(builder: Builder) -> TestGateway {
+pub(crate) fn started(builder: Builder) -> TestGateway {
     let gateway = builder.start();
     offered(&gateway, "ask");
     gateway
 }
 
-fn everything_allowed(allow: &str, modern: bool) -> TestGateway {
+pub(crate) fn everything_allowed(allow: &str, modern: bool) -> TestGateway {
     started(asking(allow, modern).policy("all.yaml", ALLOW_ALL))
 }
 
-fn elicit() -> Value {
+pub(crate) fn elicit() -> Value {
     json!({ "method": "elicitation/create", "params": serde_json::from_str::<Value>(ELICIT).unwrap() })
 }
 
-fn abilities() -> Value {
+pub(crate) fn abilities() -> Value {
     json!({ "elicitation": { "form": {} }, "sampling": {}, "roots": {} })
 }
 
@@ -97,12 +97,12 @@ fn answer(client: &Legacy, id: &Value, result: &Value) -> u16 {
 }
 
 /// What the tool was answered.
-fn told(result: &Value) -> Value {
+pub(crate) fn told(result: &Value) -> Value {
     serde_json::from_str(&said(result)).unwrap_or_else(|_| panic!("{result}"))
 }
 
 /// The one outcome in the record, once it is there: that of a call that only reads may come after its answer.
-fn outcome(gateway: &TestGateway) -> Value {
+pub(crate) fn outcome(gateway: &TestGateway) -> Value {
     until("the outcome", || {
         let entries = gateway.entries().into_iter().map(|mut stored| stored["entry"].take());
         let mut outcomes: Vec<Value> = entries.filter(|entry| entry["kind"] == "outcome").collect();
@@ -257,6 +257,37 @@ fn a_modern_tool_asks_a_legacy_client() {
 }
 
 #[test]
+fn a_tool_that_needs_what_its_client_did_not_declare_says_so_in_the_protocols_words() {
+    let gateway = everything_allowed("allow: [sampling]", true);
+    let client = gateway.modern("one");
+    let call = |needs: Value, more: Value| {
+        let arguments = json!({ "needs": needs, "rounds": 0 });
+        let mut params = json!({ "name": "ask", "arguments": arguments });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        client.reply("tools/call", params)
+    };
+    let tools = json!({ "sampling": { "tools": {}, "sesame": {} } });
+    let reply = call(tools.clone(), json!({}));
+    assert_eq!(reply.status, 400, "{reply:?}");
+    let error = reply.response()["error"].take();
+    assert_eq!(error["code"], -32021);
+    // Nothing of it is in the server's own words.
+    assert_eq!(error["data"], json!({ "requiredCapabilities": { "sampling": { "tools": {} } } }));
+    assert!(!error.to_string().contains("sesame"), "{error}");
+    assert_eq!(outcome(&gateway)["status"], "backend_error");
+
+    // What its manifest does not let through is not for the client to declare.
+    let roots = refused(&call(json!({ "roots": {} }), json!({})).response()["result"]);
+    assert!(roots.contains("code -32021"), "{roots}");
+    let able = json!({ "_meta": { CAPABILITIES: { "sampling": { "tools": {} } } } });
+    let ran = told(&call(tools.clone(), able).response()["result"]);
+    assert_eq!(ran["abilities"], json!({ "sampling": { "tools": {} } }));
+    // Before 2026-07-28 there is no such error.
+    let old = gateway.legacy("two").call("ask", json!({ "needs": tools, "rounds": 0 }));
+    assert!(refused(&old).contains("needs sampling"), "{old}");
+}
+
+#[test]
 fn an_approved_call_asks_whoever_waits_for_it_or_says_that_nobody_did() {
     let gateway = started(asking(ALL, false).policy("held.yaml", HOLD_ALL));
     let client = able(&gateway, "one");
@@ -268,12 +299,14 @@ fn an_approved_call_asks_whoever_waits_for_it_or_says_that_nobody_did() {
     answer(&client, &question["id"], &content);
     assert_eq!(told(&stream.next()["result"]), json!({ "result": content }));
 
-    let modern = gateway.modern_with_tasks("two");
-    let task = modern.call("ask", elicit());
-    let id = text(&task["taskId"]);
+    let gone = gateway.modern("two");
+    let request = gone.call_request("ask", elicit()).timeout(std::time::Duration::from_secs(2));
+    RUNTIME.block_on(async { request.send().await.unwrap_err() });
+    let id = gateway.pending();
     gateway.approve(&id);
-    let ended = modern.task_when_done(&id);
-    assert!(ended.to_string().contains("nobody was there to answer"), "{ended}");
+    gateway.hold_when(&id, "finished");
+    let ended = told(&gone.call("ask", elicit()));
+    assert!(text(&ended["error"]["message"]).contains("nobody was there to answer"), "{ended}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod after_approval;
+mod asked_tasks;
 mod asking;
 mod bad_backends;
 mod bad_input;

@@ -43,6 +43,18 @@ impl Abilities {
         names.filter_map(|name| Some((name.to_owned(), self.0.get(name)?.clone()))).collect()
     }
 
+    /// Whether some of `needed`, which are `ClientCapabilities`, are not among these.
+    #[must_use]
+    pub fn lacking(&self, needed: &Object) -> bool {
+        needed.iter().any(|(name, ways)| {
+            let Some(how) = self.0.get(name) else { return true };
+            // A client that does not say how it asks its person shows forms (MCP, elicitation).
+            let plain = how.as_object().is_some_and(Object::is_empty);
+            let has = |way: &String| how.get(way).is_some() || plain && way == "form";
+            ways.as_object().is_some_and(|ways| !ways.keys().all(has))
+        })
+    }
+
     /// Whether a client that can do this can answer `question`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::StreamExt as _;
@@ -17,6 +18,7 @@ use rmcp::transport::streamable_http_client::{
     SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse as Posted,
 };
 use sse_stream::Sse;
+use tokio::sync::watch;
 
 use super::ledger::{Incoming, Ledger};
 use super::sse;
@@ -26,6 +28,9 @@ use crate::backend::BackendError;
 
 /// How long a body that comes with an error status may be, in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// How long the first request of a session waits for the stream beside the exchanges.
+const STREAM_WITHIN: Duration = Duration::from_secs(1);
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
@@ -40,6 +45,8 @@ pub(super) struct Exchange {
     limit: usize,
     /// Whether the server has ever opened the stream beside the exchanges.
     streamed: Arc<AtomicBool>,
+    /// Whether it is open, or known not to open, or was waited for long enough.
+    settled: Arc<watch::Sender<bool>>,
 }
 
 /// What was posted, as far as the answer depends on it.
@@ -68,7 +75,17 @@ impl Question {
 impl Exchange {
     /// Exchanges over `client`, no message from upstream longer than `limit` bytes.
     pub(super) fn new(client: Client, ledger: Arc<Ledger>, limit: usize) -> Self {
-        Self { client, ledger, limit, streamed: Arc::default() }
+        Self { client, ledger, limit, streamed: Arc::default(), settled: Arc::default() }
+    }
+
+    /// Waits for the stream beside the exchanges, once: what a server of a protocol before 2026-07-28 logs during
+    /// a call may come there, and is lost with some when nobody listens yet.
+    async fn stream_settled(&self) {
+        let mut settled = self.settled.subscribe();
+        let waited = tokio::time::timeout(STREAM_WITHIN, settled.wait_for(|settled| *settled));
+        if waited.await.is_err() {
+            self.settled.send_replace(true);
+        }
     }
 
     async fn post(
@@ -251,6 +268,9 @@ impl StreamableHttpClient for Exchange {
     ) -> Result<Posted, StreamableHttpError<Trouble>> {
         let question = Question::of(&message, session_id.is_some());
         let headers = headers.into_iter().collect();
+        if question.in_session && question.id.is_some() {
+            self.stream_settled().await;
+        }
         match self.post(&uri, &message, session_id, headers, question).await {
             Ok(posted) => Ok(posted),
             Err(trouble) => self.told(question.id, trouble),
@@ -281,7 +301,9 @@ impl StreamableHttpClient for Exchange {
     ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<Trouble>> {
         let headers = headers.into_iter().collect();
         let last_event = last_event_id.as_deref();
-        self.stream(&uri, session_id, last_event, headers).await.map_err(|trouble| {
+        let opened = self.stream(&uri, session_id, last_event, headers).await;
+        self.settled.send_replace(true);
+        opened.map_err(|trouble| {
             if matches!(trouble, Trouble::SessionGone) {
                 self.ledger.retire(BackendError::Died(trouble.to_string()));
             }

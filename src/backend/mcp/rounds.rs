@@ -103,7 +103,19 @@ async fn send(
     let watched = Watched { ticket: &ticket, sent };
     let result = connection.request(request, meta, &ticket, answer).await;
     drop(watched);
-    result
+    result.map_err(|error| fit(error, call, may))
+}
+
+/// What a server needs is for the caller to declare only where the gateway would pass it on, and the caller has
+/// not declared it already; else it is a refusal like any other.
+fn fit(error: BackendError, call: &Call, may: &Asking) -> BackendError {
+    let BackendError::Needs { needed } = &error else { return error };
+    let lacking = call.contact.client().abilities.lacking(needed);
+    if lacking && may.allow.iter().any(|ability| needed.contains_key(ability.as_str())) {
+        return error;
+    }
+    let message = format!("{error}, which its manifest does not allow, or which was declared");
+    BackendError::Refused { code: wire::MISSING_CAPABILITY, message }
 }
 
 /// The request with what it brings along, where its method can.

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::backend::BackendError;
 use crate::backend::contact::{Level, Log, Progress};
+use crate::catalog::Ability;
 use crate::json::{self, Object};
 
 /// How much of a text from upstream is kept in an error, in characters.
@@ -20,6 +21,8 @@ const MAX_ERROR_CHARS: usize = 500;
 const MAX_PROGRESS_CHARS: usize = 1000;
 /// The longest log message that is passed on, in bytes; a longer one is dropped.
 const MAX_LOG_BYTES: usize = 16 * 1024;
+/// The JSON-RPC code for a request whose client did not declare what it takes (MCP 2026-07-28).
+pub(super) const MISSING_CAPABILITY: i64 = -32021;
 /// The annotation by which a modern server asks for an argument as an HTTP header (SEP-2243).
 pub(super) const HEADER_ANNOTATION: &str = "x-mcp-header";
 
@@ -143,11 +146,28 @@ pub(super) fn refusal(error: &RawValue) -> BackendError {
         code: i64,
         #[serde(default)]
         message: String,
+        #[serde(default)]
+        data: Option<serde_json::Value>,
     }
-    match serde_json::from_str::<Said>(error.get()) {
-        Ok(said) => BackendError::Refused { code: said.code, message: bounded(&said.message) },
-        Err(_) => BackendError::Nonsense("an error object without a code".to_owned()),
+    let Ok(Said { code, message, data }) = serde_json::from_str(error.get()) else {
+        return BackendError::Nonsense("an error object without a code".to_owned());
+    };
+    let data = data.filter(|_| code == MISSING_CAPABILITY);
+    match data.as_ref().and_then(|data| data.get("requiredCapabilities")) {
+        Some(needed) => BackendError::Needs { needed: needed_of(needed) },
+        None => BackendError::Refused { code, message: bounded(&message) },
     }
+}
+
+/// What of `capabilities` the gateway knows how to pass on; a server's own words are not repeated.
+fn needed_of(capabilities: &serde_json::Value) -> Object {
+    let known = Ability::ALL.into_iter().filter_map(|ability| {
+        let how = capabilities.get(ability.as_str())?.as_object()?;
+        let ways = ability.ways().iter().filter(|way| how.contains_key(**way));
+        let ways: Object = ways.map(|way| ((*way).to_owned(), Object::new().into())).collect();
+        Some((ability.as_str().to_owned(), ways.into()))
+    });
+    known.collect()
 }
 
 /// What a result is.

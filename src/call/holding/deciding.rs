@@ -33,7 +33,7 @@ pub async fn decide(
 ) -> Result<Hold, HoldError> {
     let decided = gateway.store.decide_hold(id, verdict.clone()).await;
     let hold = recorded(gateway, id, &verdict, decided).await?;
-    Ok(follow(gateway, hold, &verdict))
+    Ok(follow(gateway, hold, &verdict).await)
 }
 
 /// Applies a reviewer's change of the arguments and the verdict on the changed call. The verdict carries the
@@ -51,7 +51,7 @@ pub async fn amend(
     let amended = gateway.store.amend_hold(hold.id, edited, verdict.clone()).await;
     let hold = recorded(gateway, hold.id, &verdict, amended).await?;
     let verdict = Verdict { digest: hold.digest, ..verdict };
-    Ok(follow(gateway, hold, &verdict))
+    Ok(follow(gateway, hold, &verdict).await)
 }
 
 /// Applies what a person says of a hold of unknown outcome; one that may run again runs at once.
@@ -99,18 +99,18 @@ pub async fn withdraw(gateway: &Gateway, id: HoldId) -> Result<Hold, HoldError> 
         gateway.metrics.hold_decided(hold, gateway.clock.now());
     }
     gateway.board.cancel(id);
-    gateway.board.announce(id);
+    super::announce(gateway, id).await;
     withdrawn
 }
 
 /// What follows a verdict that counted: who waits is woken, what is approved runs.
-fn follow(gateway: &Arc<Gateway>, hold: Hold, verdict: &Verdict) -> Hold {
+async fn follow(gateway: &Arc<Gateway>, hold: Hold, verdict: &Verdict) -> Hold {
     // A verdict that was sent twice was followed when it came first.
     let is_new = hold.state.verdicts().last().is_some_and(|last| last.at == verdict.at);
     if is_new && hold.state.name() != StateName::Pending {
         gateway.metrics.hold_decided(&hold, gateway.clock.now());
     }
-    gateway.board.announce(hold.id);
+    super::announce(gateway, hold.id).await;
     running::start(gateway, &hold);
     hold
 }

@@ -73,6 +73,17 @@ pub async fn wait(
     }
 }
 
+/// Wakes who waits for the hold, and lets it go where it has ended and was followed.
+async fn announce(gateway: &Gateway, id: HoldId) {
+    gateway.board.announce(id);
+    if gateway.followed.has(id)
+        && let Ok(hold) = gateway.store.hold(id).await
+        && hold.is_none_or(|hold| hold.state.name().is_terminal())
+    {
+        gateway.followed.end(id);
+    }
+}
+
 /// Whether `hold` is left to the next gateway, because this one goes away and does not run it.
 #[must_use]
 pub fn is_left(gateway: &Gateway, hold: &Hold) -> bool {

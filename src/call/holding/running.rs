@@ -33,7 +33,7 @@ pub fn start(gateway: &Arc<Gateway>, hold: &Hold) {
         if let Answer::Refused(refusal) = answer {
             not_run(&gateway, &hold, refusal).await;
         }
-        gateway.board.announce(hold.id);
+        super::announce(&gateway, hold.id).await;
         drop(turn);
     });
 }
@@ -71,6 +71,7 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
         | Kind::Limited
         | Kind::TooManyHolds
         | Kind::UnknownOutcome
+        | Kind::MissingCapability
         | Kind::Failed
         | Kind::TimedOut
         | Kind::ResultRefused => {

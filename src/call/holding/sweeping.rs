@@ -66,7 +66,7 @@ async fn end(gateway: &Gateway, hold: Hold) -> Result<(), StoreError> {
         Err(HoldError::Lost { .. } | HoldError::NotFound | HoldError::TooMany { .. }) => {}
         Err(HoldError::Store(error)) => return Err(error),
     }
-    gateway.board.announce(hold.id);
+    super::announce(gateway, hold.id).await;
     Ok(())
 }
 

@@ -20,7 +20,6 @@ fn of_servers(revision: &'static str, eras: Eras, expected: Expected) {
 }
 
 #[test]
-#[ignore = "one of three log messages is lost now and then (tools-call-with-logging)"]
 fn the_scenarios_of_2025_11_25_pass_with_an_upstream_of_that_era() {
     let expected = Expected::read("server-2025-11-25.yaml");
     expected.assert_only_unscored(LEGACY);
@@ -28,7 +27,6 @@ fn the_scenarios_of_2025_11_25_pass_with_an_upstream_of_that_era() {
 }
 
 #[test]
-#[ignore = "a tool that needs what the client did not declare is not refused with -32021 yet, nor is a question in a task"]
 fn the_scenarios_of_2026_07_28_pass_with_an_upstream_of_that_era() {
     let expected = Expected::read("server-2026-07-28.yaml");
     expected.assert_only_unscored(MODERN);

@@ -76,6 +76,9 @@ rules:
 ";
 /// How often the person looks for calls to approve.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a question waits for the suite. Some scenarios never answer theirs, and an upstream of an earlier
+/// protocol carries one call of an agent at a time.
+const ANSWER: &str = "2s";
 /// Jobs that would take this long, in seconds, are there to be cancelled: nobody approves them.
 const TOO_LONG: f64 = 60.0;
 
@@ -125,7 +128,9 @@ impl Drop for Profile {
 }
 
 fn manifest(url: &str) -> String {
-    let mcp = format!("{{ url: \"{url}\", allow: [sampling, elicitation, roots] }}");
+    let mcp = format!(
+        "{{ url: \"{url}\", allow: [sampling, elicitation, roots], answer_within: {ANSWER} }}"
+    );
     let mut text = format!("backend: {{ name: fixture, mcp: {mcp} }}\n");
     text += "attributes: { capability: fixture, action_type: read, environment: at-once }";
     text += RESOURCES;

@@ -55,6 +55,19 @@ async fn results_arrive_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_session_listens_before_it_asks_but_does_not_wait_long_for_that() {
+    for (late, is_waited_for) in [("0.5", true), ("15", false)] {
+        let up = upstream(&["--late", late]);
+        up.link.offered().await.unwrap();
+        logged(&up.log, "tools/list").await;
+        let heard = std::fs::read_to_string(&up.log).unwrap();
+        let asked = heard.lines().position(|line| line.starts_with("tools/list")).unwrap();
+        let listens = heard.lines().position(|line| line == "stream");
+        assert_eq!(listens.is_some_and(|listens| listens < asked), is_waited_for, "{heard}");
+    }
+}
+
+#[tokio::test]
 async fn modern_servers_get_their_headers() {
     for arguments in [&["--modern"][..], &["--modern", "--sse"]] {
         let up = upstream(arguments);
