@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 17] = [
+const ALL: [(&str, &str, &str); 18] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     ("inbox.css", STYLE, include_str!("assets/inbox.css")),
@@ -26,6 +26,7 @@ const ALL: [(&str, &str, &str); 17] = [
     ("keys.js", PROGRAM, include_str!("assets/keys.js")),
     ("inbox.js", PROGRAM, include_str!("assets/inbox.js")),
     ("listing.js", PROGRAM, include_str!("assets/listing.js")),
+    ("calls.js", PROGRAM, include_str!("assets/calls.js")),
     ("audit.js", PROGRAM, include_str!("assets/audit.js")),
     ("policy.js", PROGRAM, include_str!("assets/policy.js")),
     ("catalog.js", PROGRAM, include_str!("assets/catalog.js")),

@@ -89,6 +89,10 @@ fn listing(caller: &Caller, page: &'static str, title: &'static str) -> Result<R
     caller.page(StatusCode::OK, &Listing { page, title, csrf: caller.csrf(), who })
 }
 
+pub(super) async fn calls(caller: Caller) -> Result<Response, Wrong> {
+    listing(&caller, "calls", "Calls")
+}
+
 pub(super) async fn audit(caller: Caller) -> Result<Response, Wrong> {
     listing(&caller, "audit", "Audit")
 }

@@ -28,6 +28,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/", get(inbox::show))
         .route("/holds/{id}", get(inbox::hold))
+        .route("/calls", get(inbox::calls))
         .route("/audit", get(inbox::audit))
         .route("/policy", get(inbox::policy))
         .route("/catalog", get(inbox::catalog))

@@ -258,7 +258,7 @@ const scenarios = {
     await page.keyboard.press("?");
     await look(page, "keys");
     await page.keyboard.press("Escape");
-    for (const name of ["audit", "policy", "catalog", "people"]) {
+    for (const name of ["calls", "audit", "policy", "catalog", "people"]) {
       await page.goto(`${given.url}/${name}`);
       await page.locator("button.open").first().click();
       await look(page, name);
@@ -291,7 +291,7 @@ const scenarios = {
         await opened(page);
         await page.waitForSelector("article h3:has-text('last 24 hours')");
         await picture("call");
-        for (const name of ["audit", "policy", "catalog", "people"]) {
+        for (const name of ["calls", "audit", "policy", "catalog", "people"]) {
           await page.goto(`${given.url}/${name}`);
           await page.waitForSelector("button.open");
           if (size === "wide") await page.locator("button.open").first().click();

@@ -1,0 +1,94 @@
+// Calls: every one that the record tells of, the newest first, and the story of one.
+
+import { get, live } from './api.js';
+import { el, say } from './dom.js';
+import { pretty } from './json.js';
+import { content, facts, fail, table, terms, tools } from './listing.js';
+import { shown } from './text.js';
+import { time } from './time.js';
+
+// How many calls one request brings, and how many are kept on the page.
+const PAGE = 100;
+const KEPT = 2_000;
+
+// How a call may stand, and how that is coloured.
+const KINDS = { running: 'warn', held: 'warn', refused: 'wrong', success: 'done', tool_error: 'wrong', backend_error: 'wrong', timeout: 'wrong', cancelled: '', result_refused: 'wrong', unknown: 'wrong' };
+const status = (call) => el('span', { class: `badge ${KINDS[call.status] ?? ''}` }, [call.status, call.refusal].filter(Boolean).join(': ').replaceAll('_', ' '));
+
+let calls = [];
+let next;
+let list;
+
+const kind = el('select', { 'aria-label': 'Only calls that stand so', onchange: () => refresh(true) },
+  el('option', { value: '' }, 'Every outcome'), Object.keys(KINDS).map((name) => el('option', { value: name }, name.replaceAll('_', ' '))));
+
+function query(cursor) {
+  const wanted = new URLSearchParams({ limit: PAGE });
+  if (kind.value) wanted.set('status', kind.value);
+  if (cursor) wanted.set('cursor', cursor);
+  return `/calls?${wanted}`;
+}
+
+function story({ call, entries, more }) {
+  const begun = new Date(call.at);
+  return [
+    terms([['Agent', el('bdi', {}, shown(call.agent))], ['Tool', el('code', {}, shown(call.tool))], ['Stands', status(call)],
+      ['Rules', call.rules.length ? shown(call.rules.join(', ')) : 'none'], ['Began', time(call.at)],
+      ['Hold', call.hold && el('a', { href: `/holds/${call.hold}` }, call.hold.slice(0, 12))], ['Call', el('code', {}, call.call)]]),
+    el('h3', {}, 'From arrival to outcome'),
+    el('ol', { class: 'story' }, entries.map(({ index, entry }) => el('li', {},
+      el('span', { class: 'when' }, after(new Date(entry.time) - begun)),
+      el('details', {}, el('summary', {}, told(entry), el('small', {}, ` entry ${index}`)), el('pre', { class: 'arguments' }, pretty(entry, { hidden: 0, alike: 0 })))))),
+    more ? el('p', { class: 'faint' }, 'There is more in the record than is shown.') : null,
+  ];
+}
+
+const after = (ms) => (ms < 1_000 ? `+${ms} ms` : ms < 120_000 ? `+${(ms / 1000).toFixed(1)} s` : `+${Math.round(ms / 60_000)} min`);
+
+function told(entry) {
+  const parts = [entry.kind, entry.event, entry.decision, entry.outcome?.status, entry.refusal?.kind, entry.verdict && `${entry.verdict.decision} by ${entry.verdict.person?.name}`];
+  return shown(parts.filter((part) => typeof part === 'string').join(' · ').replaceAll('_', ' '));
+}
+
+function opened(row) {
+  const place = el('div', {}, el('h2', {}, el('code', {}, shown(row.tool))), el('p', { class: 'faint' }, 'Loading …'));
+  get(`/calls/${row.call}`).then((whole) => place.lastChild.replaceWith(...story(whole).filter(Boolean)),
+    (error) => { place.lastChild.textContent = error.message; });
+  return place;
+}
+
+function draw() {
+  facts.textContent = `${calls.length}${next ? '+' : ''} calls`;
+  if (list) { list.update(calls); return; }
+  list = table([
+    ['Tool', (call) => el('code', {}, shown(call.tool))],
+    ['Agent', (call) => el('bdi', {}, shown(call.agent))],
+    ['Stands', status],
+    ['When', (call) => time(call.at)],
+    ['Rules', (call) => shown(call.rules.join(', '))],
+  ], calls, { label: 'Calls', open: opened, text: (call) => [call.tool, call.agent, call.status, call.refusal, call.call, call.hold, ...call.rules].join(' ') });
+  const older = el('button', { type: 'button', onclick: async () => {
+    if (!next || calls.length >= KEPT) { say(next ? 'No more fit here; search for what you want.' : 'That is the beginning.', 'note'); return; }
+    try {
+      const more = await get(query(next));
+      calls = [...calls, ...more.calls];
+      next = more.next;
+      draw();
+    } catch (error) { say(error.message, 'wrong'); }
+  } }, 'Older');
+  content.replaceChildren(list.place, el('div', { class: 'actions more' }, older));
+}
+
+async function refresh(anew = false) {
+  try {
+    const first = await get(query());
+    const known = anew ? [] : calls.filter((call) => !first.calls.some((other) => other.call === call.call));
+    if (anew || !calls.length) next = first.next;
+    calls = [...first.calls, ...known].slice(0, KEPT);
+    draw();
+  } catch (error) { if (!list) fail(error); }
+}
+
+tools.append(kind);
+live(() => refresh(), () => {}, ['entry', 'hold']);
+refresh();
