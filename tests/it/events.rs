@@ -24,6 +24,10 @@ fn request(gateway: &TestGateway, token: &str, query: &str) -> RequestBuilder {
     http().get(format!("{}/api/v1/events{query}", gateway.url())).bearer_auth(token)
 }
 
+fn sent(request: RequestBuilder) -> Response {
+    RUNTIME.block_on(async { request.send().await }).unwrap()
+}
+
 /// One event as it was told.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Event {
@@ -41,7 +45,7 @@ struct Events {
 
 impl Events {
     fn open(request: RequestBuilder) -> Self {
-        let response = RUNTIME.block_on(request.send()).unwrap();
+        let response = sent(request);
         assert_eq!(response.status(), 200);
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("content-type"), "text/event-stream");
@@ -57,8 +61,8 @@ impl Events {
                 self.rest = rest;
                 return Some(block);
             }
-            let chunk = self.response.chunk();
-            let chunk = RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, chunk).await });
+            let chunk = async { tokio::time::timeout(PATIENCE, self.response.chunk()).await };
+            let chunk = RUNTIME.block_on(chunk);
             let chunk = chunk.expect("something is told").expect("the stream ends whole")?;
             self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
         }
@@ -191,7 +195,7 @@ fn who_comes_back_misses_nothing() {
     assert_eq!(events.next().name, "entry");
     for bad in ["x", "-1", ""] {
         let back = request(&gateway, &token, "").header("last-event-id", bad);
-        assert_eq!(RUNTIME.block_on(back.send()).unwrap().status(), 400, "{bad:?}");
+        assert_eq!(sent(back).status(), 400, "{bad:?}");
     }
 }
 
@@ -201,14 +205,14 @@ fn a_person_has_so_many_streams_and_gets_places_back() {
     let (ada, bob) = (person(&gateway, "ada"), person(&gateway, "bob"));
     let open = |token: &str| Events::open(request(&gateway, token, ""));
     let mut streams: Vec<Events> = (0..PER_PERSON).map(|_| open(&ada)).collect();
-    let refused = RUNTIME.block_on(request(&gateway, &ada, "").send()).unwrap();
+    let refused = sent(request(&gateway, &ada, ""));
     assert_eq!(refused.status(), 503);
     let told: Value = RUNTIME.block_on(refused.json()).unwrap();
     assert!(text(&told["error"]).contains("8 of one person"), "{told}");
     drop(open(&bob));
     streams.pop();
     until("a place to be given back", || {
-        let status = RUNTIME.block_on(request(&gateway, &ada, "").send()).unwrap().status();
+        let status = sent(request(&gateway, &ada, "")).status();
         (status == 200).then_some(())
     });
 }

@@ -94,24 +94,24 @@ impl Operation {
 
     /// The operation as the document has it.
     pub(super) fn described(&self, schemas: &mut Schemas) -> Value {
-        let mut described = json!({
-            "operationId": self.id,
-            "summary": self.summary,
-            "description": format!("For people of the role {} or above.", self.role.as_str()),
-            "security": self.security(),
-        });
+        let mut described = Object::new();
+        let role = self.role.as_str();
+        described.insert("operationId".to_owned(), self.id.into());
+        described.insert("summary".to_owned(), self.summary.into());
+        let who = format!("For people of the role {role} or above.");
+        described.insert("description".to_owned(), who.into());
+        described.insert("security".to_owned(), self.security());
         let parameters = self.parameters(schemas);
         if !parameters.is_empty() {
-            described["parameters"] = parameters.into();
+            described.insert("parameters".to_owned(), parameters.into());
         }
         if let Some(body) = self.body {
-            described["requestBody"] = json!({
-                "required": true,
-                "content": { "application/json": { "schema": body(schemas) } },
-            });
+            let content = json!({ "application/json": { "schema": body(schemas) } });
+            let body = json!({ "required": true, "content": content });
+            described.insert("requestBody".to_owned(), body);
         }
-        described["responses"] = self.responses(schemas);
-        described
+        described.insert("responses".to_owned(), self.responses(schemas));
+        Value::Object(described)
     }
 
     /// A session needs its second token for everything but reading.
@@ -141,11 +141,10 @@ impl Operation {
         for (name, member) in members.into_iter().flatten() {
             let mut member = without_null(member.clone());
             let what = member.as_object_mut().and_then(|member| member.remove("description"));
-            let mut parameter = json!({ "name": name, "in": "query", "schema": member });
-            if let Some(what) = what {
-                parameter["description"] = what;
-            }
-            parameters.push(parameter);
+            let what = what.unwrap_or_else(|| "".into());
+            parameters.push(
+                json!({ "name": name, "in": "query", "description": what, "schema": member }),
+            );
         }
         parameters
     }
@@ -194,10 +193,12 @@ fn in_path(path: &str) -> impl Iterator<Item = &str> {
 /// The schema without `null`, which a query cannot say.
 fn without_null(mut schema: Value) -> Value {
     let is_null = |of: &Value| of == "null" || of.get("type").is_some_and(|kind| kind == "null");
-    if let Some(kinds) = schema.get_mut("type").and_then(Value::as_array_mut) {
+    if let Some(kind) = schema.get_mut("type")
+        && let Some(kinds) = kind.as_array_mut()
+    {
         kinds.retain(|kind| !is_null(kind));
         if let [only] = kinds.as_slice() {
-            schema["type"] = only.clone();
+            *kind = only.clone();
         }
     }
     if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {

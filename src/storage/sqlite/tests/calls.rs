@@ -72,7 +72,7 @@ async fn each_call_stands_as_its_last_entry_says() {
     assert_eq!(all[0].hold.unwrap().1, StateName::Unknown);
     let timeline = fixture.store.timeline(all[1].call).await.unwrap().unwrap();
     let places: Vec<u64> = timeline.entries.iter().map(|stored| stored.index).collect();
-    assert_eq!(places, [5, 6, 7, 8, 10], "{:?}", fixture.kinds().await);
+    assert_eq!(places, [5, 6, 7, 8, 11], "{:?}", fixture.kinds().await);
     assert!(fixture.store.timeline(CallId::new()).await.unwrap().is_none());
 }
 
