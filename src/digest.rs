@@ -1,9 +1,11 @@
 //! SHA-256 digests, canonical JSON (RFC 8785) and the digest that binds an approval to one exact call.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentName, InvalidId};
@@ -71,6 +73,16 @@ impl FromStr for Digest {
         let digits = text.strip_prefix("sha256:").ok_or(InvalidId("digest"))?;
         hex::decode_to_slice(digits, &mut value).map_err(|_| InvalidId("digest"))?;
         Ok(Self(value))
+    }
+}
+
+impl JsonSchema for Digest {
+    fn schema_name() -> Cow<'static, str> {
+        "Digest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$", "description": "A SHA-256." })
     }
 }
 

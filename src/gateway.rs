@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::{self, Digest};
 use crate::evidence::Event;
-use crate::limits::Limits;
+use crate::limits::{Limits, Places};
 use crate::notify::{self, Notifier, NotifyError};
 use crate::policy::Policy;
 use crate::source::{Problems, SourceFile};
@@ -75,6 +75,8 @@ pub struct Gateway {
     pub notifier: Notifier,
     /// One for each request to call a tool that may be under way at once.
     pub places: Arc<Semaphore>,
+    /// Who follows the log, of those that may at once.
+    pub listeners: Arc<Places>,
     /// The key that seals `requestState`.
     pub seal: rmcp::model::RequestStateCodec,
     revision: ArcSwap<Revision>,
@@ -166,6 +168,7 @@ impl Gateway {
             metrics,
             notifier,
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
+            listeners: Arc::default(),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(revision),
             changes: watch::Sender::new(0),

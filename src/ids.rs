@@ -1,9 +1,11 @@
 //! Identifiers: the names and numbers by which calls, holds and agents are known.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -39,6 +41,31 @@ impl FromStr for CallId {
         Uuid::parse_str(text).map(Self).map_err(|_| InvalidId("call"))
     }
 }
+
+/// The JSON Schema of a type that is written as a text.
+macro_rules! schema_of_text {
+    ($name:ident, $pattern:literal, $what:literal) => {
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "description": $what })
+            }
+        }
+    };
+}
+
+schema_of_text!(
+    CallId,
+    "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+    "A call's identifier, a UUID of version 7 (RFC 9562)."
+);
+schema_of_text!(HoldId, "^[0-9a-fA-F]{32}$", "A hold's identifier.");
+schema_of_text!(StandingId, "^[0-9a-fA-F]{32}$", "A standing approval's identifier.");
+schema_of_text!(AgentName, "^[A-Za-z0-9._-]{1,64}$", "An agent's name.");
+schema_of_text!(PersonName, "^[A-Za-z0-9._@-]{1,64}$", "The name of a person in the register.");
 
 /// A type of identifiers of 128 random bits, written as 32 hexadecimal digits, so that none can be guessed.
 macro_rules! random_id {

@@ -65,7 +65,7 @@ impl Principal {
 
 /// A person, as the edge that let them in knows them. What they may do is looked up when they do it
 /// ([`Capacity`]), because it may have changed since.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     /// The person's name: over the local socket the operating-system user's, else that in the register.
     pub name: String,

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it waits for what may have to be compiled first.
 const BUILD: Duration = Duration::from_secs(1800);
 /// The documents whose commands are run, in this order, against one gateway.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "docs/operating.md",
     "docs/policy.md",
@@ -38,6 +38,7 @@ const DOCUMENTS: [&str; 10] = [
     "docs/holds.md",
     "docs/agents.md",
     "docs/people.md",
+    "docs/api.md",
 ];
 
 /// One fenced block: the words after the fence, and what is in it.

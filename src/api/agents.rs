@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reviewers::end;
-use super::{Body, Failure, Operator, Viewer};
+use super::{Body, Failure, Operator, Path, Viewer};
 use crate::authentication;
 use crate::gateway::Gateway;
 use crate::ids::AgentName;
@@ -25,7 +26,7 @@ pub(super) const MAX_GROUPS: usize = 64;
 const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// An agent as people see it; its token is shown to nobody.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of the agent, described there")]
 pub struct AgentView {
     pub name: AgentName,
@@ -39,7 +40,7 @@ pub struct AgentView {
 }
 
 /// An agent to be added.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
     /// Its name.
@@ -56,7 +57,7 @@ pub struct NewAgent {
 }
 
 /// How an agent's token is replaced.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentRotation {
     /// For how many seconds the old token lives on; not at all when absent.
@@ -68,7 +69,7 @@ pub struct AgentRotation {
 }
 
 /// A new agent's token, shown this once.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NewToken {
     /// The agent.
     pub name: AgentName,

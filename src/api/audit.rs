@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,16 +12,18 @@ use super::{Failure, Query, Viewer};
 use crate::digest::Digest;
 use crate::gateway::Gateway;
 use crate::ids::CallId;
+use crate::json::Object;
 use crate::storage::{EntryQuery, StoredEntry};
 
 /// An entry with its place in the log.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EntryView {
     /// Its place, from 1.
     pub index: u64,
     /// The chain's value at this entry.
     pub chain: Digest,
     /// What it says.
+    #[schemars(with = "Object")]
     pub entry: Value,
 }
 
@@ -36,11 +39,15 @@ impl EntryView {
 }
 
 /// Which entries to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// Only those after this place; the last ones when absent.
     after: Option<u64>,
+    /// Only those about this call.
     call: Option<CallId>,
+    /// At most so many, and at most 1000; 100 when absent.
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
 }
 

@@ -28,6 +28,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let value = json::parse(&bytes).map_err(|error| {
             Failure::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))
         })?;
+        // serde would take the members of an array for those of an object, in their order.
+        if !value.is_object() {
+            let told = "the body does not fit: it is no object";
+            return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, told));
+        }
         T::deserialize(value).map(Self).map_err(|error| {
             Failure::new(
                 StatusCode::UNPROCESSABLE_ENTITY,

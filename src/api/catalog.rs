@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Viewer;
@@ -14,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::json::Object;
 
 /// A tool as people see it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of the tool, described there")]
 pub struct ToolView {
     pub name: String,

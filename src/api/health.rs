@@ -8,6 +8,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Viewer;
@@ -25,7 +26,7 @@ use crate::storage::HoldQuery;
 const SHOWN: usize = 10;
 
 /// One thing that was looked at.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// What, as one word.
     pub id: String,

@@ -4,9 +4,12 @@ mod agents;
 mod approvals;
 mod audit;
 mod body;
+mod calls;
 mod catalog;
+mod events;
 mod health;
 mod notifications;
+mod openapi;
 mod people;
 mod policy;
 mod reviewers;
@@ -19,11 +22,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
 use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -37,6 +41,7 @@ pub use approvals::{
 };
 pub use audit::EntryView;
 pub use body::Body;
+pub use calls::{CallList, CallTimeline, CallView};
 pub use catalog::ToolView;
 pub use health::{Check, probes};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
@@ -75,6 +80,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/sessions", delete(sign_in::sign_out))
         .route("/api/v1/sign-in-link", post(sign_in::link))
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/calls", get(calls::list))
+        .route("/api/v1/calls/{id}", get(calls::show))
+        .route("/api/v1/events", get(events::follow))
+        .route("/api/v1/openapi.json", get(openapi::show))
         .route("/api/v1/doctor", get(health::doctor))
         .route("/metrics", get(health::metrics))
         .route("/api/v1/notifications/test", post(notifications::test));
@@ -91,7 +100,7 @@ pub struct Failure {
 }
 
 /// The body of a failed request.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FailureBody {
     /// Why, in words.
     pub error: String,
@@ -183,6 +192,17 @@ impl From<QueryRejection> for Failure {
         Self::new(rejection.status(), rejection.body_text())
     }
 }
+
+impl From<PathRejection> for Failure {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+/// Parts of the path whose faults are told as [`Failure`].
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(Failure))]
+pub struct Path<T>(pub T);
 
 /// Query parameters whose faults are told as [`Failure`].
 #[derive(FromRequestParts)]

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use http::StatusCode;
 use http::request::Parts;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
@@ -69,7 +70,7 @@ impl FromRequestParts<Arc<Gateway>> for Shown {
 }
 
 /// Whom the gateway takes a person for, and what that person may do now.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WhoAmI {
     /// The name that verdicts of this person carry.
     pub name: String,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Viewer;
 use crate::gateway::Gateway;
 
 /// The rules in force.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyView {
     /// The digest of catalog and policy together.
     pub revision: String,
@@ -23,7 +24,7 @@ pub struct PolicyView {
 }
 
 /// One rule.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RuleView {
     /// Its name.
     pub name: String,
@@ -36,7 +37,7 @@ pub struct RuleView {
 }
 
 /// What looks wrong with a policy that loads.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WarningView {
     /// Where: `file:line:column`.
     pub location: String,

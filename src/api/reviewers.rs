@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agents::{MAX_GROUPS, MAX_NAME};
-use super::{Body, Failure, Operator, Viewer};
+use super::{Body, Failure, Operator, Path, Viewer};
 use crate::authentication;
 use crate::evidence::signature;
 use crate::gateway::Gateway;
@@ -22,7 +23,7 @@ use crate::storage::{PeopleError, Reviewer, ReviewerChange, SshKey};
 const MAX_ALSO: usize = 16;
 
 /// A person as people see it; the token is shown to nobody.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of the reviewer, described there")]
 pub struct ReviewerView {
     pub name: PersonName,
@@ -36,7 +37,7 @@ pub struct ReviewerView {
 }
 
 /// A public key as people see it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of the key, described there")]
 pub struct KeyView {
     pub fingerprint: String,
@@ -67,7 +68,7 @@ impl From<Reviewer> for ReviewerView {
 }
 
 /// A person to be added.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewReviewer {
     /// The name.
@@ -86,7 +87,7 @@ pub struct NewReviewer {
 }
 
 /// What to change of a person; what is absent stays.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewerEdit {
     /// Another role.
@@ -101,7 +102,7 @@ pub struct ReviewerEdit {
 }
 
 /// How long a new token is to live.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Renewal {
     /// After how many seconds the record ends; when it ended anyway, when absent.
@@ -110,7 +111,7 @@ pub struct Renewal {
 }
 
 /// A person's new token, shown this once.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NewPersonToken {
     /// The person.
     pub name: PersonName,
@@ -121,7 +122,7 @@ pub struct NewPersonToken {
 }
 
 /// A public key to be registered.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyGiven {
     /// The key in OpenSSH's one-line form; a comment is dropped.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::people::Shown;
 use super::reviewers::{check_names, end, named};
-use super::{Body, Failure, Operator};
+use super::{Body, Failure, Operator, Path};
 use crate::authentication;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -23,7 +24,7 @@ const INVITED_FOR: u64 = 72 * 3600;
 const MAX_INVITED_FOR: u64 = 30 * 24 * 3600;
 
 /// Whom to invite. Someone in the register gets a new link and stays what they are; anybody else is added.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InvitationWanted {
     /// What a new person may do; a reviewer when absent.
@@ -38,13 +39,14 @@ pub struct InvitationWanted {
     /// After how many seconds a new person's record ends; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
-    /// For how many seconds the link works; three days when absent.
+    /// For how many seconds the link works, at most 30 days; three days when absent.
+    #[schemars(range(min = 1, max = 2_592_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<u64>,
 }
 
 /// An invitation, shown this once.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Invitation {
     /// The link.
     pub url: String,
@@ -55,7 +57,7 @@ pub struct Invitation {
 }
 
 /// A link to sign in, shown this once.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LinkMade {
     /// The link.
     pub url: String,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::approvals::find;
-use super::{Body, Failure, Reviewer, Viewer};
+use super::{Body, Failure, Path, Reviewer, Viewer};
 use crate::call::standing::{self, NotGranted, Wish};
 use crate::gateway::Gateway;
 use crate::hold::Standing;
@@ -20,7 +21,7 @@ use crate::json::Object;
 const MAX_REASON: usize = 2000;
 
 /// What a person wants to grant, for calls like that of one hold.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StandingWanted {
     /// The hold.
@@ -38,7 +39,7 @@ pub struct StandingWanted {
 }
 
 /// A standing approval as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StandingView {
     /// What it is.
     #[serde(flatten)]

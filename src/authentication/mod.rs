@@ -21,6 +21,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use rmcp::model::RequestStateCodec;
 
@@ -58,6 +60,16 @@ pub async fn agent(
         return Err(Reason::Unknown.into());
     }
     issuers.verify(token, agents, now).await
+}
+
+/// The token of the one `Authorization` header (RFC 6750, section 2.1); none when there are two.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let value = given.next().filter(|_| given.next().is_none())?;
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// The principal that opened `hold`, as it was verified then.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Entry, Event};
+use super::{Entry, Event, Mention};
 use crate::digest::{self, Digest, NotCanonical};
 
 /// The chain's value before the first entry.
@@ -33,6 +33,7 @@ pub fn next(previous: &Digest, leaf: &Digest) -> Digest {
 pub struct Draft {
     before: String,
     after: String,
+    mention: Option<Mention>,
 }
 
 impl Draft {
@@ -43,13 +44,20 @@ impl Draft {
     pub fn new(event: Event) -> Result<Self, NotDraftable> {
         const MARK: &str = "\"time\":\"";
         let time = Timestamp::UNIX_EPOCH;
+        let mention = Mention::of(&event);
         let bytes = digest::canonical(&Entry { v: FORM, time, event })?;
         let text = String::from_utf8(bytes).map_err(|_| NotDraftable::Shape)?;
         // The last mark is the entry's own: canonical keys are sorted, what sorts after `time` at the
         // top level holds no key `time`, and inside a string the quotes of a mark are escaped.
         let (before, rest) = text.rsplit_once(MARK).ok_or(NotDraftable::Shape)?;
         let (_, after) = rest.split_once('"').ok_or(NotDraftable::Shape)?;
-        Ok(Self { before: format!("{before}{MARK}"), after: format!("\"{after}") })
+        Ok(Self { before: format!("{before}{MARK}"), after: format!("\"{after}"), mention })
+    }
+
+    /// What the entry tells of a call, for the list of calls.
+    #[must_use]
+    pub const fn mention(&self) -> Option<&Mention> {
+        self.mention.as_ref()
     }
 
     /// The entry's bytes, canonical, when it is written at `time`.

@@ -3,10 +3,12 @@
 mod access;
 pub mod chain;
 mod entry;
+mod mention;
 mod outcome;
 pub mod signature;
 pub mod verify;
 
 pub use access::Access;
 pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
+pub use mention::{Began, How, Mention};
 pub use outcome::{AskedClient, Outcome, OutcomeStatus};

@@ -1,12 +1,13 @@
 //! What came out of a call that was dispatched.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Ability;
 use crate::digest::Digest;
 
 /// What came out of a dispatched call, as it is recorded, counted and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// How it ended.
     pub status: OutcomeStatus,
@@ -28,7 +29,7 @@ pub struct Outcome {
 
 /// One thing that a backend asked of the client whose call it ran; what it said, and what was answered, is
 /// in no entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AskedClient {
     /// What for.
     pub ability: Ability,
@@ -39,7 +40,7 @@ pub struct AskedClient {
 }
 
 /// How a dispatched call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeStatus {
     /// The tool gave a result.

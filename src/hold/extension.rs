@@ -1,12 +1,13 @@
 //! More time for people, when they could not decide while it was running.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Hold, Lost, State};
 
 /// That people got more time, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Extension {
     /// When they got it.
     pub at: Timestamp,

@@ -2,6 +2,7 @@
 //! moment, written as the rule that it is.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -10,7 +11,7 @@ use crate::json::Object;
 use crate::principal::Person;
 
 /// One standing approval.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
     /// Its identifier.
     pub id: StandingId,

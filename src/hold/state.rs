@@ -1,6 +1,7 @@
 //! The states of a hold, each holding what is true in it.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -106,7 +107,7 @@ pub(super) fn by_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sta
 }
 
 /// The name of a state, as it is stored, shown and filtered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is described at the state it names")]
 pub enum StateName {

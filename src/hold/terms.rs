@@ -36,7 +36,7 @@ pub struct Terms {
 }
 
 /// What one rule asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Demand {
     /// The rule.
     pub rule: String,

@@ -2,6 +2,7 @@
 //! nobody can know of.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::json::Object;
 use crate::principal::{Authentication, Person};
 
 /// Approve or reject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// The exact call may run, once.
@@ -20,7 +21,7 @@ pub enum Decision {
 }
 
 /// One person's decision on one hold, bound to the digest that person saw.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// Who.
     pub person: Person,
@@ -65,7 +66,7 @@ impl Verdict {
 }
 
 /// What a person looked at when deciding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rendered {
     /// The program that rendered the hold, and its version.
@@ -75,7 +76,7 @@ pub struct Rendered {
 }
 
 /// A change that a reviewer made to the arguments of a pending hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Amendment {
     /// Who changed them.
     pub person: Person,
@@ -90,7 +91,7 @@ pub struct Amendment {
 }
 
 /// One member of the arguments that was changed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Where, as a JSON Pointer (RFC 6901).
     pub pointer: String,
@@ -124,7 +125,7 @@ impl Change {
 }
 
 /// What people say of a call whose outcome nobody recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// It took effect.

@@ -1,5 +1,7 @@
 //! Rate limits: how often who may call what, counted by verified identity (GCRA, design §6).
 
+mod places;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::catalog::CheckedArguments;
 use crate::clock::Clock;
 use crate::policy::{Dimension, Limit, Policy};
 use crate::principal::Principal;
+
+pub use places::{Place, Places};
 
 /// How many keys one limit keeps before idle ones are swept out.
 const SWEEP_ABOVE: usize = 100_000;

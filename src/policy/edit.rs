@@ -1,10 +1,11 @@
 //! One change that a constraint made to a call's arguments.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One change that a constraint made to a call's arguments.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Edit {
     /// Where, as a JSON pointer (RFC 6901) into the arguments.
     pub pointer: String,

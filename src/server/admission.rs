@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use super::resource;
 use crate::api::{self, Failure};
 use crate::authentication::browser::{self, Site};
-use crate::authentication::{self, Denied, Reason};
+use crate::authentication::{self, Denied, Reason, bearer};
 use crate::edge::{Arrival, Names};
 use crate::gateway::Gateway;
 use crate::principal::{Authentication, Person};
@@ -171,15 +171,6 @@ fn person_of(gateway: &Gateway, headers: &HeaderMap) -> Option<Person> {
 
 fn refused(told: &'static str) -> Response {
     (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, api::CHALLENGE)], told).into_response()
-}
-
-/// The token of the one `Authorization` header (RFC 6750, section 2.1); none when there are two.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut given = headers.get_all(AUTHORIZATION).iter();
-    let value = given.next().filter(|_| given.next().is_none())?;
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Only names of this gateway may stand in Host and Origin, or a web page anywhere could reach it through

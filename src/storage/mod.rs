@@ -2,6 +2,7 @@
 //! each change with its audit entry.
 
 mod access;
+mod calls;
 mod channels;
 mod errors;
 #[cfg(feature = "testing")]
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::digest::Digest;
 use crate::evidence::{Entry, Event, Intent, Outcome, Refused};
@@ -25,6 +27,7 @@ pub use access::{
     AccessError, AccessStore, Credential, Credentials, Link, LinkKind, MAX_PASSKEYS, MAX_SESSIONS,
     Passkey, PasswordHash, Proof, Ruled, Session, Subject, Which,
 };
+pub use calls::{CallPage, CallQuery, CallStatus, ListedCall, Timeline};
 pub use errors::{HoldError, StoreError};
 pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
@@ -225,6 +228,15 @@ pub trait Store: AccessStore + Send + Sync + 'static {
 
     /// At most `limit` entries after the one at `after`, in order, leaving out those that name no hold.
     async fn hold_entries(&self, after: u64, limit: u32) -> Result<HoldEntries, StoreError>;
+
+    /// Calls, newest first. It goes over so many calls at the most, and says where to go on.
+    async fn calls(&self, query: CallQuery) -> Result<CallPage, StoreError>;
+
+    /// Everything that the record says of one call, and of the hold it belongs to; at most 1000 entries.
+    async fn timeline(&self, call: CallId) -> Result<Option<Timeline>, StoreError>;
+
+    /// The place of the last entry that is on disk, and every change of it.
+    fn written(&self) -> watch::Receiver<u64>;
 
     /// What is kept of a channel of notices, if it was seen before.
     async fn channel(&self, name: &str) -> Result<Option<ChannelState>, StoreError>;

@@ -28,7 +28,7 @@ async function person({ link, invitation }, options = {}) {
   });
   page.on("response", (response) => {
     // A refused verdict is shown to the person.
-    if (response.status() >= 400 && response.status() !== 409 && !response.url().endsWith("/api/v1/events")) wrong.push(`${response.status()} ${response.url()}`);
+    if (response.status() >= 400 && response.status() !== 409) wrong.push(`${response.status()} ${response.url()}`);
   });
   page.on("request", (request) => {
     if (!request.url().startsWith(given.url) && !request.url().startsWith("data:")) elsewhere.push(request.url());

@@ -100,6 +100,14 @@ fn keeps_its_holds(dump: &str, number: i64) {
     assert!(ask("rejected").stdout.contains("not today"));
     assert!(ask("finished").done().contains("ran finished"));
     assert_eq!(gateway.ran(), ["approved", "waiting"]);
+    // Calls of then are listed as those of now: each hold was opened by one.
+    let calls = gateway.api_get("/api/v1/calls?limit=200&status=held").json();
+    let held: Vec<String> =
+        calls["calls"].as_array().unwrap().iter().map(|call| text(&call["hold"])).collect();
+    let all = gateway.cli(&["approvals", "list", "--each", "--output", "json"]).json();
+    for hold in all.as_array().unwrap() {
+        assert!(held.contains(&text(&hold["id"])), "{hold} is of no call in {calls}");
+    }
     let verified = gateway.cli(&["audit", "verify", "--output", "json"]).json();
     assert_eq!(verified["open"], 0, "{verified}");
     assert_eq!(gateway.stop(), 0);

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{VerdictGiven, find};
+use super::{VerdictGiven, beside, find};
 use crate::api::people::Shown;
-use crate::api::{Body, Failure, Reviewer};
+use crate::api::{Body, Failure, Path, Reviewer};
 use crate::call::holding;
 use crate::gateway::Gateway;
 use crate::ids::HoldId;
 use crate::storage::HoldError;
 
 /// A verdict on a hold and on all that are identical to it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct IdenticalGiven {
     /// How many there are, as the person was told: another number decides nothing.
     pub count: u32,
@@ -25,8 +27,15 @@ pub struct IdenticalGiven {
     pub verdict: VerdictGiven,
 }
 
+impl<'de> Deserialize<'de> for IdenticalGiven {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (count, verdict) = beside("count", deserializer)?;
+        Ok(Self { count, verdict })
+    }
+}
+
 /// What became of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct IdenticalDecided {
     /// The holds that the verdict counted for.
     pub decided: Vec<HoldId>,
@@ -35,7 +44,7 @@ pub struct IdenticalDecided {
 }
 
 /// A hold that a verdict did not count for.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NotDecided {
     /// The hold.
     pub id: HoldId,

@@ -6,12 +6,15 @@ mod view;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::people::Shown;
-use super::{Body, Failure, Query, Reviewer, Viewer};
+use super::{Body, Failure, Path, Query, Reviewer, Viewer};
 use crate::call::holding;
 use crate::digest::Digest;
 use crate::gateway::Gateway;
@@ -35,11 +38,15 @@ const MAX_KEY: usize = 128;
 const MAX_SIGNATURE: usize = 16 << 10;
 
 /// Which holds to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// Only those in this state.
     state: Option<StateName>,
+    /// Only this agent's.
     agent: Option<AgentName>,
+    /// At most so many, and at most 1000; 100 when absent.
+    #[schemars(range(max = 4_294_967_295_u32))]
     limit: Option<u32>,
     /// Whether identical pending holds stand for themselves; if not, one stands for all.
     each: Option<bool>,
@@ -80,7 +87,7 @@ pub(super) async fn show(
 }
 
 /// A person's verdict, bound to the digest that person saw.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerdictGiven {
     /// Approve or reject.
@@ -94,7 +101,7 @@ pub struct VerdictGiven {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edit: Option<Object>,
     /// What the person looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "an_object", skip_serializing_if = "Option::is_none")]
     pub rendered: Option<Rendered>,
     /// The person's signature (SSHSIG, armored); with `edit`, of the changed call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,13 +181,21 @@ pub(super) async fn decide(
 }
 
 /// What a person says of a hold whose outcome was not recorded.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct ResolutionGiven {
     /// What became of the call, or that it may run again.
     pub resolution: Resolution,
     /// Who says so and of which call.
     #[serde(flatten)]
     pub verdict: VerdictGiven,
+}
+
+impl<'de> Deserialize<'de> for ResolutionGiven {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (resolution, verdict) = beside("resolution", deserializer)?;
+        Ok(Self { resolution, verdict })
+    }
 }
 
 pub(super) async fn resolve(
@@ -198,6 +213,30 @@ pub(super) async fn resolve(
     }
     let resolved = holding::resolve(&gateway, &hold, given.resolution, verdict).await?;
     Ok(Json(resolved.into()))
+}
+
+/// Reads a member that is an object: serde would take an array for one too.
+fn an_object<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let object = Option::<Object>::deserialize(deserializer)?;
+    object
+        .map(|members| T::deserialize(Value::Object(members)))
+        .transpose()
+        .map_err(D::Error::custom)
+}
+
+/// Reads a body that is a verdict with one member beside it, which serde's `flatten` would read with any
+/// other members too.
+fn beside<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    name: &'static str,
+    deserializer: D,
+) -> Result<(T, VerdictGiven), D::Error> {
+    let mut members = Object::deserialize(deserializer)?;
+    let value = members.remove(name).ok_or_else(|| D::Error::missing_field(name))?;
+    let value = T::deserialize(value).map_err(D::Error::custom)?;
+    let verdict = VerdictGiven::deserialize(Value::Object(members)).map_err(D::Error::custom)?;
+    Ok((value, verdict))
 }
 
 /// The hold with this identifier, or with the only identifier that begins so.

@@ -1,6 +1,7 @@
 //! A hold as people see it.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -12,7 +13,7 @@ use crate::json::Object;
 use crate::policy::Edit;
 
 /// A hold as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of the hold, described there")]
 pub struct HoldView {
     pub id: HoldId,
@@ -73,6 +74,7 @@ pub struct HoldView {
     pub identical: u32,
     /// What came out, where the hold is finished and one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub result: Option<Box<RawValue>>,
 }
 

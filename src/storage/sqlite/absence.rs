@@ -12,11 +12,15 @@ use super::log;
 use super::trouble::Trouble;
 use super::tx::Tx;
 use crate::evidence::Event;
+use crate::evidence::chain::Draft;
 use crate::hold::StateName;
 use crate::ids::HoldId;
 
 /// What the column `call` holds for an absence, so that it is found; no call is named like that.
 pub(super) const FOUND_UNDER: &str = "absence";
+
+/// The same for what was extended because of one.
+pub(super) const EXTENDED_UNDER: &str = "extended";
 
 /// Why there was one before a start.
 pub(super) const NOT_RUNNING: &str = "the gateway was not running when the time to decide ended";
@@ -53,7 +57,8 @@ pub(super) fn extend(tx: &mut Tx<'_>, grace: Duration, limit: u32) -> Result<u32
             tx.move_hold(*id, |hold| hold.extend(decide_by, now, &why))?;
         }
         left = left.saturating_sub(u32::try_from(holds.len()).unwrap_or(u32::MAX));
-        tx.append(Event::HoldsExtended { holds, decide_by, why }, None)?;
+        let draft = Draft::new(Event::HoldsExtended { holds, decide_by, why })?;
+        tx.append_draft(&draft, Some(EXTENDED_UNDER))?;
     }
     Ok(limit - left)
 }

@@ -41,8 +41,8 @@ pub(super) fn put(
 
 /// At most `limit` entries after `after` that may name a hold.
 ///
-/// An entry is canonical JSON, so one that names a hold holds the text `"hold":"`; others whose arguments
-/// happen to hold it are given too.
+/// An entry is canonical JSON, so one that names a hold holds the text `"hold":"`, or `"holds":[` for many;
+/// others whose arguments happen to hold it are given too.
 pub(super) fn hold_entries(
     connection: &Connection,
     after: u64,
@@ -57,7 +57,9 @@ pub(super) fn hold_entries(
     let Some(end) = end else { return Ok(HoldEntries { entries: Vec::new(), reached: after }) };
     let mut statement = connection.prepare_cached(
         "SELECT idx, CAST(body AS BLOB), chain FROM entries
-         WHERE idx > ?1 AND idx <= ?2 AND instr(body, '\"hold\":\"') > 0 ORDER BY idx LIMIT ?3",
+         WHERE idx > ?1 AND idx <= ?2
+            AND (instr(body, '\"hold\":\"') > 0 OR instr(body, '\"holds\":[') > 0)
+         ORDER BY idx LIMIT ?3",
     )?;
     let rows = statement.query_map(params![as_sql(after), end, limit], raw_row)?;
     let (mut entries, mut bytes) = (Vec::new(), 0_usize);

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::calls;
 use super::schema;
 use super::trouble::Trouble;
 use crate::digest::Digest;
@@ -59,6 +60,9 @@ pub(super) fn append(
     connection
         .prepare_cached("INSERT INTO entries(idx, body, chain, call) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![as_sql(count), body, chain.as_bytes(), call])?;
+    if let Some(mention) = draft.mention() {
+        calls::note(connection, count, time, mention)?;
+    }
     *tip = Tip { head: Head { count, chain }, time };
     Ok(())
 }
@@ -103,12 +107,22 @@ pub(super) fn found_under(
     name: &str,
     limit: u32,
 ) -> Result<Vec<Entry>, Trouble> {
+    let found = stored_under(connection, name, limit)?;
+    Ok(found.into_iter().map(|stored| stored.entry).collect())
+}
+
+/// The same with their places.
+pub(super) fn stored_under(
+    connection: &Connection,
+    name: &str,
+    limit: u32,
+) -> Result<Vec<StoredEntry>, Trouble> {
     let mut statement = connection.prepare_cached(
         "SELECT idx, CAST(body AS BLOB), chain FROM entries WHERE call = ?1
          ORDER BY idx DESC LIMIT ?2",
     )?;
     let rows = statement.query_map(params![name, limit], raw_row)?;
-    rows.map(|row| stored(row?).map(|stored| stored.entry)).collect()
+    rows.map(|row| stored(row?)).collect()
 }
 
 /// A limit of a query: zero, which asks for nothing in particular, is the store's own bound.

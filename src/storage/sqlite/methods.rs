@@ -6,19 +6,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use super::SqliteStore;
 use super::job::{Carried, Job, Step};
-use super::trouble::{Trouble, plain};
-use super::{absence, agents, channels, holds, log, pending, reviewers, standing, stopped};
+use super::trouble::plain;
+use super::{absence, agents, calls, channels, holds, log, pending, reviewers, standing, stopped};
 use crate::digest::Digest;
 use crate::evidence::chain::Draft;
 use crate::evidence::{Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use crate::storage::{
-    Agent, ChannelState, EntryQuery, HoldEntries, HoldError, HoldQuery, PeopleError, Receipt,
-    Reviewer, ReviewerChange, Rotation, SshKey, Store, StoreError, StoredEntry, Wait,
+    Agent, CallPage, CallQuery, ChannelState, EntryQuery, HoldEntries, HoldError, HoldQuery,
+    PeopleError, Receipt, Reviewer, ReviewerChange, Rotation, SshKey, Store, StoreError,
+    StoredEntry, Timeline, Wait,
 };
 
 #[async_trait]
@@ -323,10 +325,16 @@ impl Store for SqliteStore {
     }
 
     async fn record(&self, event: Event) -> Result<(), StoreError> {
+        let hold = if let Event::VerdictRefused { hold, .. } = &event { Some(*hold) } else { None };
         let draft = Draft::new(event)?;
-        let work =
-            move |tx: &mut super::Tx<'_>| -> Result<(), Trouble> { tx.append_draft(&draft, None) };
-        self.durably("record", work).await.map_err(plain)
+        self.durably("record", move |tx| {
+            // It is found with the other entries of its hold.
+            let hold = hold.map(|hold| holds::find(tx.connection, hold)).transpose()?.flatten();
+            let call = hold.map(|hold| hold.call.to_string());
+            tx.append_draft(&draft, call.as_deref())
+        })
+        .await
+        .map_err(plain)
     }
 
     async fn settle(&self) -> Result<(), StoreError> {
@@ -340,6 +348,18 @@ impl Store for SqliteStore {
 
     async fn hold_entries(&self, after: u64, limit: u32) -> Result<HoldEntries, StoreError> {
         self.readers.read(move |connection| channels::hold_entries(connection, after, limit)).await
+    }
+
+    async fn calls(&self, query: CallQuery) -> Result<CallPage, StoreError> {
+        self.readers.read(move |connection| calls::list(connection, &query)).await
+    }
+
+    async fn timeline(&self, call: CallId) -> Result<Option<Timeline>, StoreError> {
+        self.readers.read(move |connection| calls::timeline(connection, call)).await
+    }
+
+    fn written(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
     }
 
     async fn channel(&self, name: &str) -> Result<Option<ChannelState>, StoreError> {

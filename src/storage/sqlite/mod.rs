@@ -6,6 +6,7 @@
 mod absence;
 mod access;
 mod agents;
+mod calls;
 mod channels;
 mod faults;
 mod held;
@@ -33,8 +34,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use nix::fcntl::Flock;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::evidence::chain::Draft;
@@ -48,7 +49,7 @@ pub use log::{LogReader, MAX_ENTRIES, open_log_read_only};
 use readers::Readers;
 use trouble::Trouble;
 use tx::Tx;
-use writer::{Health, QUEUE, Writer};
+use writer::{Health, QUEUE, Shared, Writer};
 
 /// The store of an embedded gateway. Dropping it writes what has queued and releases the directory.
 pub struct SqliteStore {
@@ -58,6 +59,8 @@ pub struct SqliteStore {
     /// Ends the writer's lingering: somebody waits, or the queue fills up.
     hurry: Arc<Notify>,
     readers: Readers,
+    /// The place of the last entry that is on disk.
+    written: Arc<watch::Sender<u64>>,
     /// Released last, when nothing writes any more.
     _owned: Flock<File>,
 }
@@ -78,7 +81,12 @@ impl SqliteStore {
         owner::mark_used(&owned)?;
         let health = Arc::<Health>::default();
         let hurry = Arc::<Notify>::default();
-        let shared = (Arc::clone(&health), Arc::clone(&hurry));
+        let written = Arc::new(watch::Sender::new(tip.head.count));
+        let shared = Shared {
+            health: Arc::clone(&health),
+            hurry: Arc::clone(&hurry),
+            written: Arc::clone(&written),
+        };
         let writer = Writer::new(connection, tip, clock, shared, dir.to_owned());
         let failed = |error: std::io::Error| StoreError::Engine(format!("the writer: {error}"));
         let runtime =
@@ -90,7 +98,7 @@ impl SqliteStore {
             .map_err(failed)?;
         let readers = Readers::new(dir.to_owned());
         let (queue, thread) = (Some(queue), Some(thread));
-        Ok(Self { queue, thread, health, hurry, readers, _owned: owned })
+        Ok(Self { queue, thread, health, hurry, readers, written, _owned: owned })
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Job>, StoreError> {

@@ -26,7 +26,7 @@ const WRITER_CACHE_KIB: i64 = 64 << 10;
 const CACHED_STATEMENTS: usize = 64;
 
 /// One element per released form of the database, each leading from the form before it.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
     // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
     // nanoseconds since 1970.
@@ -126,6 +126,41 @@ const MIGRATIONS: [&str; 3] = [
      ALTER TABLE pending_calls ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0;
      UPDATE pending_calls SET oldest = (SELECT min(created_at) FROM holds
         WHERE holds.digest = pending_calls.digest AND state = 'pending');",
+    // One row for each call, in the order of their first entries, so that people search calls and not the
+    // log. What is filled in from the log is what the program notes with each entry since; a call that is
+    // dispatched and does not run was left so by a stop. Entries that name a hold alone are found with it.
+    "CREATE TABLE calls(
+        first INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        call TEXT NOT NULL UNIQUE,
+        agent TEXT NOT NULL,
+        tool TEXT NOT NULL,
+        status TEXT NOT NULL,
+        refusal TEXT,
+        rules TEXT NOT NULL,
+        hold TEXT
+     ) STRICT;
+     INSERT OR IGNORE INTO calls(first, at, call, agent, tool, status, refusal, rules, hold)
+        SELECT idx, body ->> '$.time', body ->> '$.call', body ->> '$.agent', body ->> '$.tool',
+            CASE body ->> '$.kind' WHEN 'intent' THEN 'running' WHEN 'hold' THEN 'held'
+                ELSE 'refused' END,
+            body ->> '$.refusal', coalesce(body ->> '$.rules', '[]'), body ->> '$.hold'
+        FROM entries
+        WHERE json_valid(body) AND body ->> '$.kind' IN ('intent', 'hold', 'refusal') ORDER BY idx;
+     UPDATE calls SET status = ended.status FROM (
+        SELECT body ->> '$.call' AS call, body ->> '$.outcome.status' AS status FROM entries
+        WHERE json_valid(body) AND body ->> '$.kind' = 'outcome') AS ended
+        WHERE calls.call = ended.call;
+     UPDATE calls SET status = 'unknown'
+        WHERE status = 'running' AND call NOT IN (SELECT call FROM running);
+     CREATE INDEX calls_of_agent ON calls(agent);
+     CREATE INDEX calls_of_tool ON calls(tool);
+     CREATE INDEX calls_of_hold ON calls(hold) WHERE hold IS NOT NULL;
+     UPDATE entries SET call = (SELECT holds.body ->> '$.call' FROM holds
+            WHERE holds.id = entries.body ->> '$.hold')
+        WHERE call IS NULL AND json_valid(body) AND body ->> '$.kind' = 'verdict_refused';
+     UPDATE entries SET call = 'extended'
+        WHERE call IS NULL AND json_valid(body) AND body ->> '$.kind' = 'holds_extended';",
 ];
 
 /// The one connection that writes.

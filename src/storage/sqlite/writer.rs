@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use futures::FutureExt as _;
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::faults::Faults;
 use super::job::{Carried, Job, Step};
@@ -61,6 +61,13 @@ impl Health {
     }
 }
 
+/// What the writer shares with those who queue and ask.
+pub(super) struct Shared {
+    pub(super) health: Arc<Health>,
+    pub(super) hurry: Arc<Notify>,
+    pub(super) written: Arc<watch::Sender<u64>>,
+}
+
 /// The writer's own state. A crash between two commits leaves what the last one left.
 pub(super) struct Writer {
     connection: Connection,
@@ -68,6 +75,7 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     hurry: Arc<Notify>,
+    written: Arc<watch::Sender<u64>>,
     faults: Faults,
     /// Accepted, but not written because a commit failed; written before anything else.
     carried: VecDeque<Carried>,
@@ -80,12 +88,12 @@ impl Writer {
         connection: Connection,
         tip: Tip,
         clock: Arc<dyn Clock>,
-        (health, hurry): (Arc<Health>, Arc<Notify>),
+        Shared { health, hurry, written }: Shared,
         dir: PathBuf,
     ) -> Self {
         let faults = Faults::new(dir);
         let (carried, poisoned) = (VecDeque::new(), None);
-        Self { connection, tip, clock, health, hurry, faults, carried, poisoned }
+        Self { connection, tip, clock, health, hurry, written, faults, carried, poisoned }
     }
 
     /// Writes until the queue is closed and empty.
@@ -215,6 +223,9 @@ impl Writer {
             if !self.health.is_good() {
                 tracing::info!("the record can be written again");
                 self.health.0.store(None);
+            }
+            if self.tip.head != before.head {
+                self.written.send_replace(self.tip.head.count);
             }
             return Ok(());
         };

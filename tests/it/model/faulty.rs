@@ -11,12 +11,14 @@ use countersign::hold::{Account, Edited, Ending, Hold, Standing, Verdict};
 use countersign::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
-    AccessError, AccessStore, Agent, ChannelState, Credential, Credentials, EntryQuery,
-    HoldEntries, HoldError, HoldQuery, Link, Passkey, PeopleError, Proof, Receipt, Reviewer,
-    ReviewerChange, Rotation, Session, SshKey, Store, StoreError, StoredEntry, Wait, Which,
+    AccessError, AccessStore, Agent, CallPage, CallQuery, ChannelState, Credential, Credentials,
+    EntryQuery, HoldEntries, HoldError, HoldQuery, Link, Passkey, PeopleError, Proof, Receipt,
+    Reviewer, ReviewerChange, Rotation, Session, SshKey, Store, StoreError, StoredEntry, Timeline,
+    Wait, Which,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 /// On which side of a commit the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ macro_rules! handed_on {
         $trait:ident
         writes { $(fn $write:ident($($w:ident: $w_type:ty),*) -> $w_result:ty;)* }
         reads { $(fn $read:ident($($r:ident: $r_type:ty),*) -> $r_result:ty;)* }
-        $(at_once { $(fn $now:ident() -> $now_result:ty;)* })?
+        $(at_once { $(fn $now:ident() -> $now_result:ty;)* } watched { $(fn $watched:ident() -> $watched_result:ty;)* })?
     ) => {
         #[async_trait]
         impl $trait for Faulty {
@@ -107,6 +109,9 @@ macro_rules! handed_on {
             $($(fn $now(&self) -> $now_result {
                 self.alive()?;
                 self.inner.$now()
+            })*
+            $(fn $watched(&self) -> $watched_result {
+                self.inner.$watched()
             })*)?
         }
     };
@@ -163,11 +168,16 @@ handed_on! {
         fn settle() -> Result<(), StoreError>;
         fn entries(query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError>;
         fn hold_entries(after: u64, limit: u32) -> Result<HoldEntries, StoreError>;
+        fn calls(query: CallQuery) -> Result<CallPage, StoreError>;
+        fn timeline(call: CallId) -> Result<Option<Timeline>, StoreError>;
         fn channel(name: &str) -> Result<Option<ChannelState>, StoreError>;
         fn pending_by_rule() -> Result<Vec<(String, u64)>, StoreError>;
     }
     at_once {
         fn writable() -> Result<(), StoreError>;
+    }
+    watched {
+        fn written() -> watch::Receiver<u64>;
     }
 }
 

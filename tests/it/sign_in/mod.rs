@@ -17,7 +17,7 @@ use crate::harness::{HOLD_ALL, TestGateway};
 /// A password that is long enough.
 const PASSWORD: &str = "correct horse battery";
 
-fn gateway() -> TestGateway {
+pub(crate) fn gateway() -> TestGateway {
     TestGateway::builder().counting().policy("held.yaml", HOLD_ALL).manual_clock().start()
 }
 
@@ -28,7 +28,7 @@ fn invited(gateway: &TestGateway, arguments: &[&str]) -> String {
 }
 
 /// A browser in which a new person with a password has signed in.
-fn signed_in(gateway: &TestGateway, name: &str, role: &str) -> Browser {
+pub(crate) fn signed_in(gateway: &TestGateway, name: &str, role: &str) -> Browser {
     let invitation = invited(gateway, &[name, "--role", role]);
     let mut browser = Browser::new(gateway);
     let form = [("password", PASSWORD), ("again", PASSWORD)];

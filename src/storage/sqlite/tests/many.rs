@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
-use super::super::{absence, holds, pending};
+use super::super::{absence, calls, holds, pending};
 use super::*;
-use crate::hold::{Ending, StateName};
+use crate::hold::Ending;
 use crate::ids::AgentName;
-use crate::storage::HoldQuery;
+use crate::storage::{CallQuery, HoldQuery};
 
 /// The `number`-th of very many holds; every tenth call of an agent is the same.
 fn one_of_many(number: u32) -> Hold {
@@ -190,6 +190,14 @@ fn run_every_query(connection: &rusqlite::Connection) {
     holds::all_in(connection, StateName::Approved).unwrap();
     holds::forget_results(connection, later, 256).unwrap();
     absence::ended_in(connection, now, later).unwrap();
+    let by = |query: CallQuery| calls::list(connection, &query).unwrap();
+    let any = CallQuery { after: Some(now), before: Some(later), ..CallQuery::default() };
+    by(any.clone());
+    by(CallQuery { hold: Some(was.id), ..any.clone() });
+    by(CallQuery { tool: Some("deploy".to_owned()), ..any.clone() });
+    by(CallQuery { id: Some("01".to_owned()), ..any.clone() });
+    let found = by(CallQuery { agent: Some(agent.clone()), ..any }).calls;
+    calls::timeline(connection, found[0].call).unwrap().unwrap();
     let hold = one_of_many(7777);
     holds::insert(connection, &hold).unwrap();
     let ended = hold.clone().end(Ending::Withdraw, now).unwrap();

@@ -1,5 +1,6 @@
 //! Tests of the store, through its trait: what is on disk, in which order, and who is told what.
 
+mod calls;
 mod faulty;
 mod held;
 mod many;
@@ -18,7 +19,7 @@ use crate::clock::ManualClock;
 use crate::digest::Digest;
 use crate::evidence::verify::{Fault, Summary};
 use crate::evidence::{Asked, Event, Intent, Outcome, OutcomeStatus, Refused};
-use crate::hold::{Decision, Hold, State, Terms, Verdict};
+use crate::hold::{Decision, Hold, State, StateName, Terms, Verdict};
 use crate::ids::HoldId;
 use crate::json::Object;
 use crate::principal::Person;

@@ -1,0 +1,245 @@
+//! Every operation of the API. `tests/it/openapi.rs` compares it with the routes.
+
+use serde_json::json;
+
+use super::operation::{Operation, change, get};
+use crate::api::{
+    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, HoldView, IdenticalDecided,
+    IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LinkMade, NewAgent, NewPersonToken,
+    NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView,
+    StandingView, StandingWanted, ToolView, VerdictGiven, WhoAmI, approvals, audit, calls, events,
+};
+use crate::json::Object;
+use crate::principal::Role::{Operator, Reviewer};
+
+/// What a call that somebody asks for and that there is not answers.
+const NO_SUCH: &str = "There is nothing of this name.";
+/// The first who decides wins.
+const TOO_LATE: &str = "Somebody was first, or it is not as it was when it was looked at.";
+/// A name is taken, or there are too many.
+const TAKEN: &str = "There is one already, it was revoked, or there are too many.";
+/// A person who may decide in general may not decide this.
+const NOT_YOURS: &str = "The person may not do this; or the session did not show its token.";
+
+pub(super) fn operations() -> Vec<Operation> {
+    let mut all = reading();
+    all.extend(deciding());
+    all.extend(agents());
+    all.extend(people());
+    all
+}
+
+fn reading() -> Vec<Operation> {
+    vec![
+        get("/api/v1/whoami", "whoami", "Whom the gateway takes the caller for.").gives::<WhoAmI>(),
+        get("/api/v1/approvals", "list_holds", "Held calls, newest first; at most 1000.")
+            .asks::<approvals::Wanted>()
+            .gives::<Vec<HoldView>>(),
+        get(
+            "/api/v1/approvals/{id}",
+            "show_hold",
+            "One held call, with its result if there is one.",
+        )
+        .gives::<HoldView>()
+        .fails(404, NO_SUCH),
+        get("/api/v1/standing", "list_standing", "The standing approvals in force.")
+            .gives::<Vec<StandingView>>(),
+        get("/api/v1/catalog", "list_tools", "The tools.").gives::<Vec<ToolView>>(),
+        get("/api/v1/policy", "show_policy", "The rules in force.").gives::<PolicyView>(),
+        get("/api/v1/agents", "list_agents", "The agents, by name.").gives::<Vec<AgentView>>(),
+        get("/api/v1/reviewers", "list_people", "The people, by name.")
+            .gives::<Vec<ReviewerView>>(),
+        get("/api/v1/audit", "list_entries", "Entries of the audit log, in order; at most 1000.")
+            .asks::<audit::Wanted>()
+            .gives::<Vec<EntryView>>(),
+        get("/api/v1/calls", "list_calls", "Calls, newest first.")
+            .asks::<calls::Wanted>()
+            .gives::<CallList>(),
+        get("/api/v1/calls/{id}", "show_call", "All that the record says of one call.")
+            .gives::<CallTimeline>()
+            .fails(404, NO_SUCH)
+            .fails(500, "An entry cannot be shown as JSON."),
+        get("/api/v1/events", "follow", "What changes, as it happens.")
+            .asks::<events::From>()
+            .heeds("Last-Event-ID", "The number of the event that was heard last.", number())
+            .gives_text(
+                "text/event-stream",
+                "Server-sent events: `hold`, `entry`, `reset`; each says what to look at again.",
+            ),
+        get("/api/v1/doctor", "doctor", "What a person should look at.").gives::<Vec<Check>>(),
+        get("/api/v1/openapi.json", "describe", "This document.").gives::<Object>(),
+        get("/metrics", "metrics", "What is counted.").gives_text(
+            "application/openmetrics-text",
+            "The metrics, in the form of OpenMetrics 1.0.",
+        ),
+    ]
+}
+
+fn number() -> serde_json::Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn deciding() -> Vec<Operation> {
+    vec![
+        change(
+            "post",
+            "/api/v1/approvals/{id}/verdict",
+            Reviewer,
+            "decide",
+            "Approve or reject one held call, bound to the digest that was shown.",
+        )
+        .takes::<VerdictGiven>()
+        .gives::<HoldView>()
+        .fails(403, NOT_YOURS)
+        .fails(404, NO_SUCH)
+        .fails(409, TOO_LATE),
+        change(
+            "post",
+            "/api/v1/approvals/{id}/identical",
+            Reviewer,
+            "decide_identical",
+            "One verdict on a held call and on all that wait for the very same.",
+        )
+        .takes::<IdenticalGiven>()
+        .gives::<IdenticalDecided>()
+        .fails(404, NO_SUCH)
+        .fails(409, TOO_LATE),
+        change(
+            "post",
+            "/api/v1/approvals/{id}/resolution",
+            Reviewer,
+            "resolve",
+            "Say what became of a call whose outcome was not recorded.",
+        )
+        .takes::<ResolutionGiven>()
+        .gives::<HoldView>()
+        .fails(403, NOT_YOURS)
+        .fails(404, NO_SUCH)
+        .fails(409, TOO_LATE),
+        change(
+            "post",
+            "/api/v1/standing",
+            Reviewer,
+            "grant_standing",
+            "Show a standing approval as the rule it would be; with `confirm`, grant it.",
+        )
+        .takes::<StandingWanted>()
+        .gives::<StandingView>()
+        .fails(403, NOT_YOURS)
+        .fails(404, NO_SUCH)
+        .fails(409, TOO_LATE),
+        change(
+            "delete",
+            "/api/v1/standing/{id}",
+            Reviewer,
+            "revoke_standing",
+            "End a standing approval.",
+        )
+        .fails(404, NO_SUCH),
+        change(
+            "post",
+            "/api/v1/notifications/test",
+            Operator,
+            "test_notifications",
+            "Send a test message to each channel of notices.",
+        )
+        .gives::<Vec<Check>>(),
+    ]
+}
+
+fn agents() -> Vec<Operation> {
+    vec![
+        change("post", "/api/v1/agents", Operator, "add_agent", "Add an agent; gives its token.")
+            .takes::<NewAgent>()
+            .gives::<NewToken>()
+            .fails(409, TAKEN),
+        change(
+            "delete",
+            "/api/v1/agents/{name}",
+            Operator,
+            "revoke_agent",
+            "End an agent's token.",
+        )
+        .fails(404, NO_SUCH),
+        change(
+            "post",
+            "/api/v1/agents/{name}/token",
+            Operator,
+            "rotate_agent",
+            "Give an agent a new token.",
+        )
+        .takes::<AgentRotation>()
+        .gives::<NewToken>()
+        .fails(404, NO_SUCH),
+    ]
+}
+
+fn people() -> Vec<Operation> {
+    let one = "/api/v1/reviewers/{name}";
+    let operator = |method, path, id, summary| change(method, path, Operator, id, summary);
+    vec![
+        operator("post", "/api/v1/reviewers", "add_person", "Add a person; gives a token.")
+            .takes::<NewReviewer>()
+            .gives::<NewPersonToken>()
+            .fails(409, TAKEN),
+        operator("patch", one, "change_person", "Change a person's role, groups or names.")
+            .takes::<ReviewerEdit>()
+            .gives::<ReviewerView>()
+            .fails(404, NO_SUCH)
+            .fails(409, TAKEN),
+        operator("delete", one, "revoke_person", "End a person's token, sessions and role.")
+            .fails(404, NO_SUCH),
+        operator(
+            "post",
+            "/api/v1/reviewers/{name}/token",
+            "renew_person",
+            "Give a person a new token.",
+        )
+        .takes::<Renewal>()
+        .gives::<NewPersonToken>()
+        .fails(404, NO_SUCH)
+        .fails(409, TAKEN),
+        operator(
+            "post",
+            "/api/v1/reviewers/{name}/keys",
+            "add_key",
+            "Register a public key that a person signs verdicts with.",
+        )
+        .takes::<KeyGiven>()
+        .gives::<ReviewerView>()
+        .fails(404, NO_SUCH)
+        .fails(409, TAKEN),
+        operator(
+            "delete",
+            "/api/v1/reviewers/{name}/keys/{fingerprint}",
+            "remove_key",
+            "Take a public key from a person.",
+        )
+        .fails(404, NO_SUCH),
+        operator(
+            "post",
+            "/api/v1/reviewers/{name}/invitation",
+            "invite",
+            "Make a link by which a person sets up how to sign in.",
+        )
+        .takes::<InvitationWanted>()
+        .gives::<Invitation>()
+        .fails(404, NO_SUCH)
+        .fails(409, "There is such a person with another role or groups, or no browser can reach the gateway."),
+        operator(
+            "delete",
+            "/api/v1/reviewers/{name}/sessions",
+            "sign_out",
+            "End all sessions of a person.",
+        )
+        .fails(404, NO_SUCH),
+        operator(
+            "post",
+            "/api/v1/sign-in-link",
+            "make_sign_in_link",
+            "Make a link to sign in; only over the local socket.",
+        )
+        .gives::<LinkMade>()
+        .fails(409, "No browser can reach the gateway."),
+    ]
+}
