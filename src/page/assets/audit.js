@@ -3,7 +3,7 @@
 import { get, live } from './api.js';
 import { el, say } from './dom.js';
 import { pretty, write } from './json.js';
-import { content, facts, fail, table, terms, tools } from './listing.js';
+import { content, count, facts, fail, table, terms, tools } from './listing.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
@@ -28,7 +28,7 @@ function opened({ index, chain, entry }) {
 }
 
 function draw() {
-  facts.textContent = entries.length ? `${entries[0].index.toLocaleString()} entries` : '';
+  facts.textContent = entries.length ? count(entries[0].index, 'entry', 'entries') : '';
   if (list) { list.update(entries); return; }
   list = table([
     ['No.', ({ index }) => String(index)],

@@ -3,7 +3,7 @@
 import { get, live } from './api.js';
 import { el, say } from './dom.js';
 import { pretty } from './json.js';
-import { content, facts, fail, table, terms, tools } from './listing.js';
+import { content, count, facts, fail, table, terms, tools } from './listing.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
@@ -58,7 +58,7 @@ function opened(row) {
 }
 
 function draw() {
-  facts.textContent = `${calls.length}${next ? '+' : ''} calls`;
+  facts.textContent = next ? `the newest ${calls.length}` : count(calls.length, 'call');
   if (list) { list.update(calls); return; }
   list = table([
     ['Tool', (call) => el('code', {}, shown(call.tool))],

@@ -3,7 +3,7 @@
 import { get } from './api.js';
 import { el } from './dom.js';
 import { pretty } from './json.js';
-import { content, facts, fail, table, terms } from './listing.js';
+import { content, count, facts, fail, table, terms } from './listing.js';
 import { badge, shown } from './text.js';
 
 const EFFECTS = { read: '', write: 'warn', delete: 'wrong', destructive: 'wrong' };
@@ -22,7 +22,7 @@ function opened(tool) {
 
 get('/catalog').then((tools) => {
   const off = tools.filter((tool) => tool.unavailable).length;
-  facts.textContent = `${tools.length} tools${off ? `, ${off} unavailable` : ''}`;
+  facts.textContent = `${count(tools.length, 'tool')}${off ? `, ${off} unavailable` : ''}`;
   content.replaceChildren(table([
     ['Tool', (tool) => el('code', {}, shown(tool.name))],
     ['Effect', (tool) => (tool.action_type ? el('span', { class: `badge ${EFFECTS[tool.action_type] ?? ''}` }, shown(tool.action_type)) : '')],

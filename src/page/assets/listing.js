@@ -61,6 +61,9 @@ export function table(columns, rows, { label, open, text }) {
   return { place, update(next) { all = next; draw(); } };
 }
 
+// A number of things, in words.
+export const count = (number, one, many = `${one}s`) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
+
 // A value as terms and descriptions; what is absent is left out.
 export const terms = (pairs) => el('dl', { class: 'terms' }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== '')
   .map(([term, value]) => [el('dt', {}, term), el('dd', {}, value)]));

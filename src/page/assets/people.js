@@ -2,7 +2,7 @@
 
 import { get, post, remove } from './api.js';
 import { ask, el, say } from './dom.js';
-import { content, facts, fail, page, table, terms, tools } from './listing.js';
+import { content, count, facts, fail, page, table, terms, tools } from './listing.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
@@ -71,7 +71,7 @@ async function refresh() {
   try {
     const [agents, people] = await Promise.all([get('/agents'), get('/reviewers')]);
     const rows = [...agents.map((one) => ({ kind: 'agent', ...one })), ...people.map((one) => ({ kind: 'person', ...one }))];
-    facts.textContent = `${agents.length} agents, ${people.length} people`;
+    facts.textContent = `${count(agents.length, 'agent')}, ${count(people.length, 'person', 'people')}`;
     if (drawn) { drawn.update(rows); return; }
     drawn = table([
       ['Name', (one) => shown(one.name)],

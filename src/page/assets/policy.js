@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { el } from './dom.js';
-import { content, facts, fail, table, terms } from './listing.js';
+import { content, count, facts, fail, table, terms } from './listing.js';
 import { shown } from './text.js';
 
 const KINDS = { ALLOW: 'done', DENY: 'wrong', REQUIRE_APPROVAL: 'warn', ALLOW_WITH_CONSTRAINTS: '' };
@@ -16,7 +16,7 @@ function opened(rule) {
 }
 
 get('/policy').then(({ revision, default: otherwise, rules, warnings }) => {
-  facts.textContent = `${rules.length} rules, otherwise ${otherwise}; revision ${revision.slice(7, 19)}`;
+  facts.textContent = `${count(rules.length, 'rule')}, otherwise ${otherwise}; revision ${revision.slice(7, 19)}`;
   const list = table([
     ['Rule', (rule) => shown(rule.name)],
     ['Decision', (rule) => decision(rule.decision)],
