@@ -14,6 +14,12 @@ use crate::harness::{HOLD_ALL, Output, RUNTIME, TestGateway, run};
 /// How many inputs are made for each operation.
 const EXAMPLES: &str = "8";
 
+/// What fits its form may still be refused for what it means, with 400: a rejection with changed arguments, a
+/// key that is none. It is never said not to fit, with 422.
+const EXPECTED: &str = "[checks.positive_data_acceptance]
+expected-statuses = [\"2xx\", 400, 401, 403, 404, 409, \"5xx\"]
+";
+
 fn gateway() -> TestGateway {
     TestGateway::builder().counting().policy("held.yaml", HOLD_ALL).start()
 }
@@ -117,6 +123,7 @@ fn answers_are_as_the_document_says() {
 fn schemathesis(gateway: &TestGateway, token: &str, operations: &[String]) -> Output {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/venv/bin/schemathesis");
     assert!(program.exists(), "tests/run installs schemathesis");
+    gateway.put("schemathesis.toml", EXPECTED);
     let mut command = Command::new(program);
     command
         .current_dir(gateway.dir())
@@ -128,10 +135,7 @@ fn schemathesis(gateway: &TestGateway, token: &str, operations: &[String]) -> Ou
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(["--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES])
         .args(["--generation-deterministic", "--checks", "all"])
-        // What fits the form may still be refused by what it means: a rejection with changed arguments, a key
-        // that is none. No form can say that.
-        .args(["--exclude-checks", "positive_data_acceptance"])
-        .args(["--request-timeout", "10", "--workers", "2", "--continue-on-failure", "--no-color"])
+        .args(["--request-timeout", "10", "--continue-on-failure", "--no-color"])
         // A stream of events has no end to wait for; `events.rs` looks at it.
         .args(["--exclude-path", "/api/v1/events"])
         .args(operations)
