@@ -91,6 +91,35 @@ fn no_body_may_have_a_member_that_nobody_reads() {
     assert_eq!(gateway.hold(&id)["state"], "rejected");
 }
 
+#[test]
+fn a_body_is_an_object_and_a_number_is_what_it_is_however_it_is_written() {
+    let gateway = gateway();
+    let add = |body: &Value| gateway.api_post("/api/v1/agents", body);
+    let named = |name: &str, expires_in: Value| json!({ "name": name, "expires_in": expires_in });
+    for (body, status) in [
+        (json!(["a", [], null, null]), 422),
+        (json!("a"), 422),
+        (Value::Null, 422),
+        (named("a", json!(1.5)), 422),
+        (named("a", json!(-1)), 422),
+        (named("a", json!("3600")), 422),
+        (named("a", json!(1e300)), 422),
+        (named("a", json!(3600.0)), 200),
+        (named("b", json!(3600)), 200),
+        (named("c", Value::Null), 200),
+    ] {
+        let reply = add(&body);
+        assert_eq!(reply.status, status, "{body}: {reply:?}");
+    }
+    gateway.modern_with_tasks("d").call("count", json!({ "line": "x" }));
+    let id = gateway.pending();
+    let digest = gateway.hold(&id)["digest"].clone();
+    let rendered = json!(["by", digest]);
+    let verdict = json!({ "decision": "reject", "digest": digest, "rendered": rendered });
+    let reply = gateway.api_post(&format!("/api/v1/approvals/{id}/verdict"), &verdict);
+    assert_eq!(reply.status, 422, "{reply:?}");
+}
+
 /// Schemathesis makes inputs from the document, good and bad ones, and checks every answer against it.
 #[test]
 fn answers_are_as_the_document_says() {
