@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::body::whole;
 use super::reviewers::end;
 use super::{Body, Failure, Operator, Path, Viewer};
 use crate::authentication;
@@ -47,12 +48,14 @@ pub struct NewAgent {
     pub name: AgentName,
     /// Its groups.
     #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     pub groups: Vec<String>,
     /// The person it acts for; the one who adds it when absent.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 128))]
     pub owner: Option<String>,
     /// After how many seconds its token ends; never when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub expires_in: Option<u64>,
 }
 
@@ -61,10 +64,11 @@ pub struct NewAgent {
 #[serde(deny_unknown_fields)]
 pub struct AgentRotation {
     /// For how many seconds the old token lives on; not at all when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
+    #[schemars(range(max = 604_800))]
     pub overlap: Option<u64>,
     /// After how many seconds the new token ends; when the old one would have, when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub expires_in: Option<u64>,
 }
 

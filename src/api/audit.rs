@@ -43,6 +43,7 @@ impl EntryView {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Only those after this place; the last ones when absent.
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     after: Option<u64>,
     /// Only those about this call.
     call: Option<CallId>,

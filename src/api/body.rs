@@ -4,7 +4,9 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
 
 use super::Failure;
 use crate::json;
@@ -40,4 +42,28 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             )
         })
     }
+}
+
+/// A whole number in whatever way it is written: `1.0` is one too (JSON Schema, section 6.1.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = Number::deserialize(deserializer)?;
+        let written = || {
+            // Beyond, a fraction could not be told from none.
+            const EXACT: f64 = 9_007_199_254_740_991.0;
+            let value = number.as_f64()?;
+            let is_whole = (0.0..=EXACT).contains(&value) && value.fract() == 0.0;
+            is_whole.then(|| format!("{value:.0}").parse().ok()).flatten()
+        };
+        let whole = number.as_u64().or_else(written);
+        whole.map(Self).ok_or_else(|| D::Error::custom("a whole number is expected, 0 or more"))
+    }
+}
+
+/// Reads a member that is a [`Whole`], or absent.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<Whole>::deserialize(deserializer)?.map(|Whole(whole)| whole))
 }

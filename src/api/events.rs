@@ -48,6 +48,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 pub(super) struct From {
     /// The place of the last entry that is known; only what comes from now on when absent. What a returning
     /// browser says in `Last-Event-ID` counts before it.
+    #[schemars(range(max = 18_446_744_073_709_551_615_u64))]
     after: Option<u64>,
 }
 

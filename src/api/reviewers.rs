@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agents::{MAX_GROUPS, MAX_NAME};
+use super::body::whole;
 use super::{Body, Failure, Operator, Path, Viewer};
 use crate::authentication;
 use crate::evidence::signature;
@@ -77,12 +78,14 @@ pub struct NewReviewer {
     pub role: Role,
     /// The groups.
     #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     pub groups: Vec<String>,
     /// Other names of the same human.
     #[serde(default)]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
     pub also: Vec<String>,
     /// After how many seconds the record ends; never when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub expires_in: Option<u64>,
 }
 
@@ -95,9 +98,11 @@ pub struct ReviewerEdit {
     pub role: Option<Role>,
     /// Other groups, in place of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     pub groups: Option<Vec<String>>,
     /// Other further names, in place of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
     pub also: Option<Vec<String>>,
 }
 
@@ -106,7 +111,7 @@ pub struct ReviewerEdit {
 #[serde(deny_unknown_fields)]
 pub struct Renewal {
     /// After how many seconds the record ends; when it ended anyway, when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub expires_in: Option<u64>,
 }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::body::whole;
 use super::people::Shown;
 use super::reviewers::{check_names, end, named};
 use super::{Body, Failure, Operator, Path};
@@ -32,16 +33,18 @@ pub struct InvitationWanted {
     pub role: Option<Role>,
     /// The groups of a new person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
     pub groups: Vec<String>,
     /// Other names of the same human, for a new person.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
     pub also: Vec<String>,
     /// After how many seconds a new person's record ends; never when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
     /// For how many seconds the link works, at most 30 days; three days when absent.
     #[schemars(range(min = 1, max = 2_592_000))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<u64>,
 }
 

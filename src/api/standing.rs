@@ -32,6 +32,7 @@ pub struct StandingWanted {
     pub until: Timestamp,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2000))]
     pub reason: Option<String>,
     /// The identifier of the rule that was shown; without it the rule is only shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -70,6 +70,7 @@ impl Verdict {
 #[serde(deny_unknown_fields)]
 pub struct Rendered {
     /// The program that rendered the hold, and its version.
+    #[schemars(length(max = 128))]
     pub by: String,
     /// The SHA-256 of what it rendered.
     pub digest: Digest,

@@ -6,9 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use schemars::JsonSchema;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{VerdictGiven, beside, find};
+use crate::api::body::Whole;
 use crate::api::people::Shown;
 use crate::api::{Body, Failure, Path, Reviewer};
 use crate::call::holding;
@@ -21,6 +23,7 @@ use crate::storage::HoldError;
 #[schemars(deny_unknown_fields)]
 pub struct IdenticalGiven {
     /// How many there are, as the person was told: another number decides nothing.
+    #[schemars(range(max = 4_294_967_295_u32))]
     pub count: u32,
     /// The verdict.
     #[serde(flatten)]
@@ -29,7 +32,8 @@ pub struct IdenticalGiven {
 
 impl<'de> Deserialize<'de> for IdenticalGiven {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (count, verdict) = beside("count", deserializer)?;
+        let (Whole(count), verdict) = beside("count", deserializer)?;
+        let count = u32::try_from(count).map_err(D::Error::custom)?;
         Ok(Self { count, verdict })
     }
 }

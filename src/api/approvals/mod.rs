@@ -96,6 +96,7 @@ pub struct VerdictGiven {
     pub digest: Digest,
     /// Why; shown to the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2000))]
     pub reason: Option<String>,
     /// The arguments that are approved in place of those that were shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,9 +106,11 @@ pub struct VerdictGiven {
     pub rendered: Option<Rendered>,
     /// The person's signature (SSHSIG, armored); with `edit`, of the changed call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16_384))]
     pub signature: Option<String>,
     /// The sender's name for this verdict: sent again under it, it counts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub idempotency_key: Option<String>,
 }
 
