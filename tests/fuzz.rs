@@ -23,8 +23,24 @@ const MAX_FILES: usize = 300;
 const MAX_BYTES: usize = 300 << 10;
 /// What is put into inputs besides their own bytes.
 const WORDS: [&[u8]; 18] = [
-    b"\"", b"{", b"}", b"[", b"]", b":", b",", b"\n\n", b"\r\n", b"\0", b"\\u0000", b"\"id\":1", b"null",
-    b"1e400", b"data: ", b"  - ", b"$ref", &[PART],
+    b"\"",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b",",
+    b"\n\n",
+    b"\r\n",
+    b"\0",
+    b"\\u0000",
+    b"\"id\":1",
+    b"null",
+    b"1e400",
+    b"data: ",
+    b"  - ",
+    b"$ref",
+    &[PART],
 ];
 
 fn root() -> PathBuf {
@@ -36,7 +52,9 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut inputs: Vec<(String, Vec<u8>)> = fs::read_dir(root().join("corpus").join(target))
         .unwrap_or_else(|error| panic!("{target}: {error}"))
         .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap()))
+        .map(|path| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap())
+        })
         .collect();
     inputs.sort();
     inputs
@@ -146,7 +164,11 @@ fn every_target_has_a_corpus_and_a_short_run() {
         assert!(main.contains(&format!("countersign::fuzzing::{target}(data)")), "{target}");
         let corpus = corpus(&target);
         let bytes: usize = corpus.iter().map(|(_, input)| input.len()).sum();
-        assert!(!corpus.is_empty() && corpus.len() <= MAX_FILES, "{target}: {} inputs", corpus.len());
+        assert!(
+            !corpus.is_empty() && corpus.len() <= MAX_FILES,
+            "{target}: {} inputs",
+            corpus.len()
+        );
         assert!(bytes <= MAX_BYTES, "{target}: {bytes} bytes");
     }
 }

@@ -41,11 +41,9 @@ pub fn strict_json(data: &[u8]) {
 const fn is_our_own(fault: &Fault) -> bool {
     match fault {
         Fault::Duplicate | Fault::Nul | Fault::Reserved | Fault::Depth | Fault::Surrogate => true,
-        Fault::Syntax
-        | Fault::Unfinished
-        | Fault::Trailing
-        | Fault::Encoding
-        | Fault::Control => false,
+        Fault::Syntax | Fault::Unfinished | Fault::Trailing | Fault::Encoding | Fault::Control => {
+            false
+        }
     }
 }
 

@@ -2,10 +2,8 @@
 //! them with the real code and ends the process where a property does not hold. Fuzz targets (`fuzz/`) and
 //! the short run of the tests (`tests/fuzz.rs`) call the same functions.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a property that does not hold ends the run"
 )]
 
@@ -15,13 +13,13 @@ mod policies;
 mod schemas;
 
 pub use self::json::strict_json;
+pub(crate) use self::manifests::called;
 pub use self::manifests::manifests;
 pub use self::policies::policies;
 pub use self::schemas::schemas;
 pub use crate::backend::mcp::fuzzing::{upstream_answer, upstream_sse};
-pub use crate::mcp::fuzzing::{jsonrpc_http, jsonrpc_stdio, request_state};
-pub(crate) use self::manifests::called;
 use crate::json::Object;
+pub use crate::mcp::fuzzing::{jsonrpc_http, jsonrpc_stdio, request_state};
 
 /// The longest input that is looked at, in bytes.
 pub const MAX_INPUT_BYTES: usize = 64 << 10;
@@ -51,10 +49,7 @@ fn parts(data: &[u8]) -> impl Iterator<Item = &str> {
 
 /// A text as an object, if it is one that the gateway takes.
 fn object(text: &str) -> Option<Object> {
-    match crate::json::parse(text.as_bytes()).ok()? {
-        serde_json::Value::Object(object) => Some(object),
-        _ => None,
-    }
+    crate::json::parse(text.as_bytes()).ok()?.as_object().cloned()
 }
 
 /// Runs `future` to its end on this thread.

@@ -103,7 +103,9 @@ fn decide(policy: &Policy, principal: &Principal, tool: &Arc<Tool>, arguments: &
             proposed(&proposal, (principal, tool), &arguments);
         }
         Decision::Deny(denial) => denied(&denial, policy),
-        Decision::NotCovered { why, .. } => panic!("no approval, so none that does not cover: {why}"),
+        Decision::NotCovered { why, .. } => {
+            panic!("no approval, so none that does not cover: {why}")
+        }
     }
 }
 
@@ -117,12 +119,8 @@ fn permitted(permit: &Permit, (principal, tool): (&Principal, &Arc<Tool>), asked
         assert_eq!(permit.arguments(), asked, "changed, and no rule says so");
     }
     assert!(tool.check(permit.arguments().clone()).is_ok(), "what runs fits the schema");
-    let digest = digest::call_digest(
-        principal.agent(),
-        tool.name(),
-        tool.fingerprint(),
-        permit.arguments(),
-    );
+    let digest =
+        digest::call_digest(principal.agent(), tool.name(), tool.fingerprint(), permit.arguments());
     assert_eq!(digest.ok().as_ref(), Some(permit.digest()), "what runs is what was decided");
 }
 

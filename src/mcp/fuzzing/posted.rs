@@ -61,7 +61,10 @@ pub fn jsonrpc_http(data: &[u8]) {
         let arriving = Arriving { principal, session, headers: &headers, incoming: &incoming };
         match arriving.read() {
             Ok((caller, asking)) => {
-                assert!(is_in_session || caller.era == Era::Modern, "a legacy call needs a session");
+                assert!(
+                    is_in_session || caller.era == Era::Modern,
+                    "a legacy call needs a session"
+                );
                 asked(&incoming, &asking);
                 if agrees.is_ok() && caller.era == Era::Modern {
                     named(&headers, (&caller, &asking), &incoming);
@@ -135,7 +138,8 @@ fn agreed(headers: &HeaderMap, incoming: &Incoming) {
     let version = incoming.message.get("params").and_then(|params| {
         params.get("_meta")?.get("io.modelcontextprotocol/protocolVersion")?.as_str()
     });
-    let known = |version: &str| ProtocolVersion::KNOWN_VERSIONS.iter().any(|it| it.as_str() == version);
+    let known =
+        |version: &str| ProtocolVersion::KNOWN_VERSIONS.iter().any(|it| it.as_str() == version);
     let modern = version.filter(|version| is_modern(version) && known(version));
     if let (Some(method), Some(version)) = (&incoming.method, modern) {
         assert_eq!(said[0], Some(version.as_bytes()), "another version");

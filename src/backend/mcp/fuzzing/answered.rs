@@ -55,7 +55,8 @@ pub fn upstream_answer(data: &[u8]) {
     if data.len() > crate::fuzzing::MAX_INPUT_BYTES {
         return;
     }
-    let number = Envelope::of(data).ok().filter(|it| it.method.is_none()).and_then(|it| it.number());
+    let number =
+        Envelope::of(data).ok().filter(|it| it.method.is_none()).and_then(|it| it.number());
     if number.is_some() {
         assert_eq!(wire::id_of(data), number, "the number of a whole message");
         for end in [data.len() / 2, data.len().saturating_sub(2), data.len().saturating_sub(1)] {
@@ -63,7 +64,7 @@ pub fn upstream_answer(data: &[u8]) {
             assert!(cut.is_none() || cut == number, "cut at {end}, it is {cut:?}");
         }
     }
-    let Link { ledger, answers } = Link::new(data.len() % 2 == 0);
+    let Link { ledger, answers } = Link::new(data.len().is_multiple_of(2));
     match ledger.incoming(data, None) {
         Incoming::Replace(message) => {
             let text = serde_json::to_string(&message).expect("a message is JSON");
@@ -148,10 +149,8 @@ fn listed(result: &RawValue) {
 fn offered(tools: Vec<Definition>, result: &RawValue) {
     let list = |member: &'static str, key: &str| {
         let page = Pages::new(member, MAX_ENTRIES).add(result).map_err(|it| it.to_string())?;
-        let entries = page.entries.into_iter().filter_map(|entry| match entry {
-            Value::Object(entry) => Described::read(key, entry),
-            _ => None,
-        });
+        let entries = page.entries.iter().filter_map(Value::as_object);
+        let entries = entries.filter_map(|entry| Described::read(key, entry.clone()));
         Ok(entries.collect())
     };
     let offered = Offered {

@@ -61,7 +61,8 @@ async fn read(body: &[u8], size: usize, posted: Option<i64>) -> Read {
         events.push(match event {
             Ok(event) => {
                 let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
-                if let Some(data) = event.data.as_deref().filter(|it| is_message && !it.is_empty()) {
+                if let Some(data) = event.data.as_deref().filter(|it| is_message && !it.is_empty())
+                {
                     assert!(json::check(data.as_bytes()).is_ok(), "goes on: {data}");
                 }
                 Ok(event.data)
