@@ -40,6 +40,9 @@ pub mod backend;
 pub mod notify;
 pub mod storage;
 pub mod telemetry;
+// — for tests —
+#[cfg(feature = "testing")]
+pub mod fuzzing;
 // — edges in —
 pub mod api;
 pub mod cli;

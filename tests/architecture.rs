@@ -88,7 +88,8 @@ impl File {
     fn is_test(&self) -> bool {
         self.path.components().any(|part| {
             let name = part.as_os_str().to_string_lossy();
-            name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs")
+            matches!(&*name, "tests" | "tests.rs" | "fuzzing" | "fuzzing.rs")
+                || name.ends_with("_tests.rs")
         })
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn check_call(
     check_arguments(headers, repeated, params.arguments())
 }
 
-fn check_arguments(
+pub(super) fn check_arguments(
     headers: &HeaderMap,
     repeated: &[Repeated],
     arguments: &Object,

@@ -1,11 +1,10 @@
 //! What a call gave, as the result object that a client of its era understands.
 
-use std::time::Duration;
-
-use rmcp::model::{CreateTaskResult, SealOptions, Task, TaskStatus};
+use rmcp::model::{CreateTaskResult, Task, TaskStatus};
 use serde_json::{Value, json};
 
 use super::calls::Era;
+use super::sealed;
 use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, Members, RpcError, members};
 use crate::call::refusal::{Kind, Refusal};
 use crate::call::{Answer, Answered};
@@ -14,9 +13,6 @@ use crate::gateway::Gateway;
 use crate::hold::{Amendment, Hold, State, StateName};
 use crate::ids::{AgentName, HoldId};
 use crate::json::Object;
-
-/// How long a sealed `requestState` can be used.
-const STATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// A task for a client that declared the extension; the hold is durable, so the task is.
 pub(super) fn created_task(gateway: &Gateway, hold: &Hold) -> Result<Members, RpcError> {
@@ -89,8 +85,7 @@ pub(super) fn input_required(
     hold: &Hold,
     page: bool,
 ) -> Members {
-    let options = SealOptions::new().associated_data(agent.as_str().as_bytes()).ttl(STATE_LIFE);
-    let state = gateway.seal.seal_with(hold.id.to_string().as_bytes(), &options);
+    let state = sealed::seal(&gateway.seal, agent, &hold.id.to_string());
     let mut members = members(&json!({
         "resultType": "input_required",
         "requestState": state,

@@ -5,14 +5,13 @@
 //! Nothing that a client answers is read here, or counts for any decision: it goes to the tool.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use rmcp::model::SealOptions;
 use serde_json::json;
 
 use super::calls::{Caller, Carried, Era, Held, Line, Params, held};
+use super::sealed;
 use super::wire::{INTERNAL_ERROR, INVALID_PARAMS, Members, RpcError, members};
 use crate::backend::Contact;
 use crate::backend::contact::{Attendance, Listener, NotAble, Question, Round};
@@ -24,8 +23,6 @@ use crate::hold::Hold;
 use crate::ids::HoldId;
 use crate::json::Object;
 
-/// How long a `requestState` can be opened; what it names is gone sooner.
-const STATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// What begins the state of a call that runs on, and tells it from that of a hold.
 const STATE: &str = "asked:";
 
@@ -96,9 +93,8 @@ impl<'a> Leg<'a> {
         if !self.gateway.parked.park(token.clone(), self.asker(), asked) {
             return Err(failed("too many calls wait for their clients".to_owned()));
         }
-        let agent = self.caller.principal.agent().as_str();
-        let options = SealOptions::new().associated_data(agent.as_bytes()).ttl(STATE_LIFE);
-        let state = self.gateway.seal.seal_with(format!("{STATE}{token}").as_bytes(), &options);
+        let agent = self.caller.principal.agent();
+        let state = sealed::seal(&self.gateway.seal, agent, &format!("{STATE}{token}"));
         Ok(members(&json!({
             "resultType": "input_required",
             "inputRequests": requests,

@@ -12,7 +12,7 @@ use super::asking::{self, Came, Leg};
 use super::outlet::Outlet;
 use super::questions::Questions;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
-use super::{answers, tasks, waiting};
+use super::{answers, sealed, tasks, waiting};
 use crate::backend::Contact;
 use crate::backend::contact::{Client, Listener as _, News, Progress};
 use crate::call::asking::{Asked, Running};
@@ -275,9 +275,8 @@ fn opened_state(
     params: &Params,
 ) -> Result<Option<String>, RpcError> {
     let Some(sealed) = &params.request_state else { return Ok(None) };
-    let agent = caller.principal.agent().as_str();
-    let opened = gateway.seal.open_with(sealed, agent.as_bytes()).map_err(|_| invalid_state())?;
-    String::from_utf8(opened).map(Some).map_err(|_| invalid_state())
+    let opened = sealed::opened(&gateway.seal, caller.principal.agent(), sealed);
+    opened.map(Some).ok_or_else(invalid_state)
 }
 
 fn invalid_state() -> RpcError {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use rmcp::model::{ErrorData, SealOptions};
+use rmcp::model::{ErrorData, RequestStateCodec, SealOptions};
 
-use crate::gateway::Gateway;
 use crate::ids::AgentName;
 
 /// How long a cursor can be used.
@@ -16,10 +15,15 @@ fn bound(agent: &AgentName, list: &str) -> Vec<u8> {
 }
 
 /// The cursor of the page of `list` that begins after the item `last`.
-pub(super) fn after(gateway: &Gateway, agent: &AgentName, list: &str, last: &str) -> String {
+pub(super) fn after(
+    codec: &RequestStateCodec,
+    agent: &AgentName,
+    list: &str,
+    last: &str,
+) -> String {
     let bound = bound(agent, list);
     let options = SealOptions::new().associated_data(&bound).ttl(LIFE);
-    gateway.seal.seal_with(last.as_bytes(), &options)
+    codec.seal_with(last.as_bytes(), &options)
 }
 
 /// The item after which a page begins; the list's beginning without a cursor.
@@ -27,13 +31,13 @@ pub(super) fn after(gateway: &Gateway, agent: &AgentName, list: &str, last: &str
 /// # Errors
 /// When the cursor is forged, another agent's, another list's, or too old; the error does not say which.
 pub(super) fn opened(
-    gateway: &Gateway,
+    codec: &RequestStateCodec,
     agent: &AgentName,
     list: &str,
     cursor: Option<&str>,
 ) -> Result<String, ErrorData> {
     let Some(cursor) = cursor else { return Ok(String::new()) };
-    let opened = gateway.seal.open_with(cursor, &bound(agent, list)).ok();
+    let opened = codec.open_with(cursor, &bound(agent, list)).ok();
     opened
         .and_then(|last| String::from_utf8(last.to_vec()).ok())
         .ok_or_else(|| ErrorData::invalid_params("Invalid cursor", None))

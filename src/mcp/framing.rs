@@ -1,9 +1,7 @@
 //! Lines of JSON as they come over a byte stream, with a limit on their length.
 
 use bytes::Bytes;
-use futures::StreamExt;
-use tokio::io::AsyncRead;
-use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// What a stream gave.
 #[derive(Debug)]
@@ -17,31 +15,82 @@ pub enum Framed {
 /// The lines of a stream.
 #[derive(Debug)]
 pub struct Frames<R> {
-    input: FramedRead<R, AnyDelimiterCodec>,
-    /// Whether a line was too long, after which the framing says once that it is at its end.
-    overlong: bool,
+    input: BufReader<R>,
+    limit: usize,
+    /// What has come of a line.
+    begun: Vec<u8>,
+    /// Whether the rest of a line that was too long is passed over.
+    passing: bool,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
     /// The lines of `input`, each of at most `limit` bytes.
     pub fn new(input: R, limit: usize) -> Self {
-        let codec = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), b"\n".to_vec(), limit);
-        Self { input: FramedRead::new(input, codec), overlong: false }
+        Self { input: BufReader::new(input), limit, begun: Vec::new(), passing: false }
     }
 
-    /// The next line; none at the end of the stream. Nothing is lost when the future is dropped.
+    /// The next line, the last one with or without an end; none when the stream has ended or failed. Nothing is
+    /// lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Framed> {
         loop {
-            match self.input.next().await {
-                Some(Ok(line)) if line.trim_ascii().is_empty() => {}
-                Some(Ok(line)) => return Some(Framed::Line(line)),
-                Some(Err(AnyDelimiterCodecError::MaxChunkLengthExceeded)) => {
-                    self.overlong = true;
-                    return Some(Framed::TooLong);
-                }
-                None if self.overlong => self.overlong = false,
-                Some(Err(AnyDelimiterCodecError::Io(_))) | None => return None,
+            let available = self.input.fill_buf().await.ok()?;
+            let (end, is_over) =
+                (available.iter().position(|it| *it == b'\n'), available.is_empty());
+            let piece = end.map_or(Some(available), |end| available.get(..end)).unwrap_or_default();
+            let used = piece.len().saturating_add(usize::from(end.is_some()));
+            let fits = self.begun.len().saturating_add(piece.len()) <= self.limit;
+            if fits && !self.passing {
+                self.begun.extend_from_slice(piece);
             }
+            self.input.consume(used);
+            let ends = end.is_some() || is_over;
+            if !fits && !self.passing {
+                self.begun = Vec::new();
+                self.passing = !ends;
+                return Some(Framed::TooLong);
+            }
+            if ends {
+                self.passing = false;
+                let line = std::mem::take(&mut self.begun);
+                if !line.trim_ascii().is_empty() {
+                    return Some(Framed::Line(line.into()));
+                }
+            }
+            if is_over {
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(text: &[u8], limit: usize) -> Vec<String> {
+        let mut frames = Frames::new(text, limit);
+        let mut seen = Vec::new();
+        while let Some(framed) = frames.next().await {
+            seen.push(match framed {
+                Framed::Line(line) => String::from_utf8(line.to_vec()).unwrap(),
+                Framed::TooLong => "too long".to_owned(),
+            });
+        }
+        assert!(frames.next().await.is_none(), "the end is the end");
+        seen
+    }
+
+    #[tokio::test]
+    async fn no_line_after_one_that_is_too_long_is_lost() {
+        assert_eq!(read(b"a\n\n \r\nbb\nrest", 10).await, ["a", "bb", "rest"]);
+        assert_eq!(read(b"exactly ten\nab\n", 11).await, ["exactly ten", "ab"]);
+        assert_eq!(read(b"exactly ten\nab", 10).await, ["too long", "ab"]);
+        assert_eq!(read(b"exactly ten\nexactly ten\nab", 10).await, ["too long", "too long", "ab"]);
+        assert_eq!(read(b"exactly ten", 10).await, ["too long"]);
+        for length in [8_191, 8_192, 8_193, 40_000] {
+            let mut long = vec![b'x'; length];
+            long.extend_from_slice(b"\nnext\nlast");
+            assert_eq!(read(&long, 100).await, ["too long", "next", "last"], "{length}");
         }
     }
 }

@@ -152,7 +152,7 @@ impl Viewer<'_> {
         let said = request.and_then(|request| request.cursor);
         let after = match said {
             None => kind.prefix().to_owned(),
-            Some(said) => cursor::opened(gateway, agent, list, Some(&said))?,
+            Some(said) => cursor::opened(&gateway.seal, agent, list, Some(&said))?,
         };
         let (principal, client) = (&self.principal, self.client.as_deref());
         let mut shown: Vec<(&str, T)> = revision
@@ -165,7 +165,7 @@ impl Viewer<'_> {
             .collect();
         let more = shown.len() > PAGE;
         shown.truncate(PAGE);
-        let last = shown.last().map(|(name, _)| cursor::after(gateway, agent, list, name));
+        let last = shown.last().map(|(name, _)| cursor::after(&gateway.seal, agent, list, name));
         Ok((shown.into_iter().map(|(_, entry)| entry).collect(), last.filter(|_| more)))
     }
 }

@@ -11,6 +11,8 @@ mod asking;
 pub mod calls;
 mod cursor;
 pub mod framing;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 mod handler;
 pub mod http;
 mod lasting;
@@ -20,6 +22,7 @@ mod outlet;
 mod questions;
 mod reads;
 mod replying;
+mod sealed;
 mod sessions;
 pub mod stdio;
 mod streams;

@@ -91,6 +91,22 @@ fn c2_c5_answers_that_are_not_read_alike_are_refused() {
 }
 
 #[test]
+fn an_answer_that_came_whole_counts_whatever_follows_it() {
+    let upstream = RawUpstream::start();
+    let (_gateway, client) = with_raw(&upstream);
+    for (key, after) in [("line", "no field of an event\n\n"), ("retry", "retry: never\n\n")] {
+        let Answer::Events(mut bytes) =
+            Answer::event(r#"{"content":[{"type":"text","text":"whole"}]}"#)
+        else {
+            panic!("not a stream of events")
+        };
+        bytes.extend_from_slice(after.as_bytes());
+        upstream.answer(key, Answer::Events(bytes));
+        assert_eq!(said(&client.call("raw", json!({ "key": key }))), "whole", "{key}");
+    }
+}
+
+#[test]
 fn c5_a_list_with_a_deep_schema_is_not_taken() {
     let deep = format!("{}{}", r#"{"not":"#.repeat(200), "{}") + &"}".repeat(200);
     let list = format!(

@@ -8,6 +8,8 @@ mod client;
 mod connection;
 mod definitions;
 mod exchange;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 mod http;
 mod keeping;
 mod ledger;

@@ -170,7 +170,7 @@ fn declined(error: &NotAble) -> BackendError {
 }
 
 /// What an `input_required` wants, and the state to come back with.
-fn wanted(
+pub(super) fn wanted(
     result: &RawValue,
     may: &Asking,
 ) -> Result<(Vec<Question>, Option<String>), BackendError> {

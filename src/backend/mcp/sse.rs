@@ -50,7 +50,8 @@ pub(super) fn events<E>(
         .boxed()
 }
 
-/// The body until an event in it is too long.
+/// The body until an event in it is too long. No piece of it holds more than one event: what is read of a piece
+/// that is malformed further on is lost, and answers to others with it.
 fn measured<E>(
     body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     limit: usize,
@@ -58,18 +59,22 @@ fn measured<E>(
 ) -> impl Stream<Item = Result<Bytes, Broken>> + Send + 'static {
     let gauge = Gauge { limit, ..Gauge::default() };
     let body = Box::pin(body.map(|chunk| chunk.map_err(|_| Broken::Body)));
-    stream::unfold(Some((body, gauge)), move |measuring| {
+    stream::unfold(Some((body, gauge, Bytes::new())), move |measuring| {
         let ledger = Arc::clone(&ledger);
         async move {
-            let (mut body, mut gauge) = measuring?;
-            match body.next().await? {
-                Ok(chunk) if gauge.passes(&chunk) => Some((Ok(chunk), Some((body, gauge)))),
-                Ok(_) => {
-                    tokio::spawn(look_for_end(body, gauge, ledger));
-                    Some((Err(Broken::TooLarge(limit)), None))
+            let (mut body, mut gauge, mut rest) = measuring?;
+            while rest.is_empty() {
+                match body.next().await? {
+                    Ok(chunk) => rest = chunk,
+                    Err(broken) => return Some((Err(broken), None)),
                 }
-                Err(broken) => Some((Err(broken), None)),
             }
+            let piece = rest.split_to(gauge.take(&rest));
+            if gauge.is_exceeded {
+                tokio::spawn(look_for_end(body, gauge, rest, ledger));
+                return Some((Err(Broken::TooLarge(limit)), None));
+            }
+            Some((Ok(piece), Some((body, gauge, rest))))
         }
     })
 }
@@ -79,16 +84,22 @@ fn measured<E>(
 async fn look_for_end(
     mut body: impl Stream<Item = Result<Bytes, Broken>> + Unpin,
     mut gauge: Gauge,
+    mut rest: Bytes,
     ledger: Arc<Ledger>,
 ) {
     gauge.limit = gauge.limit.saturating_mul(MAX_SKIPPED_LIMITS);
     let end = async {
         while !gauge.is_over {
-            match body.next().await {
-                Some(Ok(chunk)) if gauge.passes(&chunk) => {}
-                Some(Ok(_)) => return gauge.is_over,
-                Some(Err(_)) | None => return true,
+            if gauge.event > gauge.limit {
+                return false;
             }
+            if rest.is_empty() {
+                match body.next().await {
+                    Some(Ok(chunk)) => rest = chunk,
+                    Some(Err(_)) | None => return true,
+                }
+            }
+            drop(rest.split_to(gauge.take(&rest)));
         }
         true
     };
@@ -149,8 +160,9 @@ struct Gauge {
 }
 
 impl Gauge {
-    fn passes(&mut self, chunk: &[u8]) -> bool {
-        for byte in chunk {
+    /// Takes bytes up to the end of an event, or else all; how many those are.
+    fn take(&mut self, chunk: &[u8]) -> usize {
+        for (before, byte) in chunk.iter().enumerate() {
             let second_of_two = *byte == b'\n' && std::mem::take(&mut self.after_return);
             if second_of_two {
                 continue;
@@ -160,6 +172,7 @@ impl Gauge {
                 if self.line == 0 {
                     self.event = 0;
                     self.is_over |= self.is_exceeded;
+                    return before.saturating_add(1);
                 }
                 self.line = 0;
             } else {
@@ -167,11 +180,8 @@ impl Gauge {
                 self.event = self.event.saturating_add(1);
             }
             self.is_exceeded |= self.event > self.limit;
-            if self.is_over {
-                break;
-            }
         }
-        self.event <= self.limit && !self.is_over
+        chunk.len()
     }
 }
 
@@ -183,7 +193,13 @@ mod tests {
     fn measures_events_and_not_streams() {
         let check = |chunks: &[&str], limit| {
             let mut gauge = Gauge { limit, ..Gauge::default() };
-            chunks.iter().all(|chunk| gauge.passes(chunk.as_bytes()))
+            for chunk in chunks {
+                let mut rest = chunk.as_bytes();
+                while !rest.is_empty() {
+                    rest = &rest[gauge.take(rest)..];
+                }
+            }
+            !gauge.is_exceeded
         };
         assert!(check(&["data: 12345\n\n", "data: 12345\n\n"], 11));
         assert!(check(&["data: 12345\r\n\r", "\ndata: 12345\r\n\r\n"], 11));

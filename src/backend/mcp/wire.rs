@@ -65,10 +65,14 @@ fn number(raw: &RawValue) -> Option<i64> {
     raw.get().trim_matches('"').parse().ok()
 }
 
-/// The id of a message that is cut short or otherwise broken, if it stands before the break.
+/// The id of a message that is cut short or otherwise broken, if it stands before the break. Where the text
+/// ends with its number, more digits may have followed, and it may be another's.
 pub(super) fn id_of(broken: &[u8]) -> Option<i64> {
-    struct Seek(Option<i64>);
-    impl<'de> Visitor<'de> for &mut Seek {
+    struct Seek<'a> {
+        found: Option<i64>,
+        broken: &'a [u8],
+    }
+    impl<'de> Visitor<'de> for &mut Seek<'_> {
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,20 +83,23 @@ pub(super) fn id_of(broken: &[u8]) -> Option<i64> {
             while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
                 if key != "id" {
                     entries.next_value::<IgnoredAny>()?;
-                } else if self.0.is_some() {
-                    self.0 = None;
+                } else if self.found.is_some() {
+                    self.found = None;
                     return Err(de::Error::custom("two ids"));
                 } else {
-                    self.0 = number(entries.next_value::<&RawValue>()?);
+                    let raw = entries.next_value::<&'de RawValue>()?;
+                    let end = raw.get().as_bytes().as_ptr_range().end;
+                    let is_whole = end != self.broken.as_ptr_range().end;
+                    self.found = number(raw).filter(|_| is_whole);
                 }
             }
             Ok(())
         }
     }
-    let mut seek = Seek(None);
+    let mut seek = Seek { found: None, broken };
     // The error is expected: the text ends where it was cut.
     let _ = serde_json::Deserializer::from_slice(broken).deserialize_map(&mut seek);
-    seek.0
+    seek.found
 }
 
 /// The token and content of a `notifications/progress`.
@@ -271,6 +278,15 @@ mod tests {
         assert_eq!(id_of(br#"{"id":1,"result":{},"id":2,"x":"#), None);
         assert_eq!(id_of(b"{\"id\":3,\"result\":\"\xff\xfe"), Some(3));
         assert_eq!(id_of(b"garbage"), None);
+    }
+
+    #[test]
+    fn a_number_that_is_cut_is_nobodys_id() {
+        for cut in [r#"{"id":1"#, r#"{"result":{},"id":12"#, r#"{"id":"1"#, r#"{"id":-"#] {
+            assert_eq!(id_of(cut.as_bytes()), None, "{cut}");
+        }
+        assert_eq!(id_of(br#"{"id":12,"result":{"a":12"#), Some(12));
+        assert_eq!(id_of(br#"{"id":"12","#), Some(12));
     }
 
     #[test]
