@@ -269,7 +269,10 @@ fn one_has_won(gateway: &TestGateway, id: &str, line: &str, verdicts: Vec<Reply>
         over.then_some(hold)
     });
     let ends = ends(gateway, id);
-    assert_eq!(ends.len(), 1, "{ends:?}");
+    // What a person approved a moment ago its agent may still take back, before it runs.
+    let taken_back = matches!(&ends[..], [(_, first), (_, then)] if first == "approved" && then == "superseded")
+        && text(&hold["why"]).contains("was cancelled");
+    assert!(ends.len() == 1 || taken_back, "{ends:?}, {hold}");
     let end = ends[0].1.as_str();
     let (won, lost): (Vec<_>, Vec<_>) = verdicts.into_iter().partition(|it| it.status == 200);
     let by_person = matches!(end, "approved" | "rejected");
@@ -281,8 +284,11 @@ fn one_has_won(gateway: &TestGateway, id: &str, line: &str, verdicts: Vec<Reply>
         let told = &reply.body;
         let in_time = !told.contains("too late");
         assert!(!in_time || told.contains("the hold is already"), "{told}");
-        assert!(!(in_time || by_person) || told.contains(winner), "{winner} has won: {told}");
+        let names_it = told.contains(winner)
+            || taken_back && (told.contains("superseded") || told.contains("decided at"));
+        assert!(!(in_time || by_person) || names_it, "{winner} has won: {told}");
     }
     let ran = gateway.ran().iter().filter(|ran| *ran == line).count();
-    assert!(ran <= usize::from(end == "approved"), "{end}, and ran {ran} times");
+    let may_run = end == "approved" && !taken_back;
+    assert!(ran <= usize::from(may_run), "{ends:?}, and ran {ran} times");
 }

@@ -90,10 +90,11 @@ function why(view, rules) {
     view.agent_reason ? el('figure', {}, el('figcaption', {}, 'The agent says ', el('span', { class: 'badge' }, 'not verified')), el('blockquote', {}, shown(view.agent_reason, undefined, { lines: true }))) : null);
 }
 
-function radius(recent) {
-  const { agent, tool, more } = recent;
-  const count = (number) => `${number.toLocaleString()}${more ? '+' : ''}`;
-  return section('The last 24 hours', el('p', {}, `${count(agent)} held calls of this agent, ${count(tool)} of them of this tool.`));
+function radius({ all, tool }) {
+  const bad = tool.calls.filter((call) => !['success', 'held', 'running'].includes(call.status)).length;
+  const many = ({ calls, next }) => `${calls.length.toLocaleString()}${next ? ' or more' : ''}`;
+  return section('The last 24 hours', el('p', {}, `${many(all)} calls of this agent, ${many(tool)} of this tool`,
+    bad ? [', ', el('strong', {}, `${bad} of them refused or failed`)] : null, '. ', el('a', { href: '/calls' }, 'All calls')));
 }
 
 // Adds to an article what was asked for after it was shown; nothing that is being typed is touched.
@@ -287,12 +288,10 @@ async function standing(view) {
 
 // What is known besides a hold, asked for once it is shown.
 export async function background(view) {
-  const since = Date.now() - 86_400_000;
-  const holds = await get(`/approvals?agent=${encodeURIComponent(view.agent)}&limit=200`);
-  const before = holds.filter((hold) => hold.id !== view.id && hold.tool === view.tool && hold.state === 'finished');
-  const recent = holds.filter((hold) => new Date(hold.created_at) >= since);
-  return {
-    last: before[0] ?? null,
-    recent: { agent: recent.length, tool: recent.filter((hold) => hold.tool === view.tool).length, more: recent.length >= 200 },
-  };
+  const after = new Date(Date.now() - 86_400_000).toISOString();
+  const calls = (wanted) => get(`/calls?${new URLSearchParams({ agent: view.agent, after, limit: 200, ...wanted })}`);
+  const [holds, all, tool] = await Promise.all([
+    get(`/approvals?${new URLSearchParams({ agent: view.agent, state: 'finished', limit: 200 })}`), calls({}), calls({ tool: view.tool }),
+  ]);
+  return { last: holds.find((hold) => hold.id !== view.id && hold.tool === view.tool) ?? null, recent: { all, tool } };
 }
