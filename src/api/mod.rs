@@ -12,6 +12,7 @@ mod notifications;
 mod openapi;
 mod people;
 mod policy;
+mod reports;
 mod reviewers;
 mod sign_in;
 mod standing;
@@ -46,6 +47,7 @@ pub use catalog::ToolView;
 pub use health::{Check, probes};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use policy::{PolicyView, RuleView, WarningView};
+pub use reports::Verified;
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
 };
@@ -80,6 +82,8 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/sessions", delete(sign_in::sign_out))
         .route("/api/v1/sign-in-link", post(sign_in::link))
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/verify", post(reports::verify))
+        .route("/api/v1/statistics", get(reports::statistics))
         .route("/api/v1/calls", get(calls::list))
         .route("/api/v1/calls/{id}", get(calls::show))
         .route("/api/v1/events", get(events::follow))

@@ -97,6 +97,10 @@ pub(super) async fn audit(caller: Caller) -> Result<Response, Wrong> {
     listing(&caller, "audit", "Audit")
 }
 
+pub(super) async fn statistics(caller: Caller) -> Result<Response, Wrong> {
+    listing(&caller, "statistics", "Metrics")
+}
+
 pub(super) async fn policy(caller: Caller) -> Result<Response, Wrong> {
     listing(&caller, "policy", "Policy")
 }

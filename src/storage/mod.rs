@@ -8,6 +8,7 @@ mod errors;
 #[cfg(feature = "testing")]
 pub mod failpoint;
 mod people;
+pub mod reports;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
 };
 
+pub use reports::{MAX_STEPS, ReportStore, Span, Statistics};
+
 pub use channels::{ChannelState, Delivery, HoldEntries, Told};
 
 /// For how long the gateway, or its machine, must have been away to be called absent.
@@ -40,7 +43,7 @@ pub const ABSENT: Duration = Duration::from_secs(60);
 
 /// Everything the gateway must not forget.
 #[async_trait]
-pub trait Store: AccessStore + Send + Sync + 'static {
+pub trait Store: AccessStore + ReportStore + Send + Sync + 'static {
     /// Records the intent to dispatch a call that needs no approval. With [`Wait::Durable`] it returns
     /// when the intent is on disk, with [`Wait::Queued`] when it is in the bounded commit queue.
     async fn begin_call(&self, intent: Intent, wait: Wait) -> Result<Receipt, StoreError>;

@@ -51,8 +51,9 @@ const rows = (page) => page.locator("#rows a");
 const wait = (page, count) => page.waitForFunction((count) => document.querySelectorAll("#rows a").length === count, count);
 const opened = (page, state = "pending") => page.waitForSelector(`article[data-state=${state}]`);
 
-/** The pages whose rows open beside them. */
-const pages = ["calls", "audit", "policy", "catalog", "people"];
+/** The pages, and what is there once they have what they show; a row opens beside them. */
+const ROW = "button.open";
+const pages = { calls: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, statistics: ".tiles" };
 
 const scenarios = {};
 for (const file of readdirSync(new URL("page/", import.meta.url))) {

@@ -70,6 +70,7 @@ mod signatures;
 mod slow_people;
 mod smoke;
 mod standing_approvals;
+mod statistics;
 mod tampering;
 mod terminal;
 mod time;

@@ -7,10 +7,12 @@ use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, HoldView, IdenticalDecided,
     IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LinkMade, NewAgent, NewPersonToken,
     NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView,
-    StandingView, StandingWanted, ToolView, VerdictGiven, WhoAmI, approvals, audit, calls, events,
+    StandingView, StandingWanted, ToolView, VerdictGiven, Verified, WhoAmI, approvals, audit,
+    calls, events, reports,
 };
 use crate::json::Object;
-use crate::principal::Role::{Operator, Reviewer};
+use crate::principal::Role::{Operator, Reviewer, Viewer};
+use crate::storage::Statistics;
 
 /// What a call that somebody asks for and that there is not answers.
 const NO_SUCH: &str = "There is nothing of this name.";
@@ -52,6 +54,22 @@ fn reading() -> Vec<Operation> {
         get("/api/v1/audit", "list_entries", "Entries of the audit log, in order; at most 1000.")
             .asks::<audit::Wanted>()
             .gives::<Vec<EntryView>>(),
+        change(
+            "post",
+            "/api/v1/audit/verify",
+            Viewer,
+            "verify_log",
+            "Verify the audit log as it is now, from its first entry to its last.",
+        )
+        .gives::<Verified>()
+        .fails(409, "Somebody else has it verified just now."),
+        get(
+            "/api/v1/statistics",
+            "statistics",
+            "How calls fared; of more than 200 000 calls in the span, the newest.",
+        )
+        .asks::<reports::Wanted>()
+        .gives::<Statistics>(),
         get("/api/v1/calls", "list_calls", "Calls, newest first.")
             .asks::<calls::Wanted>()
             .gives::<CallList>(),

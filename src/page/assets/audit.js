@@ -1,14 +1,16 @@
 // The audit log: every entry, the newest first, and more as they come.
 
-import { get, live } from './api.js';
+import { get, live, post } from './api.js';
 import { el, say } from './dom.js';
 import { pretty, write } from './json.js';
-import { content, count, facts, fail, table, terms, tools } from './listing.js';
+import { content, count, facts, fail, page, table, terms, tools } from './listing.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
 // How many entries one request brings.
 const PAGE = 100;
+// How long a whole log may take to be verified, in milliseconds.
+const VERIFIED_WITHIN = 600_000;
 // How many are kept on the page.
 const KEPT = 2_000;
 
@@ -60,6 +62,25 @@ async function refresh() {
   } catch (error) { if (!list) fail(error); }
 }
 
-tools.append(el('span', { class: 'faint' }, 'Check it on the gateway’s machine: ', el('code', {}, 'countersign audit verify')));
+const found = el('p', { class: 'found', role: 'status', hidden: true });
+const check = el('button', { type: 'button', onclick: async () => {
+  check.disabled = true;
+  found.className = 'found';
+  found.hidden = false;
+  found.replaceChildren('Reading every entry again …');
+  try {
+    const { verified, entries: count, head, open, index, wrong } = await post('/audit/verify', undefined, VERIFIED_WITHIN);
+    found.className = `found ${verified ? 'done' : 'wrong'}`;
+    found.replaceChildren(...(verified
+      ? [el('strong', {}, `All ${count.toLocaleString()} entries are as they were written`), open ? `, ${open.toLocaleString()} calls have no outcome yet` : '', '. Head: ', el('code', {}, head),
+        '. The gateway says so of itself; ', el('code', {}, 'countersign audit verify'), ' recomputes it without the gateway.']
+      : [el('strong', {}, `NOT as it was written from entry ${index.toLocaleString()} on: `), shown(wrong)]));
+  } catch (error) {
+    found.className = 'found wrong';
+    found.textContent = error.message;
+  } finally { check.disabled = false; }
+} }, 'Verify');
+page.querySelector('.bar').after(found);
+tools.append(check);
 live(refresh, () => {}, ['entry']);
 refresh();

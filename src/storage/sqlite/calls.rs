@@ -213,7 +213,7 @@ fn extensions(connection: &Connection, hold: &Hold) -> Result<Vec<StoredEntry>, 
 
 /// The place of the first call that began at `time` or later. The log's times never run back, so it is
 /// found by halving.
-fn place_of(connection: &Connection, time: Timestamp) -> Result<i64, Trouble> {
+pub(super) fn place_of(connection: &Connection, time: Timestamp) -> Result<i64, Trouble> {
     let mut statement = connection
         .prepare_cached("SELECT first, at FROM calls WHERE first >= ?1 ORDER BY first LIMIT 1")?;
     let end = "SELECT max(first) FROM calls";
@@ -239,9 +239,7 @@ fn read(
     query: &CallQuery,
 ) -> Result<Option<ListedCall>, Trouble> {
     let text = |column: usize| row.get::<_, String>(column);
-    let status = text(5)?;
-    let status = CallStatus::ALL.into_iter().find(|it| it.as_str() == status);
-    let status = status.ok_or_else(|| corrupt("status"))?;
+    let status = read_status(&text(5)?)?;
     let (agent, tool) = (text(3)?, text(4)?);
     let other = query.status.is_some_and(|wanted| wanted != status)
         || query.agent.as_ref().is_some_and(|wanted| wanted.as_str() != agent)
@@ -282,7 +280,11 @@ fn state_of(connection: &Connection, hold: HoldId) -> Result<Option<(HoldId, Sta
     Ok(Some((hold, state)))
 }
 
-fn timestamp(text: &str) -> Result<Timestamp, Trouble> {
+pub(super) fn read_status(text: &str) -> Result<CallStatus, Trouble> {
+    CallStatus::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| corrupt("status"))
+}
+
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, Trouble> {
     text.parse().map_err(|_| corrupt("time"))
 }
 

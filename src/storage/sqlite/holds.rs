@@ -248,7 +248,7 @@ pub(super) fn select(
     .collect()
 }
 
-fn read(id: &str, state: &str, body: &str) -> Result<Hold, Trouble> {
+pub(super) fn read(id: &str, state: &str, body: &str) -> Result<Hold, Trouble> {
     let hold: Hold = serde_json::from_str(body)
         .map_err(|error| Trouble::corrupt(format!("hold {id}: {error}")))?;
     if hold.id.to_string() != id || hold.state.name().as_str() != state {

@@ -18,6 +18,7 @@ mod opening;
 mod owner;
 mod pending;
 mod readers;
+mod reports;
 mod reviewers;
 mod schema;
 mod standing;
@@ -35,7 +36,7 @@ use std::thread::JoinHandle;
 
 use nix::fcntl::Flock;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::evidence::chain::Draft;
@@ -59,6 +60,8 @@ pub struct SqliteStore {
     /// Ends the writer's lingering: somebody waits, or the queue fills up.
     hurry: Arc<Notify>,
     readers: Readers,
+    /// The turn of whoever verifies the log.
+    verifying: Arc<Semaphore>,
     /// The place of the last entry that is on disk.
     written: Arc<watch::Sender<u64>>,
     /// Released last, when nothing writes any more.
@@ -98,7 +101,8 @@ impl SqliteStore {
             .map_err(failed)?;
         let readers = Readers::new(dir.to_owned());
         let (queue, thread) = (Some(queue), Some(thread));
-        Ok(Self { queue, thread, health, hurry, readers, written, _owned: owned })
+        let verifying = Arc::new(Semaphore::new(1));
+        Ok(Self { queue, thread, health, hurry, readers, verifying, written, _owned: owned })
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Job>, StoreError> {

@@ -1,6 +1,6 @@
 //! A few connections that only read, each used by one blocking thread at a time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ pub(super) struct Readers {
 impl Readers {
     pub(super) fn new(dir: PathBuf) -> Self {
         Self { dir, turns: Arc::new(Semaphore::new(READERS)), idle: Arc::default() }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Runs `read` on a connection, off the threads that serve.

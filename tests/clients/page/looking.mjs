@@ -64,11 +64,13 @@ export default ({ browser, given, opened, pages, person, rows, wait }) => ({
     await page.keyboard.press("?");
     await look(page, "keys");
     await page.keyboard.press("Escape");
-    for (const name of pages) {
+    for (const [name, shown] of Object.entries(pages)) {
       await page.goto(`${given.url}/${name}`);
-      await page.locator("button.open").first().click();
+      await page.waitForSelector(shown);
+      if (shown === "button.open") await page.locator(shown).first().click();
       await look(page, name);
     }
+    await page.goto(`${given.url}/people`);
     await page.click("text=Add an agent");
     await look(page, "a dialog");
     await page.goto(`${given.url}/account`);
@@ -97,10 +99,10 @@ export default ({ browser, given, opened, pages, person, rows, wait }) => ({
         await opened(page);
         await page.waitForSelector("article h3:has-text('last 24 hours')");
         await picture("call");
-        for (const name of pages) {
+        for (const [name, shown] of Object.entries(pages)) {
           await page.goto(`${given.url}/${name}`);
-          await page.waitForSelector("button.open");
-          if (size === "wide") await page.locator("button.open").first().click();
+          await page.waitForSelector(shown);
+          if (size === "wide" && shown === "button.open") await page.locator(shown).first().click();
           await picture(name);
         }
         await page.goto(`${given.url}/account`);

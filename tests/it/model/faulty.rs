@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::digest::Digest;
+use countersign::evidence::verify::{Fault, Summary};
 use countersign::evidence::{Event, Intent, Outcome, Refused};
 use countersign::hold::{Account, Edited, Ending, Hold, Standing, Verdict};
 use countersign::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
@@ -13,8 +14,8 @@ use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
     AccessError, AccessStore, Agent, CallPage, CallQuery, ChannelState, Credential, Credentials,
     EntryQuery, HoldEntries, HoldError, HoldQuery, Link, Passkey, PeopleError, Proof, Receipt,
-    Reviewer, ReviewerChange, Rotation, Session, SshKey, Store, StoreError, StoredEntry, Timeline,
-    Wait, Which,
+    ReportStore, Reviewer, ReviewerChange, Rotation, Session, Span, SshKey, Statistics, Store,
+    StoreError, StoredEntry, Timeline, Wait, Which,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -198,5 +199,14 @@ handed_on! {
         fn sessions(now: Timestamp) -> Result<Vec<Session>, StoreError>;
         fn credentials(person: &PersonName) -> Result<Credentials, StoreError>;
         fn passkey(id: &str) -> Result<Option<(PersonName, Passkey)>, StoreError>;
+    }
+}
+
+handed_on! {
+    ReportStore
+    writes {}
+    reads {
+        fn statistics(span: Span) -> Result<Statistics, StoreError>;
+        fn verify_log() -> Result<Option<Result<Summary, Fault>>, StoreError>;
     }
 }

@@ -1,5 +1,7 @@
 //! The page, as people see it: a real browser, driven like one.
 
+mod reports;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -253,6 +255,11 @@ fn every_page_has_its_picture() {
     let scratch = tempfile::tempdir().unwrap();
     let into = pictures().unwrap_or_else(|| scratch.path().to_owned());
     let (gateway, agent) = desk();
+    for number in 1..=5 {
+        agent.call("note", json!({ "text": format!("Milk, {number} l") }));
+        gateway.approve(&gateway.pending());
+        gateway.holds_when("finished", number);
+    }
     for (text, to) in [
         ("Dinner at eight?", "ana"),
         ("The report is late; please send it today.", "bo"),

@@ -1,0 +1,24 @@
+// What is said about everything together.
+export default ({ given, person }) => ({
+  /** What the metrics say, as tiles, in the table of the first plot, and by tool. */
+  async metrics() {
+    const page = await person(given);
+    await page.click("nav >> text=Metrics");
+    await page.waitForSelector(".tiles");
+    const tiles = await page.locator(".tiles").innerText();
+    const bars = await page.locator(".plot").first().locator("svg rect:not(.area)").count();
+    await page.locator(".plot summary").first().click();
+    const numbers = await page.locator(".plot tbody").first().innerText();
+    const tools = await page.locator(".plot:has-text('By tool') tbody").innerText();
+    return { tiles, numbers, tools, bars };
+  },
+
+  /** What is told to whoever has the log verified. */
+  async verify() {
+    const page = await person(given);
+    await page.goto(`${given.url}/audit`);
+    await page.click("text=Verify");
+    await page.waitForSelector(".found.done, .found.wrong");
+    return { told: await page.locator(".found").innerText() };
+  },
+});

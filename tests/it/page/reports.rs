@@ -1,0 +1,53 @@
+//! What the page says about everything together: the metrics, and the log verified.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::visit;
+use crate::clients::Client as _;
+use crate::harness::Builder;
+use crate::statistics::{mixed, mixed_with};
+
+#[test]
+fn the_metrics_show_what_became_of_calls() {
+    let gateway = mixed();
+    let agent = gateway.modern_with_tasks("worker");
+    for how in ["well", "well", "well", "badly"] {
+        agent.call("work", json!({ "how": how }));
+    }
+    agent.call("never", json!({}));
+    agent.call("ask", json!({}));
+    let saw = visit(&gateway, "metrics", json!({}));
+    let tiles = saw["tiles"].as_str().unwrap();
+    for told in ["Calls asked for\n6", "75 %", "1 failed", "1 wait now"] {
+        assert!(tiles.contains(told), "{told}: {tiles}");
+    }
+    let numbers = saw["numbers"].as_str().unwrap();
+    assert!(numbers.contains("4\t1\t1\t0"), "{numbers}");
+    assert!(saw["tools"].as_str().unwrap().contains("tool error 1"), "{saw}");
+    assert!(saw["bars"].as_u64().unwrap() >= 3, "{saw}");
+}
+
+#[test]
+fn a_changed_byte_is_found_by_whoever_presses_verify() {
+    let gateway = mixed_with(Builder::unverified);
+    gateway.modern("worker").call("work", json!({ "how": "well" }));
+    let saw = visit(&gateway, "verify", json!({}));
+    let told = saw["told"].as_str().unwrap();
+    assert!(told.contains("entries are as they were written"), "{told}");
+    let database = Connection::open(gateway.data().join("countersign.db")).unwrap();
+    let changed = database.execute(
+        "UPDATE entries SET body = replace(body, '\"work\"', '\"word\"') WHERE body LIKE '%\"kind\":\"intent\"%'",
+        [],
+    );
+    assert_eq!(changed, Ok(1));
+    let index: i64 = database
+        .query_row("SELECT idx FROM entries WHERE body LIKE '%\"word\"%'", [], |row| row.get(0))
+        .unwrap();
+    let saw = visit(&gateway, "verify", json!({}));
+    let told = saw["told"].as_str().unwrap();
+    assert!(
+        told.contains(&format!("NOT as it was written from entry {index} on: edited")),
+        "{told}"
+    );
+}
