@@ -40,7 +40,7 @@ pub use agents::{AgentRotation, AgentView, NewAgent, NewToken};
 pub use approvals::{
     HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, VerdictGiven,
 };
-pub use audit::EntryView;
+pub use audit::{EntryList, EntryView};
 pub use body::Body;
 pub use calls::{CallList, CallTimeline, CallView};
 pub use catalog::ToolView;
@@ -82,6 +82,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/reviewers/{name}/sessions", delete(sign_in::sign_out))
         .route("/api/v1/sign-in-link", post(sign_in::link))
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/audit/search", get(audit::search))
         .route("/api/v1/audit/verify", post(reports::verify))
         .route("/api/v1/statistics", get(reports::statistics))
         .route("/api/v1/calls", get(calls::list))

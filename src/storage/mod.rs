@@ -34,7 +34,7 @@ pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
 };
 
-pub use reports::{MAX_STEPS, ReportStore, Span, Statistics};
+pub use reports::{EntryPage, EntrySearch, MAX_STEPS, ReportStore, Span, Statistics};
 
 pub use channels::{ChannelState, Delivery, HoldEntries, Told};
 

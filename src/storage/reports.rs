@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CallStatus, StoreError};
+use super::{CallStatus, StoreError, StoredEntry};
 use crate::evidence::verify::{Fault, Summary};
 
 /// How many steps a span is cut into, at most.
@@ -22,9 +22,33 @@ pub trait ReportStore: Send + Sync {
     /// How calls fared over a span of time. It goes over a bounded number of calls, the newest.
     async fn statistics(&self, span: Span) -> Result<Statistics, StoreError>;
 
+    /// Entries that say certain words, newest first. One search goes over a bounded number of entries; where
+    /// it ended before the log's beginning, it says how to go on.
+    async fn search_entries(&self, query: EntrySearch) -> Result<EntryPage, StoreError>;
+
     /// Verifies the log, from its first entry to its head as it is now; what is wrong with it is the inner
     /// error. One verification runs at a time: nothing is given to whoever asks meanwhile.
     async fn verify_log(&self) -> Result<Option<Result<Summary, Fault>>, StoreError>;
+}
+
+/// Which entries to look for.
+#[derive(Clone, Debug, Default)]
+pub struct EntrySearch {
+    /// All of these stand in the entry, in whatever case; ASCII letters alone are compared so.
+    pub words: Vec<String>,
+    /// Only entries whose place is less.
+    pub below: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A part of what a search finds.
+#[derive(Clone, Debug)]
+pub struct EntryPage {
+    /// The entries, newest first.
+    pub entries: Vec<StoredEntry>,
+    /// What to ask for next as [`EntrySearch::below`]; none at the log's beginning.
+    pub next: Option<u64>,
 }
 
 /// A span of time in steps of the same length.

@@ -235,6 +235,7 @@ POST   /api/v1/reviewers/{name}/invitation             401    401   403    403  
 DELETE /api/v1/reviewers/{name}/sessions               401    401   403    403      yes      yes
 POST   /api/v1/sign-in-link                            401    401   403    403      403      yes
 GET    /api/v1/audit                                   401    401   yes    yes      yes      yes
+GET    /api/v1/audit/search                            401    401   yes    yes      yes      yes
 POST   /api/v1/audit/verify                            401    401   yes    yes      yes      yes
 GET    /api/v1/statistics                              401    401   yes    yes      yes      yes
 GET    /api/v1/calls                                   401    401   yes    yes      yes      yes

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::operation::{Operation, change, get};
 use crate::api::{
-    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, HoldView, IdenticalDecided,
-    IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LinkMade, NewAgent, NewPersonToken,
-    NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView,
-    StandingView, StandingWanted, ToolView, VerdictGiven, Verified, WhoAmI, approvals, audit,
-    calls, events, reports,
+    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, HoldView,
+    IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LinkMade, NewAgent,
+    NewPersonToken, NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit,
+    ReviewerView, StandingView, StandingWanted, ToolView, VerdictGiven, Verified, WhoAmI,
+    approvals, audit, calls, events, reports,
 };
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer, Viewer};
@@ -54,6 +54,14 @@ fn reading() -> Vec<Operation> {
         get("/api/v1/audit", "list_entries", "Entries of the audit log, in order; at most 1000.")
             .asks::<audit::Wanted>()
             .gives::<Vec<EntryView>>(),
+        get(
+            "/api/v1/audit/search",
+            "search_entries",
+            "Entries that say certain words, newest first.",
+        )
+        .asks::<audit::Sought>()
+        .gives::<EntryList>()
+        .fails(500, "An entry cannot be shown as JSON."),
         change(
             "post",
             "/api/v1/audit/verify",

@@ -29,8 +29,49 @@ function opened({ index, chain, entry }) {
     el('pre', { class: 'arguments' }, pretty(entry, { hidden: 0, alike: 0 })));
 }
 
+// What the whole log is searched for, and where the search goes on; nothing when the newest are followed.
+let sought = '';
+let next;
+
+const search = el('input', { type: 'search', placeholder: 'Search the whole log, Enter', maxlength: 200, 'aria-label': 'Search the whole log' });
+search.addEventListener('keydown', (event) => { if (event.key === 'Enter') { event.preventDefault(); seek(search.value.trim()); } });
+search.addEventListener('input', () => { if (!search.value && sought) seek(''); });
+
+const found = async (below) => get(`/audit/search?${new URLSearchParams({ words: sought, ...(below ? { below } : {}) })}`);
+
+async function seek(words) {
+  sought = words;
+  entries = [];
+  try {
+    if (sought) {
+      const part = await found();
+      ({ entries, next } = part);
+      draw();
+    } else { await refresh(); }
+  } catch (error) { say(error.message, 'wrong'); }
+}
+
+async function older() {
+  if (entries.length >= KEPT) { say('No more fit here; search for what you want, or use countersign audit list.', 'note'); return; }
+  try {
+    if (sought) {
+      if (!next) { say('That is the beginning.', 'note'); return; }
+      const part = await found(next);
+      next = part.next;
+      entries = [...entries, ...part.entries];
+    } else {
+      const first = entries.at(-1)?.index ?? 1;
+      if (first <= 1) { say('That is the beginning.', 'note'); return; }
+      const after = Math.max(0, first - 1 - PAGE);
+      const more = await get(`/audit?after=${after}&limit=${first - 1 - after}`);
+      entries = [...entries, ...more.sort((one, other) => other.index - one.index)];
+    }
+    draw();
+  } catch (error) { say(error.message, 'wrong'); }
+}
+
 function draw() {
-  facts.textContent = entries.length ? count(entries[0].index, 'entry', 'entries') : '';
+  facts.textContent = sought ? `${count(entries.length, 'entry', 'entries')} found${next ? ', so far' : ''}` : entries.length ? count(entries[0].index, 'entry', 'entries') : '';
   if (list) { list.update(entries); return; }
   list = table([
     ['No.', ({ index }) => String(index)],
@@ -38,19 +79,12 @@ function draw() {
     ['Kind', ({ entry }) => entry.kind.replaceAll('_', ' ')],
     ['Who', ({ entry }) => el('bdi', {}, shown(String(who(entry))))],
     ['What', ({ entry }) => shown(what(entry))],
-  ], entries, { label: 'Entries', open: opened, text: (row) => write(row, 0) });
-  const older = el('button', { type: 'button', onclick: async () => {
-    const first = entries.at(-1)?.index ?? 1;
-    if (first <= 1 || entries.length >= KEPT) { say(first <= 1 ? 'That is the beginning.' : 'No more fit here; `countersign audit list` has them all.', 'note'); return; }
-    const after = Math.max(0, first - 1 - PAGE);
-    const more = await get(`/audit?after=${after}&limit=${first - 1 - after}`);
-    entries = [...entries, ...more.sort((one, other) => other.index - one.index)];
-    draw();
-  } }, 'Older');
-  content.replaceChildren(list.place, el('div', { class: 'actions more' }, older));
+  ], entries, { label: 'Entries', open: opened, text: (row) => write(row, 0), search });
+  content.replaceChildren(list.place, el('div', { class: 'actions more' }, el('button', { type: 'button', onclick: older }, 'Older')));
 }
 
 async function refresh() {
+  if (sought) return;
   try {
     const newest = entries[0]?.index;
     const more = await get(newest === undefined ? `/audit?limit=${PAGE}` : `/audit?after=${newest}&limit=${PAGE}`);
@@ -62,25 +96,25 @@ async function refresh() {
   } catch (error) { if (!list) fail(error); }
 }
 
-const found = el('p', { class: 'found', role: 'status', hidden: true });
+const outcome = el('p', { class: 'found', role: 'status', hidden: true });
 const check = el('button', { type: 'button', onclick: async () => {
   check.disabled = true;
-  found.className = 'found';
-  found.hidden = false;
-  found.replaceChildren('Reading every entry again …');
+  outcome.className = 'found';
+  outcome.hidden = false;
+  outcome.replaceChildren('Reading every entry again …');
   try {
     const { verified, entries: count, head, open, index, wrong } = await post('/audit/verify', undefined, VERIFIED_WITHIN);
-    found.className = `found ${verified ? 'done' : 'wrong'}`;
-    found.replaceChildren(...(verified
+    outcome.className = `found ${verified ? 'done' : 'wrong'}`;
+    outcome.replaceChildren(...(verified
       ? [el('strong', {}, `All ${count.toLocaleString()} entries are as they were written`), open ? `, ${open.toLocaleString()} calls have no outcome yet` : '', '. Head: ', el('code', {}, head),
         '. The gateway says so of itself; ', el('code', {}, 'countersign audit verify'), ' recomputes it without the gateway.']
       : [el('strong', {}, `NOT as it was written from entry ${index.toLocaleString()} on: `), shown(wrong)]));
   } catch (error) {
-    found.className = 'found wrong';
-    found.textContent = error.message;
+    outcome.className = 'found wrong';
+    outcome.textContent = error.message;
   } finally { check.disabled = false; }
 } }, 'Verify');
-page.querySelector('.bar').after(found);
+page.querySelector('.bar').after(outcome);
 tools.append(check);
 live(refresh, () => {}, ['entry']);
 refresh();

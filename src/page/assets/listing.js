@@ -13,10 +13,11 @@ export function fail(error) {
 }
 
 // A table. `columns` are `[title, what a cell holds]`; `open` makes what is shown of the row that is selected.
-export function table(columns, rows, { label, open, text }) {
+// With `search`, a field of the page's own, what is found is the page's affair.
+export function table(columns, rows, { label, open, text, search: given }) {
   const body = el('tbody');
   const detail = el('section', { class: 'aside', hidden: true, tabindex: -1, 'aria-label': 'The selected row' });
-  const search = el('input', { type: 'search', placeholder: 'Search', 'aria-label': `Search: ${label}` });
+  const search = given ?? el('input', { type: 'search', placeholder: 'Search', 'aria-label': `Search: ${label}` });
   let all = rows;
   let selected = null;
   const show = (row, line) => {
@@ -27,7 +28,7 @@ export function table(columns, rows, { label, open, text }) {
     detail.focus({ preventScroll: true });
   };
   const draw = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = (given ? '' : search.value).toLowerCase().split(/\s+/).filter(Boolean);
     const found = all.filter((row) => words.every((word) => text(row).toLowerCase().includes(word)));
     body.replaceChildren(...found.map((row) => {
       const line = el('tr', { class: row === selected ? 'selected' : null }, columns.map(([, cell], place) => {
@@ -36,9 +37,9 @@ export function table(columns, rows, { label, open, text }) {
       }));
       return line;
     }));
-    if (!found.length) body.append(el('tr', {}, el('td', { colspan: columns.length, class: 'empty' }, all.length ? 'Nothing matches.' : 'Nothing here yet.')));
+    if (!found.length) body.append(el('tr', {}, el('td', { colspan: columns.length, class: 'empty' }, all.length || given?.value ? 'Nothing matches.' : 'Nothing here yet.')));
   };
-  search.addEventListener('input', draw);
+  if (!given) search.addEventListener('input', draw);
   draw();
   const step = (by) => {
     const buttons = [...body.querySelectorAll('button.open')];

@@ -5,15 +5,19 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::calls::{place_of, read_status, timestamp};
-use super::log::open_log_read_only;
+use super::log::{as_sql, open_log_read_only, raw_row, stored};
 use super::trouble::Trouble;
 use super::{SqliteStore, holds};
 use crate::evidence::verify::{Fault, Summary};
 use crate::storage::StoreError;
-use crate::storage::reports::{Counted, ReportStore, Span, Statistics, Tally};
+use crate::storage::reports::{
+    Counted, EntryPage, EntrySearch, ReportStore, Span, Statistics, Tally,
+};
 
 /// How many calls one report goes over, at most; the newest.
 const COUNTED_CALLS: u32 = 200_000;
+/// How many entries one search goes over, at most.
+const SEARCHED_ENTRIES: u32 = 20_000;
 /// How many held calls one report goes over, at most; the newest.
 const COUNTED_HOLDS: u32 = 20_000;
 
@@ -21,6 +25,10 @@ const COUNTED_HOLDS: u32 = 20_000;
 impl ReportStore for SqliteStore {
     async fn statistics(&self, span: Span) -> Result<Statistics, StoreError> {
         self.readers.read(move |connection| statistics(connection, span)).await
+    }
+
+    async fn search_entries(&self, query: EntrySearch) -> Result<EntryPage, StoreError> {
+        self.readers.read(move |connection| search(connection, &query)).await
     }
 
     async fn verify_log(&self) -> Result<Option<Result<Summary, Fault>>, StoreError> {
@@ -36,6 +44,36 @@ impl ReportStore for SqliteStore {
         let verified = verifying.await.map_err(|error| StoreError::Engine(error.to_string()))?;
         verified.map(Some)
     }
+}
+
+fn search(connection: &Connection, query: &EntrySearch) -> Result<EntryPage, Trouble> {
+    // As they stand in JSON: between quotes that are not part of them.
+    let written = |word: &String| {
+        let word = serde_json::Value::from(word.to_ascii_lowercase()).to_string();
+        word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).map(str::to_owned)
+    };
+    let words: Vec<String> = query.words.iter().filter_map(written).collect();
+    let mut statement = connection.prepare_cached(
+        "SELECT idx, CAST(body AS BLOB), chain FROM entries WHERE idx < ?1
+         ORDER BY idx DESC LIMIT ?2",
+    )?;
+    let below = query.below.map_or(i64::MAX, as_sql);
+    let mut rows = statement.query(params![below, SEARCHED_ENTRIES])?;
+    let (mut entries, mut searched, mut last) = (Vec::new(), 0_u32, None);
+    while let Some(row) = rows.next()? {
+        let row = raw_row(row)?;
+        searched = searched.saturating_add(1);
+        last = Some(row.index);
+        let text = String::from_utf8_lossy(&row.body).to_ascii_lowercase();
+        if words.iter().all(|word| text.contains(word.as_str())) {
+            entries.push(stored(row)?);
+        }
+        if entries.len() >= query.limit {
+            break;
+        }
+    }
+    let whole = searched < SEARCHED_ENTRIES && entries.len() < query.limit;
+    Ok(EntryPage { entries, next: last.filter(|place| !whole && *place > 1) })
 }
 
 fn statistics(connection: &Connection, span: Span) -> Result<Statistics, Trouble> {

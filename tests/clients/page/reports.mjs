@@ -13,6 +13,20 @@ export default ({ given, person }) => ({
     return { tiles, numbers, tools, bars };
   },
 
+  /** What a search of the whole log finds. */
+  async search() {
+    const page = await person(given);
+    await page.goto(`${given.url}/audit`);
+    await page.waitForSelector("button.open");
+    await page.fill("input[type=search]", given.words);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.getElementById("facts").textContent.includes("found"));
+    const [facts, rows] = [await page.locator("#facts").innerText(), await page.locator("tbody").innerText()];
+    await page.fill("input[type=search]", "");
+    await page.waitForFunction(() => !document.getElementById("facts").textContent.includes("found"));
+    return { facts, rows };
+  },
+
   /** What is told to whoever has the log verified. */
   async verify() {
     const page = await person(given);

@@ -13,9 +13,9 @@ use countersign::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
     AccessError, AccessStore, Agent, CallPage, CallQuery, ChannelState, Credential, Credentials,
-    EntryQuery, HoldEntries, HoldError, HoldQuery, Link, Passkey, PeopleError, Proof, Receipt,
-    ReportStore, Reviewer, ReviewerChange, Rotation, Session, Span, SshKey, Statistics, Store,
-    StoreError, StoredEntry, Timeline, Wait, Which,
+    EntryPage, EntryQuery, EntrySearch, HoldEntries, HoldError, HoldQuery, Link, Passkey,
+    PeopleError, Proof, Receipt, ReportStore, Reviewer, ReviewerChange, Rotation, Session, Span,
+    SshKey, Statistics, Store, StoreError, StoredEntry, Timeline, Wait, Which,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -207,6 +207,7 @@ handed_on! {
     writes {}
     reads {
         fn statistics(span: Span) -> Result<Statistics, StoreError>;
+        fn search_entries(query: EntrySearch) -> Result<EntryPage, StoreError>;
         fn verify_log() -> Result<Option<Result<Summary, Fault>>, StoreError>;
     }
 }

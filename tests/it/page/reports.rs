@@ -29,6 +29,24 @@ fn the_metrics_show_what_became_of_calls() {
 }
 
 #[test]
+fn the_whole_log_is_searched() {
+    let gateway = mixed();
+    let agent = gateway.modern("worker");
+    agent.call("work", json!({ "how": "wanted \"words\"" }));
+    for _ in 0..120 {
+        agent.call("work", json!({ "how": "well" }));
+    }
+    let saw = visit(&gateway, "search", json!({ "words": "WORKER \"words\" intent" }));
+    assert_eq!(saw["facts"], "1 entry found", "{saw}");
+    assert!(saw["rows"].as_str().unwrap().contains("work · ALLOW"), "{saw}");
+    let saw = visit(&gateway, "search", json!({ "words": "worker nowhere" }));
+    assert_eq!(
+        (&saw["facts"], &saw["rows"]),
+        (&json!("0 entries found"), &json!("Nothing matches."))
+    );
+}
+
+#[test]
 fn a_changed_byte_is_found_by_whoever_presses_verify() {
     let gateway = mixed_with(Builder::unverified);
     gateway.modern("worker").call("work", json!({ "how": "well" }));
