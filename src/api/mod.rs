@@ -8,6 +8,7 @@ mod calls;
 mod catalog;
 mod events;
 mod health;
+mod limits;
 mod notifications;
 mod openapi;
 mod people;
@@ -45,6 +46,7 @@ pub use body::Body;
 pub use calls::{CallList, CallTimeline, CallView};
 pub use catalog::ToolView;
 pub use health::{Check, probes};
+pub use limits::{LimitLeft, LimitList, LimitView};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use policy::{PolicyView, RuleView, WarningView};
 pub use reports::Verified;
@@ -70,6 +72,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/standing/{id}", delete(standing::revoke))
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/policy", get(policy::show))
+        .route("/api/v1/limits", get(limits::list))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
         .route("/api/v1/agents/{name}", delete(agents::revoke))
         .route("/api/v1/agents/{name}/token", post(agents::rotate))

@@ -117,6 +117,13 @@ impl Agents {
         known.names.contains(&name.as_str().to_ascii_lowercase())
     }
 
+    /// The groups of the registered agent of this name; none of one that is not registered.
+    #[must_use]
+    pub fn groups(&self, name: &AgentName) -> Vec<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.by_name.get(name).map_or_else(Vec::new, |it| it.agent.groups.clone())
+    }
+
     /// When the agent's token was last used, to the second.
     #[must_use]
     pub fn last_used(&self, name: &AgentName) -> Option<Timestamp> {

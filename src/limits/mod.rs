@@ -1,6 +1,8 @@
 //! Rate limits: how often who may call what, counted by verified identity (GCRA, design §6).
 
+mod counts;
 mod places;
+mod reading;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +11,6 @@ use std::time::Duration;
 use governor::clock::{Clock as _, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::catalog::CheckedArguments;
@@ -17,13 +18,15 @@ use crate::clock::Clock;
 use crate::policy::{Dimension, Limit, Policy};
 use crate::principal::Principal;
 
+use counts::{Counts, Key};
+
 pub use places::{Place, Places};
+pub use reading::{Left, Reading};
 
 /// How many keys one limit keeps before idle ones are swept out.
 const SWEEP_ABOVE: usize = 100_000;
 
-type Limiter =
-    RateLimiter<String, DefaultKeyedStateStore<String>, MonotonicClock, NoOpMiddleware<Moment>>;
+type Limiter = RateLimiter<Key, Counts, MonotonicClock, NoOpMiddleware<Moment>>;
 
 /// The counters of all limits of the revision in force.
 pub struct Limits {
@@ -35,6 +38,10 @@ pub struct Limits {
 struct Counter {
     shape: (u32, Duration, u32),
     limiter: Arc<Limiter>,
+    /// What the limiter has counted, to be read.
+    counts: Counts,
+    /// When it was made: what it keeps is counted from there.
+    since: Duration,
 }
 
 /// Whom a call is counted for.
@@ -107,38 +114,27 @@ impl Limits {
             .unwrap_or_else(|| Quota::per_hour(limit.count))
             .allow_burst(limit.burst);
         let clock = MonotonicClock(Arc::clone(&self.clock));
-        let limiter = Arc::new(RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock));
-        let counter = Counter { shape, limiter: Arc::clone(&limiter) };
+        let (counts, since) = (Counts::default(), self.clock.monotonic());
+        let limiter = Arc::new(RateLimiter::new(quota, counts.clone(), clock));
+        let counter = Counter { shape, limiter: Arc::clone(&limiter), counts, since };
         counters.insert(limit.name.clone(), counter);
         limiter
     }
 }
 
 /// What a call is counted under: only what was verified, or is the gateway's own.
-fn key(limit: &Limit, caller: Caller<'_>, checked: &CheckedArguments) -> String {
-    let mut key = String::new();
-    for dimension in &limit.per {
-        let part = match dimension {
-            Dimension::Agent => caller.principal.agent().as_str(),
-            Dimension::Tool => checked.tool().known_as(),
-            Dimension::Backend => checked.tool().backend(),
-            // Names that a caller chooses are counted within its verified agent only: nobody uses up another's.
-            Dimension::Client => {
-                key.push_str(caller.principal.agent().as_str());
-                key.push('\0');
-                caller.client.unwrap_or_default()
-            }
-            Dimension::Workflow => {
-                key.push_str(caller.principal.agent().as_str());
-                key.push('\0');
-                caller.workflow.unwrap_or_default()
-            }
-            Dimension::Gateway => "",
-        };
-        key.push_str(part);
-        key.push('\0');
-    }
-    key
+fn key(limit: &Limit, caller: Caller<'_>, checked: &CheckedArguments) -> Key {
+    let agent = caller.principal.agent().as_str();
+    let part = |dimension: &Dimension| match dimension {
+        Dimension::Agent => (None, agent),
+        Dimension::Tool => (None, checked.tool().known_as()),
+        Dimension::Backend => (None, &**checked.tool().backend()),
+        // Names that a caller chooses are counted within its verified agent only: nobody uses up another's.
+        Dimension::Client => (Some(agent), caller.client.unwrap_or_default()),
+        Dimension::Workflow => (Some(agent), caller.workflow.unwrap_or_default()),
+        Dimension::Gateway => (None, ""),
+    };
+    Key::of(limit.per.iter().map(part))
 }
 
 /// Our monotonic clock as governor wants it.

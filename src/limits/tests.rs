@@ -107,3 +107,59 @@ fn r1_what_is_counted_for_all_is_counted_for_all() {
     assert!(by_tool.call(&bot, "write", "x", "1") && by_tool.call(&bot, "write", "y", "2"));
     assert!(!by_tool.call(&bot, "write", "z", "3") && by_tool.call(&bot, "wipe", "z", "3"));
 }
+
+#[test]
+fn what_is_left_is_read_without_counting() {
+    let counting = Counting::by("agent");
+    let limit = &counting.policy.limits()[0];
+    let left = |agent: Option<&str>| {
+        let agent = agent.map(|name| name.parse().unwrap());
+        let reading = counting.limits.read(limit, agent.as_ref(), 10);
+        assert!(!reading.more);
+        let left = reading.left.into_iter();
+        left.map(|it| {
+            (it.who[&Dimension::Agent].clone(), it.calls, it.next.as_secs(), it.full.as_secs())
+        })
+        .collect::<Vec<_>>()
+    };
+    let (a, b) = (agent("a", &[], None), agent("b", &[], None));
+    assert_eq!(left(None), []);
+    assert!(counting.call(&a, "write", "x", "1"));
+    for _ in 0..100 {
+        assert_eq!(left(None), [("a".to_owned(), 1, 0, 1_800)], "reading counted");
+    }
+    counting.clock.advance(Duration::from_secs(600));
+    assert!(counting.call(&b, "write", "x", "1") && counting.call(&b, "write", "x", "1"));
+    assert!(!counting.call(&b, "write", "x", "1"));
+    // Who has the least left comes first.
+    let both = [("b".to_owned(), 0, 1_800, 3_600), ("a".to_owned(), 1, 0, 1_200)];
+    assert_eq!(left(None), both);
+    assert_eq!(left(Some("a")), both[1..]);
+    assert_eq!(left(Some("c")), []);
+    // What it says about the next call is so, to the second.
+    counting.clock.advance(Duration::from_secs(1_799));
+    assert_eq!(left(None), [("b".to_owned(), 0, 1, 1_801)]);
+    assert!(!counting.call(&b, "write", "x", "1"));
+    counting.clock.advance(Duration::from_secs(1));
+    assert_eq!(left(None), [("b".to_owned(), 1, 0, 1_800)]);
+    assert!(counting.call(&b, "write", "x", "1"));
+    counting.clock.advance(Duration::from_secs(3_600));
+    assert_eq!(left(None), []);
+}
+
+#[test]
+fn of_many_who_used_a_limit_those_with_the_least_left_are_told() {
+    let counting = Counting::by("[workflow, tool]");
+    let a = agent("a", &[], None);
+    for n in 0..20 {
+        assert!(counting.call(&a, "write", "x", &format!("w{n}")));
+    }
+    assert!(counting.call(&a, "wipe", "x", "w7"));
+    assert!(counting.call(&a, "wipe", "x", "w7"));
+    let reading = counting.limits.read(&counting.policy.limits()[0], None, 5);
+    assert!(reading.more);
+    assert_eq!(reading.left.len(), 5);
+    let worst = &reading.left[0];
+    let who: Vec<_> = worst.who.values().map(String::as_str).collect();
+    assert_eq!((who, worst.calls), (vec!["a", "wipe", "w7"], 0));
+}

@@ -97,6 +97,10 @@ pub(super) async fn audit(caller: Caller) -> Result<Response, Wrong> {
     listing(&caller, "audit", "Audit")
 }
 
+pub(super) async fn limits(caller: Caller) -> Result<Response, Wrong> {
+    listing(&caller, "limits", "Limits")
+}
+
 pub(super) async fn statistics(caller: Caller) -> Result<Response, Wrong> {
     listing(&caller, "statistics", "Metrics")
 }

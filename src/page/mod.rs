@@ -30,6 +30,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/holds/{id}", get(inbox::hold))
         .route("/calls", get(inbox::calls))
         .route("/audit", get(inbox::audit))
+        .route("/limits", get(inbox::limits))
         .route("/statistics", get(inbox::statistics))
         .route("/policy", get(inbox::policy))
         .route("/catalog", get(inbox::catalog))

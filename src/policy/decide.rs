@@ -84,7 +84,7 @@ impl Policy {
     fn matched<'p>(&'p self, entry: &'p Entry, facts: &Facts<'_>) -> Vec<Matched<'p>> {
         let subject = Subject {
             tool: facts.checked.tool(),
-            caller: Some(Caller { principal: facts.principal, client: facts.client }),
+            caller: Some(Caller::of(facts.principal, facts.client)),
             attributes: Some(facts.checked.attributes()),
         };
         self.candidates(entry)

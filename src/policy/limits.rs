@@ -3,11 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::matching::{Caller, Certainty, Scope, Subject};
+use super::matching::{Caller, Certainty, Client, Scope, Subject};
 use super::reading::{At, Files};
 use super::rule::check_name;
 use super::rules::{Dimension, LimitSpec};
-use crate::catalog::CheckedArguments;
+use crate::catalog::{CheckedArguments, Tool};
+use crate::ids::AgentName;
 use crate::principal::Principal;
 
 /// One limit on how often calls may be made.
@@ -23,6 +24,8 @@ pub struct Limit {
     pub period: Duration,
     /// How many of them may come at once.
     pub burst: NonZeroU32,
+    /// Where it stands: `file:line:column`.
+    pub location: String,
     scope: Scope,
 }
 
@@ -31,6 +34,7 @@ impl Limit {
         check_name(&spec.name, at, files);
         Self {
             scope: Scope::compile(&spec.matches, spec.except.as_ref(), at, files),
+            location: files.location(&at.below("name")),
             name: spec.name,
             per: spec.per.0,
             count: spec.rate.count,
@@ -49,9 +53,16 @@ impl Limit {
     ) -> bool {
         let subject = Subject {
             tool: checked.tool(),
-            caller: Some(Caller { principal, client }),
+            caller: Some(Caller::of(principal, client)),
             attributes: Some(checked.attributes()),
         };
         self.scope.covers(&subject) == Certainty::Always
+    }
+
+    /// Whether some call of `tool` by this agent could count, by whatever client and with whatever arguments.
+    #[must_use]
+    pub fn concerns(&self, agent: &AgentName, groups: &[String], tool: &Tool) -> bool {
+        let caller = Some(Caller { agent, groups, client: Client::Any });
+        self.scope.covers(&Subject { tool, caller, attributes: None }) != Certainty::Never
     }
 }

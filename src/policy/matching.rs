@@ -5,6 +5,7 @@ use super::reading::{At, Files};
 use super::rules::{MatchSpec, Patterns};
 use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{ActionType, Attributes, Risk, Tool};
+use crate::ids::AgentName;
 use crate::principal::Principal;
 
 /// How sure it is that something matches, as far as the subject is known.
@@ -40,9 +41,29 @@ pub(super) struct Subject<'a> {
 /// Who calls.
 #[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
-    pub(super) principal: &'a Principal,
-    pub(super) client: Option<&'a str>,
+    pub(super) agent: &'a AgentName,
+    pub(super) groups: &'a [String],
+    pub(super) client: Client<'a>,
 }
+
+/// By which client program.
+#[derive(Clone, Copy)]
+pub(super) enum Client<'a> {
+    /// As it named itself, if it did.
+    Said(Option<&'a str>),
+    /// By any: asked of an agent and not of a call.
+    Any,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn of(principal: &'a Principal, client: Option<&'a str>) -> Self {
+        let (agent, groups) = (principal.agent(), principal.groups());
+        Self { agent, groups, client: Client::Said(client) }
+    }
+}
+
+/// Every key of `match`, and how sure it is that its condition holds: `Always` where there is none.
+pub(super) type Keyed = [(&'static str, Certainty); 11];
 
 /// `match` and `except` of a rule or limit, compiled.
 #[derive(Debug)]
@@ -79,6 +100,11 @@ impl Scope {
             }
             Some(_) | None => matched,
         }
+    }
+
+    /// How sure it is that each condition of `match`, and each of `except`, holds, by its key.
+    pub(super) fn each(&self, subject: &Subject<'_>) -> (Keyed, Option<Keyed>) {
+        (self.matches.each(subject), self.except.as_ref().map(|except| except.each(subject)))
     }
 
     /// The only tools this can be about, where `match` names them exactly.
@@ -157,6 +183,12 @@ impl Matcher {
     }
 
     fn evaluate(&self, subject: &Subject<'_>) -> Certainty {
+        let all = self.each(subject).into_iter().map(|(_, certainty)| certainty);
+        all.min().unwrap_or(Certainty::Always)
+    }
+
+    /// How sure it is that each condition holds, by its key as rules write it.
+    fn each(&self, subject: &Subject<'_>) -> Keyed {
         /// A tool without an action type does not load; were it to, it would count as a write.
         const WRITE: &AttributeValue<ActionType> = &AttributeValue::Fixed(ActionType::Write);
         let tool = subject.tool;
@@ -165,44 +197,44 @@ impl Matcher {
         let text = |names: &Option<Names>, known, spec| {
             attribute(names.as_ref(), known, spec, |names, value: &String| names.fit(value))
         };
-        let all = [
-            fixed(&self.tool, |names| names.fit(tool.known_as())),
-            fixed(&self.backend, |names| names.fit(tool.backend())),
-            fixed(&self.tags, |names| specs.tags.iter().any(|tag| names.fit(tag))),
-            text(
-                &self.capability,
-                known.map(|it| it.capability.as_ref()),
-                specs.capability.as_ref(),
-            ),
-            text(&self.action, known.map(|it| it.action.as_ref()), specs.action.as_ref()),
-            text(
-                &self.environment,
-                known.map(|it| it.environment.as_ref()),
-                specs.environment.as_ref(),
-            ),
-            attribute(
-                self.action_type.as_ref(),
-                known.map(|it| Some(&it.action_type)),
-                specs.action_type.as_ref().or(Some(WRITE)),
-                |types, value| types.contains(value),
-            ),
-            attribute(
-                self.risk.as_ref(),
-                known.map(|it| it.risk.as_ref()),
-                specs.risk.as_ref(),
-                |risks, value| risks.contains(value),
-            ),
-            dynamic(&self.agent, subject, |names, caller| {
-                names.fit(caller.principal.agent().as_str())
-            }),
-            dynamic(&self.group, subject, |names, caller| {
-                caller.principal.groups().iter().any(|group| names.fit(group))
-            }),
-            dynamic(&self.client, subject, |names, caller| {
-                caller.client.is_some_and(|client| names.fit(client))
-            }),
-        ];
-        all.into_iter().min().unwrap_or(Certainty::Always)
+        let capability = known.map(|it| it.capability.as_ref());
+        let action = known.map(|it| it.action.as_ref());
+        let environment = known.map(|it| it.environment.as_ref());
+        let action_type = attribute(
+            self.action_type.as_ref(),
+            known.map(|it| Some(&it.action_type)),
+            specs.action_type.as_ref().or(Some(WRITE)),
+            |types, value| types.contains(value),
+        );
+        let risk = attribute(
+            self.risk.as_ref(),
+            known.map(|it| it.risk.as_ref()),
+            specs.risk.as_ref(),
+            |risks, value| risks.contains(value),
+        );
+        let agent = dynamic(&self.agent, subject, |names, caller| {
+            Certainty::of(names.fit(caller.agent.as_str()))
+        });
+        let group = dynamic(&self.group, subject, |names, caller| {
+            Certainty::of(caller.groups.iter().any(|group| names.fit(group)))
+        });
+        let client = dynamic(&self.client, subject, |names, caller| match caller.client {
+            Client::Said(client) => Certainty::of(client.is_some_and(|client| names.fit(client))),
+            Client::Any => Certainty::Maybe,
+        });
+        [
+            ("tool", fixed(&self.tool, |names| names.fit(tool.known_as()))),
+            ("backend", fixed(&self.backend, |names| names.fit(tool.backend()))),
+            ("tags", fixed(&self.tags, |names| specs.tags.iter().any(|tag| names.fit(tag)))),
+            ("capability", text(&self.capability, capability, specs.capability.as_ref())),
+            ("action", text(&self.action, action, specs.action.as_ref())),
+            ("environment", text(&self.environment, environment, specs.environment.as_ref())),
+            ("action_type", action_type),
+            ("risk", risk),
+            ("agent", agent),
+            ("group", group),
+            ("client", client),
+        ]
     }
 }
 
@@ -213,12 +245,12 @@ fn fixed(names: &Option<Names>, holds: impl Fn(&Names) -> bool) -> Certainty {
 fn dynamic(
     names: &Option<Names>,
     subject: &Subject<'_>,
-    holds: impl Fn(&Names, Caller<'_>) -> bool,
+    holds: impl Fn(&Names, Caller<'_>) -> Certainty,
 ) -> Certainty {
     match (names, subject.caller) {
         (None, _) => Certainty::Always,
         (Some(_), None) => Certainty::Maybe,
-        (Some(names), Some(caller)) => Certainty::of(holds(names, caller)),
+        (Some(names), Some(caller)) => holds(names, caller),
     }
 }
 

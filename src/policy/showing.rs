@@ -28,7 +28,7 @@ impl Policy {
         (principal, client): (&Principal, Option<&str>),
         tool: &Tool,
     ) -> Option<Vec<Matched<'p>>> {
-        let caller = Some(Caller { principal, client });
+        let caller = Some(Caller::of(principal, client));
         let subject = Subject { tool, caller, attributes: None };
         let (mut by, mut open) = (Vec::new(), false);
         for matched in self.candidates(entry) {

@@ -53,7 +53,7 @@ const opened = (page, state = "pending") => page.waitForSelector(`article[data-s
 
 /** The pages, and what is there once they have what they show; a row opens beside them. */
 const ROW = "button.open";
-const pages = { calls: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, statistics: ".tiles" };
+const pages = { calls: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, limits: ROW, statistics: ".tiles" };
 
 const scenarios = {};
 for (const file of readdirSync(new URL("page/", import.meta.url))) {

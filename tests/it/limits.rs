@@ -115,3 +115,43 @@ fn a_hold_that_was_taken_back_is_pending_no_more() {
     let ended = "countersign_hold_decisions_total{result=\"withdrawn\"}";
     assert_eq!(gateway.metric(ended), Some(1.0));
 }
+
+#[test]
+fn people_read_what_is_left_of_a_limit_and_use_nothing_of_it() {
+    let more =
+        "  - { name: night, match: { group: night }, per: [tool, client], rate: 10/minute }\n";
+    let gateway = TestGateway::builder()
+        .counting()
+        .policy("limited.yaml", &format!("{}{more}", LIMITED.trim_start()))
+        .start();
+    let client = gateway.modern("a");
+    said(&client.call("count", json!({ "line": "0" })));
+    let left = |query: &str| gateway.api_get(&format!("/api/v1/limits{query}")).json();
+    for _ in 0..3 {
+        let all = left("");
+        assert_eq!(all["limits"].as_array().unwrap().len(), 2, "{all}");
+        let few = &all["limits"][0];
+        assert_eq!(few["name"], "few-counts", "{few}");
+        assert_eq!(few["location"], "policies/limited.yaml:5:13", "{few}");
+        assert_eq!(
+            (&few["count"], &few["period"], &few["burst"]),
+            (&json!(2), &json!(60.0), &json!(2))
+        );
+        let used = &few["used"][0];
+        assert_eq!(
+            (&used["agent"], &used["left"], &used["next_in"]),
+            (&json!("a"), &json!(1), &json!(0.0))
+        );
+        let full = used["full_in"].as_f64().unwrap();
+        assert!(full > 0.0 && full <= 30.0, "{used}");
+    }
+    said(&client.call("count", json!({ "line": "1" })));
+    let few = left("?agent=a")["limits"].clone();
+    // What it is not counted by is not shown with it.
+    assert_eq!(few.as_array().unwrap().len(), 1, "{few}");
+    assert_eq!(few[0]["used"][0]["left"], 0, "{few}");
+    assert!(few[0]["used"][0]["next_in"].as_f64().unwrap() > 0.0, "{few}");
+    let other = left("?agent=b");
+    assert_eq!(other["limits"][0]["used"], json!([]), "{other}");
+    refused(&client.call("count", json!({ "line": "2" })));
+}

@@ -5,10 +5,10 @@ use serde_json::json;
 use super::operation::{Operation, change, get};
 use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, HoldView,
-    IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LinkMade, NewAgent,
-    NewPersonToken, NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit,
-    ReviewerView, StandingView, StandingWanted, ToolView, VerdictGiven, Verified, WhoAmI,
-    approvals, audit, calls, events, reports,
+    IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LimitList, LinkMade,
+    NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven,
+    ReviewerEdit, ReviewerView, StandingView, StandingWanted, ToolView, VerdictGiven, Verified,
+    WhoAmI, approvals, audit, calls, events, limits, reports,
 };
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer, Viewer};
@@ -48,6 +48,9 @@ fn reading() -> Vec<Operation> {
             .gives::<Vec<StandingView>>(),
         get("/api/v1/catalog", "list_tools", "The tools.").gives::<Vec<ToolView>>(),
         get("/api/v1/policy", "show_policy", "The rules in force.").gives::<PolicyView>(),
+        get("/api/v1/limits", "list_limits", "The limits in force, and what is left of them.")
+            .asks::<limits::Wanted>()
+            .gives::<LimitList>(),
         get("/api/v1/agents", "list_agents", "The agents, by name.").gives::<Vec<AgentView>>(),
         get("/api/v1/reviewers", "list_people", "The people, by name.")
             .gives::<Vec<ReviewerView>>(),

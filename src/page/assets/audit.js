@@ -79,7 +79,7 @@ function draw() {
     ['Kind', ({ entry }) => entry.kind.replaceAll('_', ' ')],
     ['Who', ({ entry }) => el('bdi', {}, shown(String(who(entry))))],
     ['What', ({ entry }) => shown(what(entry))],
-  ], entries, { label: 'Entries', open: opened, text: (row) => write(row, 0), search });
+  ], entries, { label: 'Entries', open: opened, text: (row) => write(row, 0), key: ({ index }) => index, search });
   content.replaceChildren(list.place, el('div', { class: 'actions more' }, el('button', { type: 'button', onclick: older }, 'Older')));
 }
 

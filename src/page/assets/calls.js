@@ -66,7 +66,7 @@ function draw() {
     ['Stands', status],
     ['When', (call) => time(call.at)],
     ['Rules', (call) => shown(call.rules.join(', '))],
-  ], calls, { label: 'Calls', open: opened, text: (call) => [call.tool, call.agent, call.status, call.refusal, call.call, call.hold, ...call.rules].join(' ') });
+  ], calls, { label: 'Calls', open: opened, text: (call) => [call.tool, call.agent, call.status, call.refusal, call.call, call.hold, ...call.rules].join(' '), key: (call) => call.call });
   const older = el('button', { type: 'button', onclick: async () => {
     if (!next || calls.length >= KEPT) { say(next ? 'No more fit here; search for what you want.' : 'That is the beginning.', 'note'); return; }
     try {

@@ -13,30 +13,37 @@ export function fail(error) {
 }
 
 // A table. `columns` are `[title, what a cell holds]`; `open` makes what is shown of the row that is selected.
-// With `search`, a field of the page's own, what is found is the page's affair.
-export function table(columns, rows, { label, open, text, search: given }) {
+// `key` tells rows apart when the table is made anew. With `search`, a field of the page's own, what is found is the
+// page's affair; with `again`, what is shown of the selected row is made anew with the table.
+export function table(columns, rows, { label, open, text, key = (row) => row, search: given, again = false }) {
   const body = el('tbody');
   const detail = el('section', { class: 'aside', hidden: true, tabindex: -1, 'aria-label': 'The selected row' });
   const search = given ?? el('input', { type: 'search', placeholder: 'Search', 'aria-label': `Search: ${label}` });
   let all = rows;
   let selected = null;
+  const lineOf = (wanted) => [...body.children].find((line) => line.row !== undefined && key(line.row) === wanted);
+  const fill = (row) => detail.replaceChildren(el('button', { type: 'button', class: 'plain close', onclick: () => { detail.hidden = true; lineOf(selected)?.querySelector('button')?.focus(); } }, 'Close'), open(row));
   const show = (row, line) => {
-    selected = row;
+    selected = key(row);
     body.querySelectorAll('tr').forEach((other) => other.classList.toggle('selected', other === line));
     detail.hidden = false;
-    detail.replaceChildren(el('button', { type: 'button', class: 'plain close', onclick: () => { detail.hidden = true; line.querySelector('button')?.focus(); } }, 'Close'), open(row));
+    fill(row);
     detail.focus({ preventScroll: true });
   };
   const draw = () => {
     const words = (given ? '' : search.value).toLowerCase().split(/\s+/).filter(Boolean);
     const found = all.filter((row) => words.every((word) => text(row).toLowerCase().includes(word)));
+    const focused = body.contains(document.activeElement) ? document.activeElement.closest('tr').row : undefined;
     body.replaceChildren(...found.map((row) => {
-      const line = el('tr', { class: row === selected ? 'selected' : null }, columns.map(([, cell], place) => {
+      const line = el('tr', { class: key(row) === selected ? 'selected' : null }, columns.map(([, cell], place) => {
         const shown = cell(row);
         return el('td', {}, place === 0 && open ? el('button', { type: 'button', class: 'open', onclick: () => show(row, line) }, shown) : shown);
       }));
+      line.row = row;
       return line;
     }));
+    // Whoever goes through the rows with the keyboard stays where they are.
+    if (focused !== undefined) lineOf(key(focused))?.querySelector('button')?.focus();
     if (!found.length) body.append(el('tr', {}, el('td', { colspan: columns.length, class: 'empty' }, all.length || given?.value ? 'Nothing matches.' : 'Nothing here yet.')));
   };
   if (!given) search.addEventListener('input', draw);
@@ -59,7 +66,13 @@ export function table(columns, rows, { label, open, text, search: given }) {
       el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label },
         el('table', {}, el('thead', {}, el('tr', {}, columns.map(([title]) => el('th', { scope: 'col' }, title)))), body))),
     detail);
-  return { place, update(next) { all = next; draw(); } };
+  const update = (next) => {
+    all = next;
+    draw();
+    const row = all.find((row) => key(row) === selected);
+    if (again && row && !detail.hidden) fill(row);
+  };
+  return { place, update };
 }
 
 // A number of things, in words.

@@ -13,6 +13,16 @@ export default ({ given, person }) => ({
     return { tiles, numbers, tools, bars };
   },
 
+  /** What is left of the first limit, in the table and beside it. */
+  async limits() {
+    const page = await person(given);
+    await page.click("nav >> text=Limits");
+    await page.waitForSelector("button.open");
+    const row = await page.locator("tbody tr").first().innerText();
+    await page.locator("button.open").first().click();
+    return { row, facts: await page.locator("#facts").innerText(), beside: await page.locator(".aside").innerText() };
+  },
+
   /** What a search of the whole log finds. */
   async search() {
     const page = await person(given);

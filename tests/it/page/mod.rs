@@ -40,6 +40,7 @@ fn desk() -> (TestGateway, Modern) {
         .script("anything", SCRIPT)
         .policy("held.yaml", HELD)
         .config("holds: { pending_max: 1000 }\n")
+        .policy("limits.yaml", "limits:\n  - { name: notes-a-minute, match: {}, per: agent, rate: 2000/minute, burst: 1000 }\n")
         .start();
     let agent = gateway.modern_with_tasks("writer");
     (gateway, agent)
