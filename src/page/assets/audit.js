@@ -32,6 +32,8 @@ function opened({ index, chain, entry }) {
 // What the whole log is searched for, and where the search goes on; nothing when the newest are followed.
 let sought = '';
 let next;
+// Which of the questions under way is the last: what others answer late is not shown.
+let asked = 0;
 
 const search = el('input', { type: 'search', placeholder: 'Search the whole log, Enter', maxlength: 200, 'aria-label': 'Search the whole log' });
 search.addEventListener('keydown', (event) => { if (event.key === 'Enter') { event.preventDefault(); seek(search.value.trim()); } });
@@ -42,9 +44,12 @@ const found = async (below) => get(`/audit/search?${new URLSearchParams({ words:
 async function seek(words) {
   sought = words;
   entries = [];
+  asked += 1;
+  const mine = asked;
   try {
     if (sought) {
       const part = await found();
+      if (mine !== asked) return;
       ({ entries, next } = part);
       draw();
     } else { await refresh(); }
@@ -52,11 +57,13 @@ async function seek(words) {
 }
 
 async function older() {
+  const mine = asked;
   if (entries.length >= KEPT) { say('No more fit here; search for what you want, or use countersign audit list.', 'note'); return; }
   try {
     if (sought) {
       if (!next) { say('That is the beginning.', 'note'); return; }
       const part = await found(next);
+      if (mine !== asked) return;
       next = part.next;
       entries = [...entries, ...part.entries];
     } else {
@@ -64,6 +71,7 @@ async function older() {
       if (first <= 1) { say('That is the beginning.', 'note'); return; }
       const after = Math.max(0, first - 1 - PAGE);
       const more = await get(`/audit?after=${after}&limit=${first - 1 - after}`);
+      if (mine !== asked || first !== entries.at(-1)?.index) return;
       entries = [...entries, ...more.sort((one, other) => other.index - one.index)];
     }
     draw();
@@ -85,9 +93,11 @@ function draw() {
 
 async function refresh() {
   if (sought) return;
+  const mine = asked;
   try {
     const newest = entries[0]?.index;
     const more = await get(newest === undefined ? `/audit?limit=${PAGE}` : `/audit?after=${newest}&limit=${PAGE}`);
+    if (mine !== asked || newest !== entries[0]?.index) return;
     const fresh = more.sort((one, other) => other.index - one.index);
     if (fresh.length || !list) {
       entries = [...fresh, ...entries].slice(0, KEPT);

@@ -5,6 +5,11 @@ import { shown } from './text.js';
 
 class Spelled {
   constructor(text) { this.text = text; }
+
+  // To be reckoned with, it is a number as any other.
+  valueOf() { return Number(this.text); }
+
+  toLocaleString(...how) { return this.valueOf().toLocaleString(...how); }
 }
 
 // Reads JSON; a number that would be written in another way than it came is kept as it came.

@@ -31,7 +31,7 @@ fn the_metrics_show_what_became_of_calls() {
 #[test]
 fn the_limits_show_who_has_what_left() {
     let limits =
-        "limits:\n  - { name: few-each, match: {}, per: agent, rate: 60/minute, burst: 3 }\n";
+        "limits:\n  - { name: few-each, match: {}, per: agent, rate: 1/hour, burst: 3 }\n";
     let gateway = mixed_with(|builder| builder.policy("limits.yaml", limits));
     let (eager, calm) = (gateway.modern("eager"), gateway.modern("calm"));
     for agent in [&eager, &eager, &eager, &calm] {
@@ -39,13 +39,13 @@ fn the_limits_show_who_has_what_left() {
     }
     let saw = visit(&gateway, "limits", json!({}));
     let row = saw["row"].as_str().unwrap();
-    for told in ["few-each", "60 per minute", "0, eager"] {
+    for told in ["few-each", "1 per hour", "0, eager"] {
         assert!(row.contains(told), "{told}: {row}");
     }
     assert_eq!(saw["facts"], "1 limit; 1 used up by somebody");
     let beside = saw["beside"].as_str().unwrap();
     assert!(
-        beside.contains("eager\t 0 of 3\tin 1 second") && beside.contains("calm\t 2 of 3\tnow"),
+        beside.contains("0 of 3\tin 60 minutes") && beside.contains("2 of 3\tnow"),
         "{beside}"
     );
 }
