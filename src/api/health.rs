@@ -76,7 +76,7 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Response {
-    for (server, healthy) in gateway.backends.health() {
+    for (server, healthy) in gateway.revision().backends.health() {
         gateway.metrics.upstream_healthy(server, healthy);
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -109,6 +109,13 @@ fn record(gateway: &Gateway) -> Check {
 }
 
 fn policy(gateway: &Gateway) -> Check {
+    if let Some(refused) = gateway.refused_reload() {
+        return Check::bad(
+            "policy",
+            format!("since {} the files are not what is in force: {}", refused.at, refused.why),
+            "mend the files; they are taken up by themselves, or with `countersign policy reload`",
+        );
+    }
     let revision = gateway.revision();
     let rules = revision.policy.rule_count();
     match revision.policy.warnings().len() {
@@ -170,8 +177,8 @@ fn confinement(gateway: &Gateway) -> Check {
 }
 
 fn servers(gateway: &Gateway) -> Vec<Check> {
-    gateway
-        .backends
+    let backends = &gateway.revision().backends;
+    backends
         .servers()
         .map(|(name, link)| match link.health() {
             Health::Connected { protocol_version, server } => {

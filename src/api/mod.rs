@@ -48,7 +48,7 @@ pub use catalog::ToolView;
 pub use health::{Check, probes};
 pub use limits::{LimitLeft, LimitList, LimitView};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
-pub use policy::{PolicyView, RuleView, WarningView};
+pub use policy::{PolicyView, RefusedView, ReloadedView, RuleView, WarningView};
 pub use reports::Verified;
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
@@ -73,6 +73,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/policy", get(policy::show))
         .route("/api/v1/limits", get(limits::list))
+        .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
         .route("/api/v1/agents/{name}", delete(agents::revoke))
         .route("/api/v1/agents/{name}/token", post(agents::rotate))

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use http::StatusCode;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Viewer;
-use crate::gateway::Gateway;
+use super::{Failure, Operator, Viewer};
+use crate::digest::Digest;
+use crate::gateway::{Gateway, OpenError};
 
 /// The rules in force.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +24,28 @@ pub struct PolicyView {
     pub rules: Vec<RuleView>,
     /// What looks wrong.
     pub warnings: Vec<WarningView>,
+    /// Why the files as they are now are not in force; absent when they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedView>,
+}
+
+/// Files that were not taken up: what was in force before stays so.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedView {
+    /// When they were read.
+    pub at: Timestamp,
+    /// What is wrong with them, each fault with its place.
+    pub why: String,
+}
+
+/// Files that were taken up.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReloadedView {
+    /// The digest of what is in force now.
+    pub revision: Digest,
+    /// What was in force before; absent when that is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Digest>,
 }
 
 /// One rule.
@@ -64,5 +89,21 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json
         default: policy.default_ruling().as_str().to_owned(),
         rules: rules.collect(),
         warnings: warnings.collect(),
+        refused: gateway
+            .refused_reload()
+            .map(|refused| RefusedView { at: refused.at, why: refused.why.clone() }),
     })
+}
+
+pub(super) async fn reload(
+    State(gateway): State<Arc<Gateway>>,
+    _: Operator,
+) -> Result<Json<ReloadedView>, Failure> {
+    let reloaded = gateway.reload().await.map_err(|error| match error {
+        OpenError::Store(error) => error.into(),
+        OpenError::Files(_) | OpenError::Other(_) => {
+            Failure::new(StatusCode::CONFLICT, format!("the files were not taken up: {error}"))
+        }
+    })?;
+    Ok(Json(ReloadedView { revision: reloaded.revision, before: reloaded.before }))
 }

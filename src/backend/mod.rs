@@ -14,14 +14,17 @@ mod withholding;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::manifest::BackendSpec;
 use crate::catalog::{Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::digest::Digest;
 use crate::json::Object;
 use crate::policy::Permit;
 use crate::storage::Receipt;
@@ -31,6 +34,11 @@ use running::Running;
 
 /// How many updates of resources wait for a slow listener before it is told of all of its own, in updates.
 const UPDATES: usize = 1024;
+
+/// How long calls may go on with a backend that is in no revision any more.
+const LEFT: Duration = Duration::from_secs(600);
+/// How often it is looked whether they have ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a backend gave back: the text of an MCP `CallToolResult` object, not yet checked.
 #[derive(Debug)]
@@ -106,8 +114,15 @@ pub struct Journey {
 
 /// Every backend of the manifests, each with its worker slots.
 pub struct Backends {
-    running: HashMap<String, Running>,
+    running: HashMap<String, Open>,
     updates: broadcast::Sender<mcp::Update>,
+}
+
+/// A backend, and what its manifest said when it was opened.
+#[derive(Clone)]
+struct Open {
+    manifest: Option<Digest>,
+    running: Arc<Running>,
 }
 
 impl Backends {
@@ -127,17 +142,48 @@ impl Backends {
                 "{home}, for temporary files, cannot be cleared: {error}"
             ))
         })?;
-        let updates = broadcast::Sender::new(UPDATES);
-        let running = manifests
-            .backends()
-            .map(|spec| {
-                let sandboxes = manifests.sandboxes(&spec.name);
-                let (clock, updates) = (Arc::clone(clock), &updates);
-                let running = Running::open(spec, &sandboxes, config, clock, updates)?;
-                Ok((spec.name.clone(), running))
-            })
-            .collect::<Result<_, BackendError>>()?;
-        Ok(Self { running, updates })
+        let nothing = Self { running: HashMap::new(), updates: broadcast::Sender::new(UPDATES) };
+        nothing.followed_by(manifests, config, clock)
+    }
+
+    /// The backends of other manifests. One whose manifest is the same goes on as it is, with its worker
+    /// slots, its links and whoever waits for them; the others are opened anew.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; these backends go on.
+    pub fn followed_by(
+        &self,
+        manifests: &Manifests,
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, BackendError> {
+        let open = |spec: &BackendSpec| {
+            let manifest = manifests.digest(&spec.name);
+            let same = |open: &&Open| open.manifest == manifest;
+            if let Some(open) = self.running.get(&spec.name).filter(same) {
+                return Ok((spec.name.clone(), open.clone()));
+            }
+            let sandboxes = manifests.sandboxes(&spec.name);
+            let running =
+                Running::open(spec, &sandboxes, config, Arc::clone(clock), &self.updates)?;
+            Ok((spec.name.clone(), Open { manifest, running: Arc::new(running) }))
+        };
+        let running = manifests.backends().map(open).collect::<Result<_, BackendError>>()?;
+        Ok(Self { running, updates: self.updates.clone() })
+    }
+
+    /// Whether `backend` is the very same in both.
+    #[must_use]
+    pub fn share(&self, other: &Self, backend: &str) -> bool {
+        let [one, another] = [self, other].map(|them| them.running.get(backend));
+        one.zip(another).is_some_and(|(one, another)| Arc::ptr_eq(&one.running, &another.running))
+    }
+
+    /// Those that `next` does not go on with, to be ended when no call uses them any more.
+    #[must_use]
+    pub fn left_by(&self, next: &Self) -> Left {
+        let left = self.running.iter().filter(|(name, _)| !self.share(next, name));
+        Left(left.map(|(_, open)| Arc::clone(&open.running)).collect())
     }
 
     /// Everything the permitted call needs but the record: a worker slot (waiting in the backend's
@@ -169,7 +215,8 @@ impl Backends {
 
     /// The MCP servers among the backends, by name, with their health and their links.
     pub fn servers(&self) -> impl Iterator<Item = (&str, Arc<mcp::Link>)> {
-        self.running.iter().filter_map(|(name, running)| Some((name.as_str(), running.link()?)))
+        let links = self.running.iter().map(|(name, open)| (name.as_str(), open.running.link()));
+        links.filter_map(|(name, link)| Some((name, link?)))
     }
 
     /// What the server `backend` offers, without what repeats a secret of that backend.
@@ -177,8 +224,8 @@ impl Backends {
     /// # Errors
     /// When its secrets cannot be had: then nobody can tell.
     pub fn withhold(&self, backend: &str, offered: Offered) -> Result<Offered, BackendError> {
-        let Some(running) = self.running.get(backend) else { return Ok(offered) };
-        Ok(match running.secrets_of_now()? {
+        let Some(open) = self.running.get(backend) else { return Ok(offered) };
+        Ok(match open.running.secrets_of_now()? {
             Some(secrets) => withholding::without_secrets(backend, offered, &secrets),
             None => offered,
         })
@@ -191,7 +238,7 @@ impl Backends {
     /// When the server does not tell of it.
     pub async fn watch(&self, backend: &str, uri: &str) -> Result<mcp::Watching, BackendError> {
         match self.running.get(backend) {
-            Some(running) => running.watch(uri).await,
+            Some(open) => open.running.watch(uri).await,
             None => Err(BackendError::Unavailable(format!("there is no backend `{backend}`"))),
         }
     }
@@ -204,21 +251,43 @@ impl Backends {
 
     /// The MCP servers among the backends, by name, and whether calls reach them.
     pub fn health(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.running
-            .iter()
-            .filter_map(|(name, running)| Some((name.as_str(), running.is_healthy()?)))
+        let healths =
+            self.running.iter().map(|(name, open)| (name.as_str(), open.running.is_healthy()));
+        healths.filter_map(|(name, health)| Some((name, health?)))
     }
 
     /// Ends every long-lived link.
     pub async fn close(&self) {
-        for running in self.running.values() {
-            running.close().await;
+        for open in self.running.values() {
+            open.running.close().await;
         }
     }
 
     fn running(&self, permit: &Permit) -> Result<&Running, BackendError> {
         let name = permit.tool().backend();
         let missing = || BackendError::Unavailable(format!("there is no backend `{name}`"));
-        self.running.get(name.as_ref()).ok_or_else(missing)
+        self.running.get(name.as_ref()).map(|open| &*open.running).ok_or_else(missing)
+    }
+}
+
+/// Backends that no revision in force has any more.
+pub struct Left(Vec<Arc<Running>>);
+
+impl Left {
+    /// Ends each when the last call that uses it has ended, or after [`LEFT`].
+    pub async fn end(self, clock: &dyn Clock) {
+        let mut left = self.0;
+        let mut waited = Duration::ZERO;
+        while !left.is_empty() {
+            let forced = waited >= LEFT;
+            let (over, used): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|one| forced || Arc::strong_count(one) == 1);
+            for one in over {
+                one.close().await;
+            }
+            left = used;
+            clock.sleep(LOOK_AGAIN).await;
+            waited = waited.saturating_add(LOOK_AGAIN);
+        }
     }
 }

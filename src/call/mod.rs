@@ -158,10 +158,10 @@ async fn walk(
         }
     };
     // A worker first: a call that finds none must not spend its approval.
-    let prepared = gateway.backends.prepare(&permit, &request.cancel).await?;
+    let prepared = revision.backends.prepare(&permit, &request.cancel).await?;
     let receipt = trail.intend(&permit, request, &revision).await?;
     let journey = Journey { cancel: request.cancel.clone(), contact: request.contact.clone() };
-    let raw = gateway.backends.dispatch(&permit, &receipt, prepared, journey).await;
+    let raw = revision.backends.dispatch(&permit, &receipt, prepared, journey).await;
     let result = trail.returned(&permit, &receipt, raw).await?;
     Ok(Answer::Result(Box::new(Answered {
         call: receipt.call(),

@@ -12,6 +12,7 @@ use super::manifest::{BackendSpec, Manifest, SecretSource, ToolSpec};
 use super::offered::Offered;
 use super::sandbox::Sandbox;
 use super::tool::Tool;
+use crate::digest::Digest;
 use crate::source::{self, Places, Problem, Problems, SourceFile};
 
 /// What the names of the gateway's own tools begin with.
@@ -66,6 +67,13 @@ impl Manifests {
         context::check_names(&manifests.files, &mut problems);
         Problems::check(problems)?;
         Ok(manifests)
+    }
+
+    /// SHA-256 of the file that says all there is to a backend and its tools.
+    pub fn digest(&self, backend: &str) -> Option<Digest> {
+        let mut files = self.files.iter();
+        let file = files.find(|file| file.manifest.backend.name == backend)?;
+        Some(Digest::of(file.source.text.as_bytes()))
     }
 
     /// The backends, in the order of the files.

@@ -277,7 +277,7 @@ impl ServerHandler for Front {
         let watched = watched.or_else(brought).unwrap_or_default();
         let watcher = self.watcher(context)?;
         let (mut changes, mut updates) =
-            (self.gateway.revision_changes(), self.gateway.backends.updates());
+            (self.gateway.revision_changes(), self.gateway.revision().backends.updates());
         loop {
             let notes = tokio::select! {
                 changed = changes.changed() => match changed {

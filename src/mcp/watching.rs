@@ -91,7 +91,7 @@ impl Watcher {
 
     async fn watch(&self, uri: &str) -> Result<Watching, ErrorData> {
         let backend = self.backend_once_asked(uri).await?;
-        let watching = self.gateway.backends.watch(&backend, uri).await;
+        let watching = self.gateway.revision().backends.watch(&backend, uri).await;
         watching.map_err(|failure| {
             tracing::warn!(%backend, error = %failure, "a resource could not be subscribed to");
             error(REFUSED, Refusal::from(failure).told, uri)
@@ -235,7 +235,7 @@ impl Watches {
         }
         let stop = CancellationToken::new();
         *telling = Some(stop.clone());
-        let updates = watcher.gateway.backends.updates();
+        let updates = watcher.gateway.revision().backends.updates();
         let telling = Telling { watches: Arc::downgrade(self), watcher: watcher.clone(), peer };
         tokio::spawn(telling.run(updates, stop));
     }

@@ -6,6 +6,7 @@ mod bodies;
 mod connection;
 mod headers;
 pub mod joined;
+mod learning;
 mod listening;
 mod pulse;
 mod resource;
@@ -31,10 +32,8 @@ use self::admission::{check_names, let_agent_in, let_local_in, let_person_in};
 use self::connection::Front;
 pub use self::listening::{ListenError, Listening};
 use crate::api;
-use crate::backend::mcp::Link;
 use crate::call::holding;
 use crate::call::time::Watch;
-use crate::catalog::Offered;
 use crate::config::Span;
 use crate::edge::{HostRule, Names};
 use crate::gateway::Gateway;
@@ -55,8 +54,6 @@ const SESSION_SWEEP: Duration = Duration::from_secs(60);
 pub const DRAIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How long a server that gave no definitions is left alone, at first and at the most.
-const LEARN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The local socket of the gateway that owns `data`.
 #[must_use]
@@ -140,7 +137,7 @@ pub async fn run(
     ending.cancel();
     joined_ends.abort();
     tokens::look(&gateway).await;
-    gateway.backends.close().await;
+    gateway.revision().backends.close().await;
     // The process ends without waiting for who still holds the store: what nobody waited for goes first.
     match tokio::time::timeout(DRAIN, gateway.store.settle()).await {
         Ok(Ok(())) => {}
@@ -221,10 +218,8 @@ fn start_background(
         let channel = Arc::clone(channel);
         tasks.push(tokio::spawn(async move { channel.run().await }));
     }
-    for (name, link) in gateway.backends.servers() {
-        let learning = learn(Arc::clone(gateway), name.to_owned(), link, shutdown.clone());
-        tasks.push(tokio::spawn(learning));
-    }
+    tasks.push(tokio::spawn(learning::follow_servers(Arc::clone(gateway), shutdown.clone())));
+    tasks.push(tokio::spawn(learning::follow_files(Arc::clone(gateway))));
     tasks
 }
 
@@ -261,39 +256,5 @@ async fn sweep_sessions(gateway: Arc<Gateway>, endpoint: Arc<Endpoint>) {
     loop {
         gateway.clock.sleep(SESSION_SWEEP).await;
         endpoint.expire_sessions().await;
-    }
-}
-
-/// Keeps the catalog at what a server offers.
-async fn learn(
-    gateway: Arc<Gateway>,
-    backend: String,
-    link: Arc<Link>,
-    shutdown: CancellationToken,
-) {
-    let mut changed = link.changed();
-    let mut wait = LEARN_AGAIN.0;
-    while !shutdown.is_cancelled() {
-        changed.mark_unchanged();
-        let learned = link.offered().await;
-        let learned = learned.and_then(|offered| gateway.backends.withhold(&backend, offered));
-        let offered = learned.map_err(|error| format!("its server cannot be asked: {error}"));
-        let missing = offered.as_ref().map_or_else(|why| Some(why.as_str()), Offered::missing);
-        let failed = missing.is_some();
-        if let Some(why) = missing {
-            tracing::warn!(%backend, %why, "an MCP server did not say all it offers");
-        }
-        if let Err(error) = gateway.learn(&backend, offered).await {
-            tracing::error!(%backend, %error, "what an MCP server offers was not taken up");
-        }
-        if failed {
-            gateway.clock.sleep(wait).await;
-            wait = (wait * 2).min(LEARN_AGAIN.1);
-        } else {
-            wait = LEARN_AGAIN.0;
-            if changed.changed().await.is_err() {
-                return;
-            }
-        }
     }
 }

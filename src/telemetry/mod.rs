@@ -1,8 +1,8 @@
 //! What is counted, and how it is shown: Prometheus text at `/metrics`, names in `docs/metrics.md`.
 
 mod edge;
+mod revisions;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,8 +15,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use edge::{Counted, EdgeMetrics};
+pub use revisions::RevisionMetrics;
 
-use crate::digest::Digest;
 use crate::hold::Hold;
 use crate::principal::Authentication;
 
@@ -123,16 +123,13 @@ impl SignInCounts {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PolicyLabels {
-    revision: String,
-}
-
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
     /// What is counted at the network edge.
     pub edge: EdgeMetrics,
+    /// What is counted of revisions.
+    pub revisions: RevisionMetrics,
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     deciding: Histogram,
@@ -150,8 +147,6 @@ pub struct Metrics {
     agent_tokens: Family<StateLabels, Gauge>,
     sessions: Gauge,
     upstream_healthy: Family<ServerLabels, Gauge>,
-    policy: Family<PolicyLabels, Gauge>,
-    loaded: Mutex<Option<PolicyLabels>>,
 }
 
 impl Default for Metrics {
@@ -167,6 +162,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
             edge: EdgeMetrics::default(),
+            revisions: RevisionMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
             upstream: Family::new_with_constructor(|| Histogram::new(LONG)),
@@ -183,8 +179,6 @@ impl Metrics {
             agent_tokens: Family::default(),
             sessions: Gauge::default(),
             upstream_healthy: Family::default(),
-            policy: Family::default(),
-            loaded: Mutex::new(None),
         };
         metrics.register();
         // Shown before the first, so that the first is a change.
@@ -248,7 +242,7 @@ impl Metrics {
             "Whether calls reach an MCP server",
             self.upstream_healthy.clone(),
         );
-        to.register("policy_version_info", "The revision in force", self.policy.clone());
+        self.revisions.register(to);
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
         self.edge.register(to);
@@ -345,16 +339,6 @@ impl Metrics {
     /// Shows how many gateway tokens are in `state`.
     pub fn agent_tokens(&self, state: &'static str, count: u32) {
         self.agent_tokens.get_or_create(&StateLabels { state }).set(count.into());
-    }
-
-    /// Shows the revision in force.
-    pub fn revision(&self, revision: &Digest) {
-        let labels = PolicyLabels { revision: revision.to_string() };
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = loaded.replace(labels.clone()) {
-            self.policy.remove(&old);
-        }
-        self.policy.get_or_create(&labels).set(1);
     }
 
     /// The exposition in OpenMetrics text form, while `calls` have a place.

@@ -221,6 +221,7 @@ DELETE /api/v1/standing/{id}                           401    401   403    yes  
 GET    /api/v1/catalog                                 401    401   yes    yes      yes      yes
 GET    /api/v1/policy                                  401    401   yes    yes      yes      yes
 GET    /api/v1/limits                                  401    401   yes    yes      yes      yes
+POST   /api/v1/policy/reload                           401    401   403    403      yes      yes
 GET    /api/v1/agents                                  401    401   yes    yes      yes      yes
 POST   /api/v1/agents                                  401    401   403    403      yes      yes
 DELETE /api/v1/agents/{name}                           401    401   403    403      yes      yes

@@ -57,6 +57,7 @@ mod real_clients;
 mod real_servers;
 mod receiver;
 mod released;
+mod reloading;
 mod replays;
 mod resources;
 mod retries;

@@ -6,9 +6,9 @@ use super::operation::{Operation, change, get};
 use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, HoldView,
     IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LimitList, LinkMade,
-    NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven,
-    ReviewerEdit, ReviewerView, StandingView, StandingWanted, ToolView, VerdictGiven, Verified,
-    WhoAmI, approvals, audit, calls, events, limits, reports,
+    NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView, ReloadedView, Renewal,
+    ResolutionGiven, ReviewerEdit, ReviewerView, StandingView, StandingWanted, ToolView,
+    VerdictGiven, Verified, WhoAmI, approvals, audit, calls, events, limits, reports,
 };
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer, Viewer};
@@ -178,6 +178,15 @@ fn deciding() -> Vec<Operation> {
 
 fn agents() -> Vec<Operation> {
     vec![
+        change(
+            "post",
+            "/api/v1/policy/reload",
+            Operator,
+            "reload",
+            "Read policies and manifests again, and put them in force as a whole or not at all.",
+        )
+        .gives::<ReloadedView>()
+        .fails(409, "The files are wrong; what is in force stays so."),
         change("post", "/api/v1/agents", Operator, "add_agent", "Add an agent; gives its token.")
             .takes::<NewAgent>()
             .gives::<NewToken>()

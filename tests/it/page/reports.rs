@@ -30,8 +30,7 @@ fn the_metrics_show_what_became_of_calls() {
 
 #[test]
 fn the_limits_show_who_has_what_left() {
-    let limits =
-        "limits:\n  - { name: few-each, match: {}, per: agent, rate: 1/hour, burst: 3 }\n";
+    let limits = "limits:\n  - { name: few-each, match: {}, per: agent, rate: 1/hour, burst: 3 }\n";
     let gateway = mixed_with(|builder| builder.policy("limits.yaml", limits));
     let (eager, calm) = (gateway.modern("eager"), gateway.modern("calm"));
     for agent in [&eager, &eager, &eager, &calm] {
@@ -44,10 +43,7 @@ fn the_limits_show_who_has_what_left() {
     }
     assert_eq!(saw["facts"], "1 limit; 1 used up by somebody");
     let beside = saw["beside"].as_str().unwrap();
-    assert!(
-        beside.contains("0 of 3\tin 60 minutes") && beside.contains("2 of 3\tnow"),
-        "{beside}"
-    );
+    assert!(beside.contains("0 of 3\tin 60 minutes") && beside.contains("2 of 3\tnow"), "{beside}");
 }
 
 #[test]

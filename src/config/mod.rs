@@ -1,7 +1,8 @@
 //! The configuration: `countersign.yaml`, then the environment, then flags. Nothing else reads the environment.
 
+mod files;
+
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use crate::authentication;
 pub use crate::catalog::manifest::Span;
 pub use crate::edge::Edge;
 use crate::notify;
-use crate::source::{self, Place, Problem, Problems, SourceFile};
+use crate::source::{self, Problems};
 
-/// How many files one directory of policies or manifests may hold.
-const MAX_FILES: usize = 10_000;
+use files::read_file;
+pub use files::{Stamp, read_directory, stamps};
 
 /// Flags that every command shares; each may also come from the environment.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -46,6 +47,9 @@ pub struct File {
     pub policies: Option<PathBuf>,
     /// The directory of tool manifests.
     pub tool_manifests: Option<PathBuf>,
+    /// Whether changed policies and manifests are taken up while the gateway runs; yes when absent. With `false`
+    /// that waits for `countersign policy reload` or SIGHUP.
+    pub watch: Option<bool>,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
@@ -120,6 +124,8 @@ pub struct Config {
     pub policies: PathBuf,
     /// The directory of tool manifests.
     pub tool_manifests: PathBuf,
+    /// Whether changes of both are taken up while the gateway runs.
+    pub watch: bool,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
@@ -183,6 +189,7 @@ impl Config {
                 .clone()
                 .or(file.tool_manifests)
                 .unwrap_or_else(|| "tool-manifests".into()),
+            watch: file.watch.unwrap_or(true),
             holds: file.holds,
             edge: file.edge,
             notifications: file.notifications,
@@ -300,55 +307,4 @@ fn default_data() -> anyhow::Result<PathBuf> {
         anyhow::anyhow!("no home directory is known; say where the data goes with `--data DIR`")
     })?;
     Ok(PathBuf::from(home).join(".local/share/countersign"))
-}
-
-fn read_file(path: &Path) -> Result<SourceFile, Problems> {
-    let name = path.display().to_string();
-    let wrong = |message: String| -> Problems {
-        let file = SourceFile { name: name.clone(), text: "".into() };
-        Problem::new(&file, Place::default(), message).into()
-    };
-    let failed = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
-    // A pipe or a device would never end, and has no length that says so.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(wrong("cannot be read: not a regular file".to_owned()));
-    }
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(source::MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() > source::MAX_FILE_BYTES {
-        return Err(wrong(format!("the file is larger than {} bytes", source::MAX_FILE_BYTES)));
-    }
-    Ok(SourceFile { name, text: text.into() })
-}
-
-/// The `.yaml` and `.yml` files of a directory, by name. Files whose name ends in `.test.yaml` are
-/// cases for rules, not rules.
-///
-/// # Errors
-/// When the directory or a file cannot be read, or there are too many.
-pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
-    let wrong = |message: String| {
-        let file = SourceFile { name: path.display().to_string(), text: "".into() };
-        Problem::new(&file, Place::default(), message)
-    };
-    let entries = std::fs::read_dir(path).map_err(|error| {
-        wrong(format!("the directory cannot be read: {error}"))
-            .hint("say where it is with `--policies DIR` or `--tool-manifests DIR`")
-    })?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            (name.ends_with(".yaml") || name.ends_with(".yml"))
-                && !name.ends_with(".test.yaml")
-                && !name.starts_with('.')
-        })
-        .collect();
-    if files.len() > MAX_FILES {
-        return Err(wrong(format!("more than {MAX_FILES} files")).into());
-    }
-    files.sort();
-    files.iter().map(|path| read_file(path)).collect()
 }

@@ -1,10 +1,12 @@
 //! `Gateway`: every long-lived part, opened once from `Config` and complete when opened.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+mod reloading;
+mod revision;
 
-use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,28 +18,18 @@ use crate::call::board::{Board, HeldAgents};
 use crate::call::following::Followed;
 use crate::call::standing::Grants;
 use crate::call::{holding, time};
-use crate::catalog::{Catalog, Environment, Kind, Manifests, Offered};
+use crate::catalog::Manifests;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::digest::{self, Digest};
-use crate::evidence::Event;
 use crate::limits::{Limits, Places};
 use crate::notify::{self, Notifier, NotifyError};
-use crate::policy::Policy;
-use crate::source::{Problems, SourceFile};
+use crate::source::Problems;
 use crate::storage::{Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// Catalog and policy as one: a call sees one revision from beginning to end.
-#[derive(Debug)]
-pub struct Revision {
-    /// SHA-256 over the names and texts of all policy and manifest files and what servers offered.
-    pub digest: Digest,
-    /// The tools.
-    pub catalog: Catalog,
-    /// The rules.
-    pub policy: Policy,
-}
+pub use reloading::{RefusedReload, Reloaded};
+use revision::Learned;
+pub use revision::{InForce, Revision};
 
 /// Every long-lived part of a running gateway.
 pub struct Gateway {
@@ -47,8 +39,6 @@ pub struct Gateway {
     pub clock: Arc<dyn Clock>,
     /// What must survive.
     pub store: Arc<dyn Store>,
-    /// What runs tools.
-    pub backends: Backends,
     /// Rate limits.
     pub limits: Limits,
     /// Registered agents, by token.
@@ -79,17 +69,14 @@ pub struct Gateway {
     pub listeners: Arc<Places>,
     /// The key that seals `requestState`.
     pub seal: rmcp::model::RequestStateCodec,
-    revision: ArcSwap<Revision>,
+    revision: ArcSwap<InForce>,
+    refused: ArcSwapOption<RefusedReload>,
     changes: watch::Sender<u64>,
     leaving: CancellationToken,
-    manifests: Manifests,
     learned: Mutex<Learned>,
     learning: tokio::sync::Mutex<()>,
     random: SystemRandom,
 }
-
-/// By backend: what its server offers, or why it has not said.
-type Learned = HashMap<String, Result<Offered, String>>;
 
 /// Why a gateway could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -170,14 +157,17 @@ impl Gateway {
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
             listeners: Arc::default(),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
-            revision: ArcSwap::from_pointee(revision),
+            revision: ArcSwap::from_pointee(InForce {
+                revision,
+                backends: Arc::new(backends),
+                manifests: Arc::new(manifests),
+            }),
+            refused: ArcSwapOption::empty(),
             changes: watch::Sender::new(0),
             leaving: CancellationToken::new(),
-            manifests,
             learned: Mutex::new(learned),
             learning: tokio::sync::Mutex::new(()),
             random: SystemRandom::new(),
-            backends,
             config,
             clock,
             store,
@@ -188,7 +178,7 @@ impl Gateway {
 
     /// The revision in force.
     #[must_use]
-    pub fn revision(&self) -> Arc<Revision> {
+    pub fn revision(&self) -> Arc<InForce> {
         self.revision.load_full()
     }
 
@@ -233,62 +223,6 @@ impl Gateway {
         Ok(())
     }
 
-    /// Takes what the server of `backend` offers into the catalog, as a new revision.
-    ///
-    /// # Errors
-    /// When the policy cannot be bound to the new catalog: the revision in force stays.
-    pub async fn learn(
-        &self,
-        backend: &str,
-        offered: Result<Offered, String>,
-    ) -> Result<(), OpenError> {
-        let _one_at_a_time = self.learning.lock().await;
-        let mut learned = self.learned();
-        learned.insert(backend.to_owned(), offered);
-        let policies: Vec<_> = self.revision().policy.sources().cloned().collect();
-        let next = Revision::build(&self.manifests, policies.clone(), &learned, &self.config);
-        let next = match next {
-            Ok(next) => next,
-            // Nothing that a server says may keep the rest of the catalog from being what it is.
-            Err(problems) => {
-                let why = "what its server offers does not fit the policy; see the log".to_owned();
-                tracing::error!(%backend, %problems, "a server's definitions are refused");
-                learned.insert(backend.to_owned(), Err(why));
-                Revision::build(&self.manifests, policies, &learned, &self.config)?
-            }
-        };
-        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
-        let is_another = next.digest != self.revision().digest;
-        // Why a tool cannot be called is no part of the digest, and people are shown it all the same.
-        self.revision.store(Arc::new(next));
-        if is_another {
-            self.changes.send_modify(|count| *count += 1);
-            self.revision_loaded().await?;
-        }
-        Ok(())
-    }
-
-    /// Whether the server of `backend` has been asked what it offers, since this gateway was opened.
-    #[must_use]
-    pub fn has_asked(&self, backend: &str) -> bool {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner).contains_key(backend)
-    }
-
-    fn learned(&self) -> Learned {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn revision_loaded(&self) -> Result<(), StoreError> {
-        let revision = self.revision();
-        self.metrics.revision(&revision.digest);
-        let event = Event::RevisionLoaded {
-            revision: revision.digest,
-            rules: revision.policy.rule_count() as u64,
-            tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
-        };
-        self.store.record(event).await
-    }
-
     /// Bytes from the operating system's cryptographic generator.
     ///
     /// # Errors
@@ -299,51 +233,5 @@ impl Gateway {
             .fill(&mut bytes)
             .map_err(|_| StoreError::Engine("no random bytes from the system".into()))?;
         Ok(bytes)
-    }
-}
-
-impl Revision {
-    /// Reads the files that `config` names and builds the revision they make.
-    ///
-    /// # Errors
-    /// With everything that is wrong with them.
-    pub fn read(config: &Config, learned: &Learned) -> Result<Self, Problems> {
-        let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
-        Self::build(&manifests, config::read_directory(&config.policies)?, learned, config)
-    }
-
-    fn build(
-        manifests: &Manifests,
-        policies: Vec<SourceFile>,
-        learned: &Learned,
-        config: &Config,
-    ) -> Result<Self, Problems> {
-        let find_program = |name: &str| -> Option<PathBuf> {
-            backend::command::find_program(name, config.path.as_ref())
-        };
-        let missing_secret =
-            |source: &_| backend::secrets::missing(source, &|name| config::variable(name));
-        let unconfinable =
-            |spec: &_, sandbox: &_| backend::confinement::problem(spec, sandbox, config);
-        let environment = Environment {
-            find_program: &find_program,
-            missing_secret: &missing_secret,
-            unconfinable: &unconfinable,
-            learned,
-        };
-        let catalog = manifests.catalog(&environment)?;
-        let policy = Policy::load(policies, &catalog)?;
-        let files: Vec<_> = policy
-            .sources()
-            .chain(manifests.sources())
-            .map(|source| (&source.name, Digest::of(source.text.as_bytes())))
-            .collect();
-        let tools: Vec<_> = catalog
-            .tools()
-            .map(|tool| (tool.name(), tool.fingerprint(), tool.unavailable().is_none()))
-            .collect();
-        let digest = digest::canonical(&(files, tools)).map(|bytes| Digest::of(&bytes));
-        let digest = digest.unwrap_or_else(|_| Digest::of(b""));
-        Ok(Self { digest, catalog, policy })
     }
 }

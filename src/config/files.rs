@@ -1,0 +1,87 @@
+//! Policies and manifests as files.
+
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::source::{self, Place, Problem, Problems, SourceFile};
+
+/// How many files one directory of policies or manifests may hold.
+const MAX_FILES: usize = 10_000;
+
+pub(super) fn read_file(path: &Path) -> Result<SourceFile, Problems> {
+    let name = path.display().to_string();
+    let wrong = |message: String| -> Problems {
+        let file = SourceFile { name: name.clone(), text: "".into() };
+        Problem::new(&file, Place::default(), message).into()
+    };
+    let failed = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
+    // A pipe or a device would never end, and has no length that says so.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(wrong("cannot be read: not a regular file".to_owned()));
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(source::MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() > source::MAX_FILE_BYTES {
+        return Err(wrong(format!("the file is larger than {} bytes", source::MAX_FILE_BYTES)));
+    }
+    Ok(SourceFile { name, text: text.into() })
+}
+
+/// The `.yaml` and `.yml` files of a directory, by name. Files whose name ends in `.test.yaml` are
+/// cases for rules, not rules.
+///
+/// # Errors
+/// When the directory or a file cannot be read, or there are too many.
+pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
+    let files = listed(path).map_err(|told| {
+        let file = SourceFile { name: path.display().to_string(), text: "".into() };
+        Problem::new(&file, Place::default(), told)
+            .hint("say where it is with `--policies DIR` or `--tool-manifests DIR`")
+    })?;
+    files.iter().map(|path| read_file(path)).collect()
+}
+
+/// What tells whether a file is another than it was, without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    path: PathBuf,
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+/// The stamps of the files that [`read_directory`] reads.
+///
+/// # Errors
+/// When the directory or a file cannot be looked at.
+pub fn stamps(directory: &Path) -> std::io::Result<Vec<Stamp>> {
+    let files = listed(directory).map_err(std::io::Error::other)?;
+    let stamp = |path: PathBuf| {
+        let file = std::fs::metadata(&path)?;
+        let changed = (file.ctime(), file.ctime_nsec());
+        Ok(Stamp { path, inode: file.ino(), length: file.len(), changed })
+    };
+    files.into_iter().map(stamp).collect()
+}
+
+fn listed(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(directory)
+        .map_err(|error| format!("the directory cannot be read: {error}"))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            (name.ends_with(".yaml") || name.ends_with(".yml"))
+                && !name.ends_with(".test.yaml")
+                && !name.starts_with('.')
+        })
+        .collect();
+    if files.len() > MAX_FILES {
+        return Err(format!("more than {MAX_FILES} files"));
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,163 @@
+//! How another revision comes into force: files are read again, and servers say what they offer.
+
+use std::sync::{Arc, PoisonError};
+
+use jiff::Timestamp;
+
+use super::revision::{InForce, Learned, Revision};
+use super::{Gateway, OpenError};
+use crate::backend::{self, Backends};
+use crate::catalog::{Kind, Manifests, Offered};
+use crate::config;
+use crate::digest::Digest;
+use crate::evidence::Event;
+use crate::storage::StoreError;
+
+/// Files that were taken up.
+#[derive(Clone, Copy, Debug)]
+pub struct Reloaded {
+    /// The revision that is in force now.
+    pub revision: Digest,
+    /// The one before, if that was another.
+    pub before: Option<Digest>,
+}
+
+/// Files that were not taken up.
+#[derive(Clone, Debug)]
+pub struct RefusedReload {
+    /// When.
+    pub at: Timestamp,
+    /// Why, for operators: each fault with its place.
+    pub why: String,
+}
+
+impl Gateway {
+    /// Takes what the server of `backend`, as `from` has it, offers into the catalog, as a new revision; nothing
+    /// happens where a reload has put another in its place.
+    ///
+    /// # Errors
+    /// When the policy cannot be bound to the new catalog: the revision in force stays.
+    pub async fn learn(
+        &self,
+        (backend, from): (&str, &Backends),
+        offered: Result<Offered, String>,
+    ) -> Result<(), OpenError> {
+        let _one_at_a_time = self.learning.lock().await;
+        let now = self.revision();
+        if !now.backends.share(from, backend) {
+            return Ok(());
+        }
+        let mut learned = self.learned();
+        learned.insert(backend.to_owned(), offered);
+        let policies: Vec<_> = now.policy.sources().cloned().collect();
+        let next = Revision::build(&now.manifests, policies.clone(), &learned, &self.config);
+        let next = match next {
+            Ok(next) => next,
+            // Nothing that a server says may keep the rest of the catalog from being what it is.
+            Err(problems) => {
+                let why = "what its server offers does not fit the policy; see the log".to_owned();
+                tracing::error!(%backend, %problems, "a server's definitions are refused");
+                learned.insert(backend.to_owned(), Err(why));
+                Revision::build(&now.manifests, policies, &learned, &self.config)?
+            }
+        };
+        let next = InForce {
+            revision: next,
+            backends: Arc::clone(&now.backends),
+            manifests: Arc::clone(&now.manifests),
+        };
+        self.put_in_force(next, learned).await?;
+        Ok(())
+    }
+
+    /// Reads all files again. What they say comes into force as a whole, or, when anything is wrong with it, not
+    /// at all: then the revision in force stays, and [`Gateway::refused_reload`] says why until a reload succeeds.
+    ///
+    /// # Errors
+    /// With everything that is wrong with the files; when a backend cannot be opened; when the store fails.
+    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
+        let _one_at_a_time = self.learning.lock().await;
+        let reloaded = self.take_up_files().await;
+        self.metrics.revisions.reloaded(reloaded.is_ok());
+        let refused = reloaded.as_ref().err().map(|error| {
+            let why = error.to_string();
+            tracing::error!(%why, "the files were not taken up: the revision before stays in force");
+            Arc::new(RefusedReload { at: self.clock.now(), why })
+        });
+        self.refused.store(refused);
+        reloaded
+    }
+
+    async fn take_up_files(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
+        let now = self.revision();
+        let gateway = Arc::clone(self);
+        // Compiling very many rules takes its time, which calls must not wait for.
+        let reading = tokio::task::spawn_blocking(move || gateway.read_files());
+        let (next, learned) =
+            reading.await.map_err(|error| OpenError::Other(error.to_string()))??;
+        let (before, digest) = (now.digest, next.digest);
+        let left = now.backends.left_by(&next.backends);
+        let is_another = self.put_in_force(next, learned).await?;
+        let clock = Arc::clone(&self.clock);
+        tokio::spawn(async move { left.end(clock.as_ref()).await });
+        Ok(Reloaded { revision: digest, before: is_another.then_some(before) })
+    }
+
+    fn read_files(&self) -> Result<(InForce, Learned), OpenError> {
+        if let Some(exposed) =
+            backend::confinement::exposed(&self.config).iter().find(|it| it.to_all)
+        {
+            return Err(OpenError::Other(exposed.to_string()));
+        }
+        let now = self.revision();
+        let manifests = Manifests::read(config::read_directory(&self.config.tool_manifests)?)?;
+        let policies = config::read_directory(&self.config.policies)?;
+        let backends = now.backends.followed_by(&manifests, &self.config, &self.clock);
+        let backends = backends.map_err(|error| OpenError::Other(error.to_string()))?;
+        let mut learned = self.learned();
+        learned.retain(|backend, _| backends.share(&now.backends, backend));
+        let revision = Revision::build(&manifests, policies, &learned, &self.config)?;
+        let (backends, manifests) = (Arc::new(backends), Arc::new(manifests));
+        Ok((InForce { revision, backends, manifests }, learned))
+    }
+
+    /// Whether that is another revision than before.
+    async fn put_in_force(&self, next: InForce, learned: Learned) -> Result<bool, StoreError> {
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
+        let is_another = next.digest != self.revision().digest;
+        // Why a tool cannot be called is no part of the digest, and people are shown it all the same.
+        self.revision.store(Arc::new(next));
+        if is_another {
+            self.changes.send_modify(|count| *count += 1);
+            self.revision_loaded().await?;
+        }
+        Ok(is_another)
+    }
+
+    /// Why the files as they are now were not taken up.
+    #[must_use]
+    pub fn refused_reload(&self) -> Option<Arc<RefusedReload>> {
+        self.refused.load_full()
+    }
+
+    /// Whether the server of `backend` has been asked what it offers, since this gateway was opened.
+    #[must_use]
+    pub fn has_asked(&self, backend: &str) -> bool {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).contains_key(backend)
+    }
+
+    fn learned(&self) -> Learned {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) async fn revision_loaded(&self) -> Result<(), StoreError> {
+        let revision = self.revision();
+        self.metrics.revisions.in_force(&revision.digest);
+        let event = Event::RevisionLoaded {
+            revision: revision.digest,
+            rules: revision.policy.rule_count() as u64,
+            tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
+        };
+        self.store.record(event).await
+    }
+}
