@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::operation::{Operation, change, get};
 use crate::api::{
-    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, HoldView, IdenticalDecided,
-    IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LimitList, LinkMade, NewAgent,
-    NewPersonToken, NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit,
-    ReviewerView, StandingView, StandingWanted, ToolView, VerdictGiven, WhoAmI, approvals, audit,
-    calls, events, limits,
+    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, ExplainView, ExplainWanted,
+    HoldView, IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LimitList,
+    LinkMade, NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView, Renewal,
+    ResolutionGiven, ReviewerEdit, ReviewerView, StandingView, StandingWanted, TableView, ToolView,
+    TryView, TryWanted, VerdictGiven, WhoAmI, approvals, audit, calls, events, limits, table,
 };
 use crate::json::Object;
-use crate::principal::Role::{Operator, Reviewer};
+use crate::principal::Role::{Operator, Reviewer, Viewer};
 
 /// What a call that somebody asks for and that there is not answers.
 const NO_SUCH: &str = "There is nothing of this name.";
@@ -47,6 +47,13 @@ fn reading() -> Vec<Operation> {
             .gives::<Vec<StandingView>>(),
         get("/api/v1/catalog", "list_tools", "The tools.").gives::<Vec<ToolView>>(),
         get("/api/v1/policy", "show_policy", "The rules in force.").gives::<PolicyView>(),
+        get(
+            "/api/v1/policy/table",
+            "show_decision_table",
+            "What can be decided, agents against tools.",
+        )
+        .asks::<table::Wanted>()
+        .gives::<TableView>(),
         get("/api/v1/limits", "list_limits", "The limits in force, and what is left of them.")
             .asks::<limits::Wanted>()
             .gives::<LimitList>(),
@@ -85,6 +92,18 @@ fn number() -> serde_json::Value {
 
 fn deciding() -> Vec<Operation> {
     vec![
+        change(
+            "post",
+            "/api/v1/policy/explain",
+            Viewer,
+            "explain",
+            "Say what would be decided about a call, and why; nothing runs and nothing is counted.",
+        )
+        .takes::<ExplainWanted>()
+        .gives::<ExplainView>()
+        .fails(403, NOT_YOURS)
+        .fails(404, NO_SUCH)
+        .fails(409, "The record has not all of the call."),
         change(
             "post",
             "/api/v1/approvals/{id}/verdict",
@@ -140,6 +159,17 @@ fn deciding() -> Vec<Operation> {
             "End a standing approval.",
         )
         .fails(404, NO_SUCH),
+        change(
+            "post",
+            "/api/v1/try",
+            Operator,
+            "try_call",
+            "Call a tool, as an agent of the person's own: rules, limits and holds are as for any agent.",
+        )
+        .takes::<TryWanted>()
+        .gives::<TryView>()
+        .fails(409, "An agent has the name by which the page calls for the person.")
+        .fails(500, "The result cannot be shown as JSON."),
         change(
             "post",
             "/api/v1/notifications/test",
