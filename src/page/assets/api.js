@@ -10,14 +10,14 @@ export class Refused extends Error {
   constructor(status, told) { super(told); this.status = status; }
 }
 
-async function send(method, path, body) {
+async function send(method, path, body, patience = PATIENCE) {
   let answer;
   try {
     answer = await fetch(`/api/v1${path}`, {
       method,
       headers: { accept: 'application/json', 'x-csrf-token': csrf, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
       body,
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(patience),
     });
   } catch {
     throw new Refused(0, 'The gateway does not answer. Nothing was decided here; this page tries again by itself.');
@@ -33,7 +33,7 @@ async function send(method, path, body) {
 }
 
 export const get = (path) => send('GET', path);
-export const post = (path, value) => send('POST', path, typeof value === 'string' ? value : JSON.stringify(value));
+export const post = (path, value, patience) => send('POST', path, typeof value === 'string' ? value : JSON.stringify(value), patience);
 export const remove = (path) => send('DELETE', path);
 
 // Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds.
