@@ -18,6 +18,10 @@ use crate::ids::{AgentName, CallId};
 use crate::json::Object;
 use crate::policy::{Explanation, Question, unedited};
 
+/// What is told of every call of the record.
+const NO_GROUPS: &str =
+    "the record does not hold the agent's groups; these are the ones it has now";
+
 /// A call to be explained: either one of the record, or one that nobody makes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -158,7 +162,10 @@ pub(super) async fn explain(
         Some(tool) => gateway.standing.of(&asked.agent, tool.name(), &*gateway.clock),
         None => Vec::new(),
     };
-    let mut view = explained(&revision, asked, &standing)?;
+    // With very many rules it takes a while.
+    let told = tokio::task::spawn_blocking(move || explained(&revision, asked, &standing)).await;
+    let failed = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "it was not explained");
+    let mut view = told.map_err(failed)??;
     view.recorded = recorded.map(|recorded| compared(recorded, &view));
     view.notes = notes;
     Ok(Json(view))
@@ -206,60 +213,77 @@ pub fn explained(
     })
 }
 
-/// The call of the record as it was asked, what was decided then, and what of it is not in the record.
-async fn of_record(
-    gateway: &Gateway,
-    call: CallId,
-) -> Result<(Asked, Option<RecordedView>, Vec<String>), Failure> {
+/// A call of the record as it was asked, what was decided then, and what of it is not in the record.
+type Found = (Asked, Option<RecordedView>, Vec<String>);
+
+async fn of_record(gateway: &Gateway, call: CallId) -> Result<Found, Failure> {
     let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("no call `{call}`"));
     let found = gateway.store.timeline(call).await?.ok_or_else(unknown)?;
-    let mut notes = vec![
-        "the record does not hold the agent's groups; these are the ones it has now".to_owned(),
-    ];
-    for stored in found.entries {
-        let (asked, arguments, refusal) = match stored.entry.event {
-            Event::Hold { asked, requested_arguments, .. } if asked.call == call => {
-                (asked, requested_arguments, None)
-            }
-            Event::Intent(intent) if intent.asked.call == call => {
-                let arguments = unedited(&intent.asked.arguments, &intent.asked.edits);
-                (intent.asked, arguments, None)
-            }
-            Event::Refusal(refused) if refused.call == call => {
-                let Some(arguments) = refused.arguments else {
-                    let told = "the record has only the digest of this call's arguments, which were too long or no JSON that has one form";
-                    return Err(Failure::new(StatusCode::CONFLICT, told));
-                };
-                notes.push("the record does not hold the client of a refused call; conditions on `client` are taken not to hold".to_owned());
-                let groups = gateway.agents.groups(&refused.agent);
-                let decision = if refused.refusal == "denied" { "DENY" } else { "none" };
-                let recorded = RecordedView {
-                    call,
-                    decision: decision.to_owned(),
-                    refusal: Some(refused.refusal),
-                    rules: refused.rules,
-                    revision: refused.revision.to_string(),
-                    differs: None,
-                };
-                let (agent, tool) = (refused.agent, refused.tool);
-                let asked = Asked { agent, groups, client: None, tool, arguments };
-                return Ok((asked, Some(recorded), notes));
-            }
-            _ => continue,
+    for stored in &found.entries {
+        let event = &stored.entry.event;
+        let (asked, arguments) = if let Event::Hold { asked, requested_arguments, .. } = event {
+            (asked, requested_arguments.clone())
+        } else if let Event::Intent(intent) = event {
+            (&intent.asked, unedited(&intent.asked.arguments, &intent.asked.edits))
+        } else if let Some(refused) = refused(gateway, call, event) {
+            return refused;
+        } else {
+            continue;
         };
-        let recorded = RecordedView {
-            call,
-            decision: asked.decision,
-            refusal,
-            rules: asked.rules,
-            revision: asked.revision.to_string(),
-            differs: None,
-        };
-        let groups = gateway.agents.groups(&asked.agent);
-        let (agent, client, tool) = (asked.agent, asked.client, asked.tool);
-        return Ok((Asked { agent, groups, client, tool, arguments }, Some(recorded), notes));
+        if asked.call == call {
+            let recorded = RecordedView {
+                call,
+                decision: asked.decision.clone(),
+                refusal: None,
+                rules: asked.rules.clone(),
+                revision: asked.revision.to_string(),
+                differs: None,
+            };
+            let asked = Asked {
+                agent: asked.agent.clone(),
+                groups: gateway.agents.groups(&asked.agent),
+                client: asked.client.clone(),
+                tool: asked.tool.clone(),
+                arguments,
+            };
+            return Ok((asked, Some(recorded), vec![NO_GROUPS.to_owned()]));
+        }
     }
     Err(unknown())
+}
+
+/// The same of a refusal of this call, if `event` is one.
+fn refused(gateway: &Gateway, call: CallId, event: &Event) -> Option<Result<Found, Failure>> {
+    let Event::Refusal(refused) = event else { return None };
+    if refused.call != call {
+        return None;
+    }
+    let Some(arguments) = refused.arguments.clone() else {
+        let told = "the record has only the digest of this call's arguments, which were too long or no JSON that \
+                    has one form";
+        return Some(Err(Failure::new(StatusCode::CONFLICT, told)));
+    };
+    let is_denied = refused.refusal == crate::call::refusal::Kind::Denied.as_str();
+    let recorded = RecordedView {
+        call,
+        decision: if is_denied { "DENY" } else { "none" }.to_owned(),
+        refusal: Some(refused.refusal.clone()),
+        rules: refused.rules.clone(),
+        revision: refused.revision.to_string(),
+        differs: None,
+    };
+    let asked = Asked {
+        agent: refused.agent.clone(),
+        groups: gateway.agents.groups(&refused.agent),
+        client: None,
+        tool: refused.tool.clone(),
+        arguments,
+    };
+    let notes = [
+        NO_GROUPS,
+        "the record does not hold the client of a refused call; conditions on `client` are taken not to hold",
+    ];
+    Some(Ok((asked, Some(recorded), notes.map(str::to_owned).to_vec())))
 }
 
 /// Says whether what was decided then differs from what is decided now.

@@ -121,20 +121,19 @@ impl Policy {
         let mut told = self.outcome(&call);
         let decides: HashSet<&str> = told.decided_by.iter().map(String::as_str).collect();
         let subject = call.subject();
-        let mut rules = Vec::new();
-        if let Some(entry) = self.index.entry(tool) {
-            rules.extend(self.candidates(entry).map(|matched| {
-                let mut rule = explained(matched.rule, &subject);
-                rule.location = self.location(matched.candidate.rule);
-                rule.decides = rule.matched && decides.contains(rule.name.as_str());
-                rule
-            }));
-            told.nearest = self.nearest(&call, entry, &told);
-        }
-        // The sort is stable: among themselves they stay in the order of their files.
-        rules.sort_by_key(|rule| !rule.matched);
-        told.rules_left_out = rules.len().saturating_sub(MAX_RULES);
-        rules.truncate(MAX_RULES);
+        let Some(entry) = self.index.entry(tool) else { return told };
+        let (matching, others): (Vec<_>, Vec<_>) = self
+            .candidates(entry)
+            .partition(|it| it.rule.scope.covers(&subject) == Certainty::Always);
+        let rules = matching.iter().chain(&others).take(MAX_RULES).map(|matched| {
+            let mut rule = explained(matched.rule, &subject);
+            rule.location = self.location(matched.candidate.rule);
+            rule.decides = rule.matched && decides.contains(rule.name.as_str());
+            rule
+        });
+        let rules: Vec<_> = rules.collect();
+        told.rules_left_out = entry.candidates.len().saturating_sub(rules.len());
+        told.nearest = self.nearest(&call, entry, &told);
         told.rules = rules;
         told
     }

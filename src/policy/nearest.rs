@@ -19,6 +19,8 @@ use crate::json::Object;
 
 /// How many rules are looked at for the one that is nearest.
 const MAX_RULES: usize = 10_000;
+/// How many rules that would have to match no more are still a small change.
+const MAX_FEWER: usize = 20;
 /// How many other values of arguments are tried.
 const MAX_TRIES: usize = 64;
 
@@ -175,7 +177,7 @@ impl Policy {
             }
         }
         let then = rest.unwrap_or(self.default);
-        if rules.is_empty() || then == now {
+        if rules.is_empty() || rules.len() > MAX_FEWER || then == now {
             return None;
         }
         Some((rules.len(), Nearest { change: Change::Without { rules }, then }))

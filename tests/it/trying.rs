@@ -44,6 +44,7 @@ fn a_tried_call_is_decided_limited_and_recorded_as_any_agents() {
     let story = gateway.api_get(&format!("/api/v1/calls/{}", text(&ran["call"]))).json();
     let intent = &story["entries"][0]["entry"];
     assert_eq!(intent["agent"], format!("page-{me}"), "{story}");
+    assert_eq!(gateway.api_get("/api/v1/whoami").json()["tries_as"], intent["agent"]);
     assert_eq!((&intent["owner"], &intent["client"]), (&json!(me), &json!("countersign-page")));
     let limited = tried(&gateway, "look", &json!({ "line": "y" }));
     assert_eq!((&limited["outcome"], &limited["refusal"]), (&json!("refused"), &json!("limited")));

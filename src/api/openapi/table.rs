@@ -25,6 +25,7 @@ const NOT_YOURS: &str = "The person may not do this; or the session did not show
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = reading();
     all.extend(deciding());
+    all.extend(asking());
     all.extend(agents());
     all.extend(people());
     all
@@ -94,18 +95,6 @@ fn deciding() -> Vec<Operation> {
     vec![
         change(
             "post",
-            "/api/v1/policy/explain",
-            Viewer,
-            "explain",
-            "Say what would be decided about a call, and why; nothing runs and nothing is counted.",
-        )
-        .takes::<ExplainWanted>()
-        .gives::<ExplainView>()
-        .fails(403, NOT_YOURS)
-        .fails(404, NO_SUCH)
-        .fails(409, "The record has not all of the call."),
-        change(
-            "post",
             "/api/v1/approvals/{id}/verdict",
             Reviewer,
             "decide",
@@ -161,6 +150,32 @@ fn deciding() -> Vec<Operation> {
         .fails(404, NO_SUCH),
         change(
             "post",
+            "/api/v1/notifications/test",
+            Operator,
+            "test_notifications",
+            "Send a test message to each channel of notices.",
+        )
+        .gives::<Vec<Check>>(),
+    ]
+}
+
+/// What is asked of the rules, and tried.
+fn asking() -> Vec<Operation> {
+    vec![
+        change(
+            "post",
+            "/api/v1/policy/explain",
+            Viewer,
+            "explain",
+            "Say what would be decided about a call, and why; nothing runs and nothing is counted.",
+        )
+        .takes::<ExplainWanted>()
+        .gives::<ExplainView>()
+        .fails(403, NOT_YOURS)
+        .fails(404, NO_SUCH)
+        .fails(409, "The record has not all of the call."),
+        change(
+            "post",
             "/api/v1/try",
             Operator,
             "try_call",
@@ -170,14 +185,6 @@ fn deciding() -> Vec<Operation> {
         .gives::<TryView>()
         .fails(409, "An agent has the name by which the page calls for the person.")
         .fails(500, "The result cannot be shown as JSON."),
-        change(
-            "post",
-            "/api/v1/notifications/test",
-            Operator,
-            "test_notifications",
-            "Send a test message to each channel of notices.",
-        )
-        .gives::<Vec<Check>>(),
     ]
 }
 

@@ -41,9 +41,10 @@ function trying(tool) {
   const ask = async () => {
     const value = fields.value();
     if (value === undefined) return;
-    const me = (await get('/whoami')).name;
     await during(async () => {
-      const view = await explain(`{"agent":${JSON.stringify(/^[A-Za-z0-9._-]{1,59}$/.test(me) ? `page-${me}` : 'page-user')},"client":"countersign-page","tool":${name},"arguments":${value}}`);
+      const me = (await get('/whoami')).tries_as;
+      if (!me) throw new Error('An agent has the name by which the page would call for you; nothing can be tried.');
+      const view = await explain(`{"agent":${JSON.stringify(me)},"client":"countersign-page","tool":${name},"arguments":${value}}`);
       fields.faults(view.faults);
       answer.replaceChildren(explanation(view));
     });

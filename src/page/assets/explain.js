@@ -5,7 +5,7 @@ import { el } from './dom.js';
 import { form } from './form.js';
 import { write } from './json.js';
 import { terms } from './listing.js';
-import { shown } from './text.js';
+import { plain, shown } from './text.js';
 
 // How each decision is coloured, signed and named: never by colour alone.
 export const DECISIONS = {
@@ -26,9 +26,9 @@ export function span(seconds) {
   const parts = [];
   let rest = Math.ceil(seconds);
   for (const [size, unit] of units) {
-    if (rest >= size && parts.length < 2) { parts.push(`${Math.floor(rest / size)} ${unit}`); rest %= size; }
+    if (rest >= size && parts.length < 2) { parts.push(`${Math.floor(rest / size)}\u00a0${unit}`); rest %= size; }
   }
-  return parts.join(' ') || '0 s';
+  return parts.join(' ') || '0\u00a0s';
 }
 
 export const approval = (asked) => [shown(asked.told), `; ${span(asked.decide_within)} to decide, then ${span(asked.execute_within)} to begin`,
@@ -95,7 +95,7 @@ export const explain = (wanted) => post('/policy/explain', wanted);
 
 // The form that asks: agent, groups, client, tool, arguments. `given` fills it in.
 export function explainForm(given = {}) {
-  const answer = el('div', { class: 'answer' });
+  const answer = el('div', { class: 'answer', role: 'region', 'aria-label': 'The answer', tabindex: 0 });
   const agents = el('datalist', { id: 'agents' });
   const agent = el('input', { id: 'explain-agent', list: 'agents', required: true, autocomplete: 'off', value: given.agent ?? '' });
   const groups = el('input', { id: 'explain-groups', autocomplete: 'off', 'aria-describedby': 'explain-groups-hint', value: given.groups ?? '' });
@@ -117,6 +117,8 @@ export function explainForm(given = {}) {
       const view = await explain(wanted);
       fields?.faults(view.faults);
       answer.replaceChildren(explanation(view));
+      // On a phone it stands below the form.
+      if (answer.getBoundingClientRect().top > innerHeight - 120) answer.scrollIntoView();
       return view;
     } catch (error) {
       wrong.textContent = error.message;
@@ -141,7 +143,7 @@ export function explainForm(given = {}) {
   el('div', { class: 'actions' }, el('button', { class: 'main' }, 'Explain'), el('span', { class: 'faint' }, 'Nothing runs, nothing is counted or recorded.')));
   Promise.all([get('/catalog'), get('/agents')]).then(async ([catalog, known]) => {
     tools = catalog;
-    tool.append(...catalog.map((it) => el('option', { value: it.name }, it.name)));
+    tool.append(...catalog.map((it) => el('option', { value: it.name }, plain(it.name))));
     agents.append(...known.filter((it) => !it.revoked_at).map((it) => el('option', { value: it.name })));
     if (given.call) {
       const view = await ask({ call: given.call });

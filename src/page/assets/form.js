@@ -3,7 +3,7 @@
 
 import { el } from './dom.js';
 import { read, write } from './json.js';
-import { shown } from './text.js';
+import { plain, shown } from './text.js';
 
 // How deep a form goes; what is deeper is JSON.
 const DEPTH = 5;
@@ -38,10 +38,10 @@ function typeOf(schema) {
 
 // What a value must keep to, in words.
 function bounds(schema) {
-  const said = (key, words) => (schema[key] === undefined ? null : `${words} ${write(schema[key], 0)}`);
+  const said = (key, before, after = '') => (schema[key] === undefined ? null : `${before} ${write(schema[key], 0)}${after}`);
   return [said('minimum', 'at least'), said('exclusiveMinimum', 'more than'), said('maximum', 'at most'), said('exclusiveMaximum', 'less than'), said('multipleOf', 'a multiple of'),
-    said('minLength', 'at least so many characters:'), said('maxLength', 'at most so many characters:'), said('pattern', 'matches'), said('format', 'format'),
-    said('minItems', 'at least so many items:'), said('maxItems', 'at most so many items:'), schema.uniqueItems === true ? 'no item twice' : null, said('const', 'only'), said('default', 'default')].filter(Boolean).join(', ');
+    said('minLength', 'at least', ' characters'), said('maxLength', 'at most', ' characters'), said('pattern', 'matches'), said('format', 'format'),
+    said('minItems', 'at least', ' items'), said('maxItems', 'at most', ' items'), schema.uniqueItems === true ? 'no item twice' : null, said('const', 'only'), said('default', 'default')].filter(Boolean).join(', ');
 }
 
 const kindOf = (schema) => (schema.enum ? 'one of' : ['oneOf', 'anyOf', 'allOf'].find((key) => schema[key]) ?? ([schema.type].flat().filter(Boolean).join(' or ') || 'anything'));
@@ -88,7 +88,7 @@ function field(root, part, { name, pointer, required, value, level }) {
   const simple = (input, text) => ({ place: el('div', { class: 'field' }, label(), input, hint, fault), text, at: (where) => (where === pointer ? { tell: (message) => tell(message, input), input } : null) });
   if (Array.isArray(schema.enum) && schema.enum.length) {
     const texts = schema.enum.map((one) => write(one, 0));
-    const input = el('select', common, el('option', { value: '' }, required ? 'Choose …' : 'not given'), texts.map((text, at) => el('option', { value: String(at), selected: given !== undefined && write(given, 0) === text }, typeof schema.enum[at] === 'string' ? schema.enum[at] : text)));
+    const input = el('select', common, el('option', { value: '' }, required ? 'Choose …' : 'not given'), texts.map((text, at) => el('option', { value: String(at), selected: given !== undefined && write(given, 0) === text }, plain(typeof schema.enum[at] === 'string' ? schema.enum[at] : text))));
     return simple(input, () => (input.value === '' ? undefined : texts[Number(input.value)]));
   }
   if (type === 'boolean') {
@@ -146,7 +146,7 @@ function list(root, schema, { name, pointer, value, required, given, level, hint
   let items = [];
   const place = el('div');
   const draw = () => place.replaceChildren(...items.map((one, at) => el('div', { class: 'item' }, one.place,
-    el('button', { type: 'button', class: 'plain', 'aria-label': `Take out item ${at + 1} of ${name}`, onclick: () => { items.splice(at, 1); draw(); more.focus(); } }, 'Take out'))));
+    el('button', { type: 'button', class: 'plain', 'aria-label': `Take out item ${at + 1} of ${plain(name)}`, onclick: () => { items.splice(at, 1); draw(); more.focus(); } }, 'Take out'))));
   const add = (it) => { items.push(field(root, schema.items, { name: `item ${items.length + 1}`, pointer: `${pointer}/${items.length}`, required: true, value: it, level: level + 1 })); };
   const more = el('button', { type: 'button', onclick: () => { if (items.length < ITEMS) { add(); draw(); place.lastChild.querySelector('input, textarea, select')?.focus(); } } }, 'Add an item');
   value.slice(0, ITEMS).forEach(add);

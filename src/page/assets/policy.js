@@ -15,10 +15,11 @@ function opened(rule) {
     rule.tools.length ? el('ul', {}, rule.tools.map((tool) => el('li', {}, el('code', {}, shown(tool))))) : el('p', { class: 'faint' }, 'No tool of the catalog.'));
 }
 
-const written = (rule) => {
+const written = (rule) => lines(rule).join('; ') || 'every call';
+const lines = (rule) => {
   const all = rule.matches.map(({ key, any_of: wanted }) => `${key}: ${wanted.join(', ')}`);
   const except = (rule.except ?? []).map(({ key, any_of: wanted }) => `except ${key}: ${wanted.join(', ')}`);
-  return [...all, ...except].join('; ') || 'every call';
+  return [...all, ...except];
 };
 
 async function rules() {
@@ -27,12 +28,12 @@ async function rules() {
   const list = table([
     ['Rule', (rule) => shown(rule.name)],
     ['Decision', (rule) => decision(rule.decision)],
-    ['Matches', (rule) => el('code', { class: 'wrap' }, shown(written(rule)))],
+    ['Matches', (rule) => (lines(rule).length ? lines(rule).map((one) => el('code', { class: 'line' }, shown(one))) : 'every call')],
     ['Can match', (rule) => (rule.tools.length <= 2 ? el('code', {}, shown(rule.tools.join(', ') || 'nothing')) : `${rule.tools.length} tools`)],
     ['Where', (rule) => el('code', {}, shown(rule.location))],
   ], all, { label: 'Rules', open: opened, text: (rule) => [rule.name, rule.decision, rule.location, rule.reason, written(rule), ...rule.tools].join(' ') });
   return [list.place,
-    warnings.length ? el('section', { class: 'hold' }, el('h3', {}, 'What looks wrong'), el('ul', {}, warnings.map((warning) => el('li', {}, el('code', {}, shown(warning.location)), ' ', shown(warning.message))))) : ''];
+    warnings.length ? el('section', { class: 'warnings' }, el('h2', {}, 'What looks wrong'), el('ul', {}, warnings.map((warning) => el('li', {}, el('code', {}, shown(warning.location)), ' ', shown(warning.message))))) : ''];
 }
 
 // How an agent of the table is called.

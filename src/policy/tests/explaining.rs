@@ -283,3 +283,27 @@ fn edits_are_taken_back_from_the_arguments_that_ran() {
     let added = told.edits.iter().any(|edit| edit.from.is_none());
     assert!(added && told.arguments.contains_key("namespace"), "{told:?}");
 }
+
+#[test]
+fn of_very_many_rules_those_that_match_are_shown_and_the_rest_counted() {
+    let others: String = (0..300)
+        .map(|n| {
+            format!("  - {{ name: other{n}, match: {{ agent: other{n} }}, decision: ALLOW }}\n")
+        })
+        .collect();
+    let rules = format!(
+        "rules:\n{others}  - {{ name: last, match: {{ tool: pods_list }}, decision: ALLOW }}\n"
+    );
+    let catalog = catalog(CLUSTER);
+    let policy = policy(&rules, &catalog);
+    let told = policy.explain(&Question {
+        agent: &"a".parse().unwrap(),
+        groups: &[],
+        client: None,
+        checked: catalog.tool("pods_list").unwrap().check(Object::new()).unwrap(),
+        standing: &[],
+    });
+    assert_eq!((told.rules.len(), told.rules_left_out), (200, 101));
+    assert!(told.rules[0].name == "last" && told.rules[0].matched && told.rules[0].decides);
+    assert!(told.rules[1..].iter().all(|rule| !rule.matched));
+}
