@@ -219,6 +219,7 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
         data,
         policies: directory.path().join("policies"),
         tool_manifests: directory.path().join("tool-manifests"),
+        watch: false,
         holds: Holds::default(),
         edge: Edge::default(),
         notifications: countersign::notify::Settings::default(),

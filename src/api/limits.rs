@@ -13,6 +13,8 @@ use crate::ids::AgentName;
 use crate::limits::Left;
 use crate::policy::{Dimension, Limit};
 
+/// How many limits are looked at for one answer.
+const MAX_LOOKED_AT: usize = 2_000;
 /// How many limits one answer shows.
 const MAX_LIMITS: usize = 200;
 /// Of how many who used some of a limit it shows what they have left.
@@ -101,7 +103,8 @@ pub(super) async fn list(
             revision.catalog.tools().any(|tool| limit.concerns(name, groups, tool))
         })
     };
-    let mut limits = revision.policy.limits().iter().filter(concerns);
+    let all = revision.policy.limits();
+    let mut limits = all.iter().take(MAX_LOOKED_AT).filter(concerns);
     let name = agent.as_ref().map(|(name, _)| name);
     let view = |limit: &Limit| {
         let reading = gateway.limits.read(limit, name, MAX_KEYS);
@@ -117,7 +120,8 @@ pub(super) async fn list(
         }
     };
     let shown = limits.by_ref().take(MAX_LIMITS).map(view).collect();
-    Ok(Json(LimitList { limits: shown, more: limits.next().is_some() }))
+    let more = limits.next().is_some() || all.len() > MAX_LOOKED_AT;
+    Ok(Json(LimitList { limits: shown, more }))
 }
 
 impl From<Left> for LimitLeft {

@@ -7,6 +7,7 @@ mod body;
 mod calls;
 mod catalog;
 mod events;
+mod explain;
 mod health;
 mod limits;
 mod notifications;
@@ -17,8 +18,10 @@ mod reports;
 mod reviewers;
 mod sign_in;
 mod standing;
+mod table;
 #[cfg(feature = "testing")]
 mod testing;
+mod trying;
 
 use std::sync::Arc;
 
@@ -45,6 +48,7 @@ pub use audit::{EntryList, EntryView};
 pub use body::Body;
 pub use calls::{CallList, CallTimeline, CallView};
 pub use catalog::ToolView;
+pub use explain::{Asked, ExplainView, ExplainWanted, FaultView, RecordedView, explained};
 pub use health::{Check, probes};
 pub use limits::{LimitLeft, LimitList, LimitView};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
@@ -55,6 +59,8 @@ pub use reviewers::{
 };
 pub use sign_in::{Invitation, InvitationWanted, LinkMade, site};
 pub use standing::{StandingView, StandingWanted};
+pub use table::{Known, TableRow, TableTool, TableView, decision_table};
+pub use trying::{TryOutcome, TryView, TryWanted};
 
 /// What a refused request is told to bring.
 pub(crate) const CHALLENGE: &str = "Bearer realm=\"countersign\"";
@@ -72,6 +78,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/standing/{id}", delete(standing::revoke))
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/policy", get(policy::show))
+        .route("/api/v1/policy/table", get(table::show))
+        .route("/api/v1/policy/explain", post(explain::explain))
+        .route("/api/v1/try", post(trying::call))
         .route("/api/v1/limits", get(limits::list))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
@@ -118,6 +127,11 @@ pub struct FailureBody {
 impl Failure {
     pub(crate) fn new(status: StatusCode, told: impl Into<String>) -> Self {
         Self { status, told: told.into() }
+    }
+
+    /// Why, in words.
+    pub(crate) fn told(&self) -> &str {
+        &self.told
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::gateway::Gateway;
+use crate::ids::AgentName;
 use crate::principal::{Authentication, Capacity, Person, Role};
 
 /// Anybody among the people: for routes that only read.
@@ -80,6 +81,9 @@ pub struct WhoAmI {
     pub role: Role,
     /// The groups.
     pub groups: Vec<String>,
+    /// The agent as which the page calls for an operator who tries a tool; absent where the name is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries_as: Option<AgentName>,
 }
 
 pub(super) async fn whoami(
@@ -87,8 +91,10 @@ pub(super) async fn whoami(
     Viewer(person): Viewer,
 ) -> Result<Json<WhoAmI>, Failure> {
     let capacity = gateway.people.capacity(&person, gateway.clock.now()).ok_or_else(nobody)?;
+    let tries_as = gateway.agents.of_page(&person).map(|it| it.agent().clone());
+    let tries_as = tries_as.filter(|_| capacity.role >= Role::Operator);
     let Person { name, local } = person;
-    Ok(Json(WhoAmI { name, local, role: capacity.role, groups: capacity.groups }))
+    Ok(Json(WhoAmI { name, local, role: capacity.role, groups: capacity.groups, tries_as }))
 }
 
 /// The person whom the edge let in, and what they may do now. A request without one is refused, whatever

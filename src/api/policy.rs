@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Operator, Viewer};
 use crate::digest::Digest;
 use crate::gateway::{Gateway, OpenError};
+use crate::json::Object;
+use crate::policy::{ApprovalTerms, Condition};
 
 /// The rules in force.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +61,21 @@ pub struct RuleView {
     pub location: String,
     /// The tools whose calls it can match.
     pub tools: Vec<String>,
+    /// Why, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The conditions of `match`; all must hold.
+    #[serde(default)]
+    pub matches: Vec<Condition>,
+    /// The conditions of `except`; where all of them hold, it does not match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<Condition>,
+    /// Its constraints, by name.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub constraints: Object,
+    /// What it asks of an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalTerms>,
 }
 
 /// What looks wrong with a policy that loads.
@@ -78,6 +95,11 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json
         decision: rule.decision.as_str().to_owned(),
         location: rule.location,
         tools: rule.tools,
+        reason: rule.reason,
+        matches: rule.matches,
+        except: rule.except,
+        constraints: rule.constraints,
+        approval: rule.approval,
     });
     let warnings = policy.warnings();
     let warnings = warnings.iter().map(|warning| WarningView {

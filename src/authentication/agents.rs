@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::digest::Digest;
 use crate::ids::AgentName;
-use crate::principal::Principal;
+use crate::principal::{Person, Principal};
 use crate::storage::{Agent, Store, StoreError};
 
 /// How long before its end a token is said to end soon; for one that was given for less than four times that
@@ -17,6 +17,13 @@ use crate::storage::{Agent, Store, StoreError};
 const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much later than the stored time a use must be to be stored, in seconds.
 const COARSE: i64 = 60;
+
+/// What stands before a person's name in that of the agent as which the page calls.
+const PAGE: &str = "page-";
+/// How much is kept of a name that no agent can have, in characters.
+const MAX_KEPT: usize = 32;
+/// How many digits of its digest follow.
+const MARK: usize = 16;
 
 /// All registered agents, in memory, by the digest of their token and by name.
 #[derive(Debug, Default)]
@@ -178,6 +185,14 @@ impl Agents {
         all
     }
 
+    /// The agent as which the page calls for `person`, who is its owner. None where an agent of this name is
+    /// registered, or was: it is somebody else's.
+    #[must_use]
+    pub fn of_page(&self, person: &Person) -> Option<Principal> {
+        let agent = page_agent(&person.name).filter(|agent| !self.has_registered(agent))?;
+        Some(Principal::authenticated(agent, Vec::new(), Some(person.name.clone())))
+    }
+
     /// A local agent by name, for a process that the operating system let through to the data directory.
     /// A registered agent has its groups; any name acts for `user`. None when it was revoked.
     #[must_use]
@@ -189,6 +204,19 @@ impl Agents {
             None => Some(Principal::authenticated(name.clone(), Vec::new(), Some(user.to_owned()))),
         }
     }
+}
+
+/// The agent as which the page calls for a person: `page-` and the name, where an agent can have that name,
+/// else what fits of it and the beginning of its digest.
+fn page_agent(name: &str) -> Option<AgentName> {
+    if let Ok(agent) = format!("{PAGE}{name}").parse() {
+        return Some(agent);
+    }
+    let fits = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
+    let some: String = name.chars().filter(fits).take(MAX_KEPT).collect();
+    let digest = Digest::of(name.as_bytes()).to_string();
+    let mark: String = digest.chars().skip("sha256:".len()).take(MARK).collect();
+    format!("{PAGE}{some}-{mark}").parse().ok()
 }
 
 fn principal_of(agent: &Agent) -> Principal {

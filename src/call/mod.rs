@@ -101,7 +101,10 @@ pub struct Answered {
 pub async fn run(gateway: Arc<Gateway>, request: Request) -> Answer {
     let task = tokio::spawn(async move {
         let mut trail = Trail::start(&gateway, &request);
-        let answer = walk(&gateway, &request, &mut trail).await.unwrap_or_else(Answer::Refused);
+        let answer = walk(&gateway, &request, &mut trail).await;
+        let answer = answer.unwrap_or_else(|refusal| {
+            Answer::Refused(Refusal { call: Some(request.call), ..refusal })
+        });
         trail.close(&request, &answer).await;
         answer
     });

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backend::BackendError;
 use crate::catalog::{self, Fault, ResultFault};
+use crate::ids::CallId;
 use crate::json::Object;
 use crate::limits::Reached;
 use crate::policy::{Denial, DenialKind};
@@ -25,6 +26,8 @@ pub struct Refusal {
     pub rules: Vec<String>,
     /// When the same call may be tried again.
     pub retry_after: Option<Duration>,
+    /// The call, by which people find it in the record and ask why.
+    pub call: Option<CallId>,
     /// What the caller's client would have to declare, as `ClientCapabilities`, where that is why.
     pub needed: Option<Box<Object>>,
 }
@@ -108,7 +111,15 @@ impl Refusal {
     #[must_use]
     pub fn new(kind: Kind, told: impl Into<String>) -> Self {
         let told = told.into();
-        Self { kind, told, cause: None, rules: Vec::new(), retry_after: None, needed: None }
+        Self {
+            kind,
+            told,
+            cause: None,
+            rules: Vec::new(),
+            retry_after: None,
+            call: None,
+            needed: None,
+        }
     }
 
     /// The same with a cause for operators.

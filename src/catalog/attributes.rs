@@ -33,7 +33,8 @@ impl AttributeSpecs {
     }
 
     /// By argument: the values that have a meaning for every attribute it chooses; with another, a call is refused.
-    pub(super) fn choices(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+    #[must_use]
+    pub fn choices(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let all = [
             meanings(self.capability.as_ref()),
             meanings(self.action.as_ref()),

@@ -83,7 +83,7 @@ pub(super) async fn run(flags: &Flags, arguments: Arguments) -> Result<ExitCode,
     done
 }
 
-fn read_arguments(text: &str) -> Result<Object, Failed> {
+pub(super) fn read_arguments(text: &str) -> Result<Object, Failed> {
     let mut input = String::new();
     let text = if text == "-" {
         std::io::stdin().read_to_string(&mut input).map_err(anyhow::Error::from)?;

@@ -54,7 +54,7 @@ enum Command {
     Approvals(FromAfar<approvals::Command>),
     /// Look at the tools
     Catalog(FromAfar<catalog::Command>),
-    /// Check the rules
+    /// Check the rules, and ask them what they decide
     #[command(subcommand)]
     Policy(policy::Command),
     /// Add, list and revoke agents
@@ -143,7 +143,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Call(arguments) => return call::run(&flags, arguments).await,
         Command::Approvals(it) => approvals::run(&flags, &it.remote, it.command).await?,
         Command::Catalog(it) => catalog::run(&flags, &it.remote, it.command).await?,
-        Command::Policy(command) => policy::run(&flags, &command)?,
+        Command::Policy(command) => policy::run(&flags, command).await?,
         Command::Agents(it) => agents::run(&flags, &it.remote, it.command).await?,
         Command::Reviewers(it) => reviewers::run(&flags, &it.remote, it.command).await?,
         Command::Audit(it) => audit::run(&flags, &it.remote, it.command).await?,

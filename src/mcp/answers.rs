@@ -177,7 +177,8 @@ pub(super) fn meta_of_refusal(gateway: &Gateway, refusal: &Refusal) -> Object {
         "revision": gateway.revision().digest,
         "edits": [],
     });
-    Object::from_iter([("countersign/decision".to_owned(), decision)])
+    let call = refusal.call.map(|call| ("countersign/call".to_owned(), json!(call)));
+    call.into_iter().chain([("countersign/decision".to_owned(), decision)]).collect()
 }
 
 /// What `_meta` says of a call that ran.

@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 21] = [
+const ALL: [(&str, &str, &str); 23] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     ("inbox.css", STYLE, include_str!("assets/inbox.css")),
@@ -34,6 +34,8 @@ const ALL: [(&str, &str, &str); 21] = [
     ("limits.js", PROGRAM, include_str!("assets/limits.js")),
     ("statistics.js", PROGRAM, include_str!("assets/statistics.js")),
     ("people.js", PROGRAM, include_str!("assets/people.js")),
+    ("explain.js", PROGRAM, include_str!("assets/explain.js")),
+    ("form.js", PROGRAM, include_str!("assets/form.js")),
     ("hold.js", PROGRAM, include_str!("assets/hold.js")),
 ];
 

@@ -276,7 +276,7 @@ fn find<'v>(arguments: &'v Object, steps: &[String]) -> Option<&'v Value> {
 }
 
 /// Puts `value` where `steps` lead; `false` when there is nothing there that could hold it.
-fn put(arguments: &mut Object, steps: &[String], value: Value) -> bool {
+pub(super) fn put(arguments: &mut Object, steps: &[String], value: Value) -> bool {
     let Some((last, around)) = steps.split_last() else { return false };
     let Some((first, between)) = around.split_first() else {
         arguments.insert(last.clone(), value);

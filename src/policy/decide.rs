@@ -56,6 +56,14 @@ pub enum Decision {
     },
 }
 
+/// A call as it is judged: its facts, with the caller as rules look at one.
+pub(super) struct Asking<'a> {
+    pub(super) caller: Caller<'a>,
+    pub(super) checked: CheckedArguments,
+    pub(super) approval: Option<&'a Approval>,
+    pub(super) standing: &'a [Standing],
+}
+
 /// A rule that matches the call, with its constraints bound to the call's tool.
 #[derive(Clone, Copy)]
 pub(super) struct Matched<'p> {
@@ -67,25 +75,33 @@ impl Policy {
     /// Decides about one call.
     #[must_use]
     pub fn decide(&self, facts: Facts<'_>) -> Decision {
-        let tool = Arc::clone(facts.checked.tool());
-        if tool.kind() == Kind::Completion {
-            return self.decide_completion(tool, facts);
+        if facts.checked.tool().kind() == Kind::Completion {
+            return self.decide_completion(Arc::clone(facts.checked.tool()), facts);
         }
+        let Facts { principal, client, checked, approval, standing } = facts;
+        let caller = Caller::of(principal, client);
+        self.judge(Asking { caller, checked, approval, standing })
+    }
+
+    /// Decides by the rules. A permit that this gives goes no further than the decision it stands for: only
+    /// [`Policy::decide`], which takes a principal, hands one out.
+    pub(super) fn judge(&self, asking: Asking<'_>) -> Decision {
+        let tool = Arc::clone(asking.checked.tool());
         let Some(entry) = self.index.entry(&tool) else { return Decision::Deny(unknown(&tool)) };
-        let matched = self.matched(entry, &facts);
+        let matched = self.matched(entry, &asking);
         let decisions = matched.iter().map(|matched| matched.rule.decision);
         let ruling = decisions.max().unwrap_or(self.default);
         if ruling == Ruling::Deny {
-            return Decision::Deny(denied(&matched, facts.principal.agent(), &tool));
+            return Decision::Deny(denied(&matched, asking.caller.agent, &tool));
         }
-        shape(&matched, ruling, tool, facts).unwrap_or_else(Decision::Deny)
+        shape(&matched, ruling, tool, asking).unwrap_or_else(Decision::Deny)
     }
 
-    fn matched<'p>(&'p self, entry: &'p Entry, facts: &Facts<'_>) -> Vec<Matched<'p>> {
+    fn matched<'p>(&'p self, entry: &'p Entry, asking: &Asking<'_>) -> Vec<Matched<'p>> {
         let subject = Subject {
-            tool: facts.checked.tool(),
-            caller: Some(Caller::of(facts.principal, facts.client)),
-            attributes: Some(facts.checked.attributes()),
+            tool: asking.checked.tool(),
+            caller: Some(asking.caller),
+            attributes: Some(asking.checked.attributes()),
         };
         self.candidates(entry)
             .filter(|Matched { rule, candidate }| {
@@ -106,10 +122,10 @@ fn shape(
     matched: &[Matched<'_>],
     ruling: Ruling,
     tool: Arc<Tool>,
-    facts: Facts<'_>,
+    call: Asking<'_>,
 ) -> Result<Decision, Denial> {
-    let Facts { principal, checked, approval, standing, .. } = facts;
-    let agent = principal.agent();
+    let Asking { caller, checked, approval, standing } = call;
+    let agent = caller.agent;
     let parts = parts(matched, &tool)?;
     let attributes = (!parts.is_empty()).then(|| checked.attributes().clone());
     let mut arguments = checked.into_arguments();

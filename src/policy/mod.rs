@@ -12,10 +12,12 @@ mod constraints;
 mod decide;
 mod denial;
 mod edit;
+mod explain;
 mod index;
 mod limits;
 mod load;
 mod matching;
+mod nearest;
 mod patterns;
 mod permit;
 mod reading;
@@ -24,17 +26,23 @@ mod rule;
 pub mod rules;
 mod showing;
 mod standing;
+mod table;
 mod types;
 mod words;
+mod written;
 
 pub use decide::{Decision, Facts};
 pub use denial::{Denial, DenialKind};
 pub use edit::Edit;
+pub use explain::{ExplainedCondition, ExplainedRule, Explanation, Question};
 pub use limits::Limit;
+pub use nearest::{Change, Nearest, unedited};
 pub use permit::{Permit, Proposal};
 pub use report::RuleSummary;
 pub use rules::{Dimension, Ruling};
 pub use standing::{check_bounds, within};
+pub use table::Cell;
+pub use written::{ApprovalTerms, Condition};
 
 use crate::source::{Problem, SourceFile};
 

@@ -7,10 +7,12 @@ use super::patterns;
 use super::reading::{At, Files};
 use super::rule::Rule;
 use super::rules::{Dimension, LimitSpec, MatchSpec, Patterns, RuleSpec, Ruling};
+use super::written::{self, ApprovalTerms, Condition};
 use super::{Policy, words};
 use crate::catalog::manifest::{AttributeSpecs, AttributeValue};
 use crate::catalog::{Catalog, Tool};
 use crate::hold::Terms;
+use crate::json::Object;
 use crate::source;
 
 /// One rule, as `policy check` shows it.
@@ -24,6 +26,16 @@ pub struct RuleSummary {
     pub location: String,
     /// The names of the tools whose calls it can match.
     pub tools: Vec<String>,
+    /// Why, in its own words.
+    pub reason: Option<String>,
+    /// The conditions of `match`; all must hold.
+    pub matches: Vec<Condition>,
+    /// The conditions of `except`; where all of them hold, it does not match.
+    pub except: Vec<Condition>,
+    /// Its constraints, by name.
+    pub constraints: Object,
+    /// What it asks of an approval.
+    pub approval: Option<ApprovalTerms>,
 }
 
 impl Policy {
@@ -44,6 +56,11 @@ impl Policy {
                 decision: rule.decision,
                 location: location.clone(),
                 tools,
+                reason: rule.reason.clone(),
+                matches: written::shown(&rule.written.matches),
+                except: rule.written.except.as_deref().map_or_else(Vec::new, written::shown),
+                constraints: written::constraints(rule),
+                approval: written::approval(rule),
             }
         })
     }

@@ -6,6 +6,7 @@ use super::constraints::Constraint;
 use super::matching::Scope;
 use super::reading::{At, Files};
 use super::rules::{ApprovalSpec, RuleSpec, Ruling};
+use super::written::Written;
 use crate::catalog::manifest::Span;
 use crate::hold::{Demand, Terms, Who};
 
@@ -31,6 +32,7 @@ pub(super) struct Rule {
     pub(super) decision: Ruling,
     pub(super) reason: Option<String>,
     pub(super) scope: Scope,
+    pub(super) written: Written,
     pub(super) constraints: Vec<Constraint>,
     pub(super) decide_within: SignedDuration,
     pub(super) execute_within: SignedDuration,
@@ -43,6 +45,7 @@ impl Rule {
         check_name(&spec.name, at, files);
         check_parts(&spec, at, files);
         let scope = Scope::compile(&spec.matches, spec.except.as_ref(), at, files);
+        let written = Written::of(&spec.matches, spec.except.as_ref());
         let mut constraints = Vec::new();
         for (name, value) in spec.constraints.iter().flatten() {
             match Constraint::parse(name, value) {
@@ -72,6 +75,7 @@ impl Rule {
             decision: spec.decision,
             reason: spec.reason,
             scope,
+            written,
             constraints,
             decide_within,
             execute_within,

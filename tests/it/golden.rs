@@ -220,6 +220,9 @@ POST   /api/v1/standing                                401    401   403    yes  
 DELETE /api/v1/standing/{id}                           401    401   403    yes      yes      yes
 GET    /api/v1/catalog                                 401    401   yes    yes      yes      yes
 GET    /api/v1/policy                                  401    401   yes    yes      yes      yes
+GET    /api/v1/policy/table                            401    401   yes    yes      yes      yes
+POST   /api/v1/policy/explain                          401    401   yes    yes      yes      yes
+POST   /api/v1/try                                     401    401   403    403      yes      yes
 GET    /api/v1/limits                                  401    401   yes    yes      yes      yes
 POST   /api/v1/policy/reload                           401    401   403    403      yes      yes
 GET    /api/v1/agents                                  401    401   yes    yes      yes      yes

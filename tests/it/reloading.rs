@@ -69,8 +69,10 @@ fn r6_what_is_wrong_is_said_and_changes_nothing() {
     let doctor = gateway.cli(&["doctor"]);
     assert!(doctor.code == 1 && doctor.stdout.contains("more.yaml:2:"), "{doctor:?}");
     // Mended, it comes into force, and nothing is left of what was said.
+    let refused = gateway.cli(&["policy", "reload"]);
+    assert!(refused.code == 5 && refused.stderr.contains("more.yaml:2:"), "{refused:?}");
     gateway.put_policy("more.yaml", "rules: []\n");
-    let reloaded = reload(&gateway);
+    let reloaded = gateway.cli(&["policy", "reload", "--output", "json"]).json();
     assert_eq!(reloaded["before"], before["revision"]);
     assert!(said(&agent.call("count", json!({ "line": "2" }))).contains("says other"));
     assert_eq!(gateway.api_get("/api/v1/policy").json()["refused"], Value::Null);

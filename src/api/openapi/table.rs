@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::operation::{Operation, change, get};
 use crate::api::{
-    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, HoldView,
-    IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LimitList, LinkMade,
-    NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView, ReloadedView, Renewal,
-    ResolutionGiven, ReviewerEdit, ReviewerView, StandingView, StandingWanted, ToolView,
-    VerdictGiven, Verified, WhoAmI, approvals, audit, calls, events, limits, reports,
+    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, ExplainView,
+    ExplainWanted, HoldView, IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted,
+    KeyGiven, LimitList, LinkMade, NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView,
+    ReloadedView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView, StandingView,
+    StandingWanted, TableView, ToolView, TryView, TryWanted, VerdictGiven, Verified, WhoAmI,
+    approvals, audit, calls, events, limits, reports, table,
 };
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer, Viewer};
@@ -25,7 +26,9 @@ const NOT_YOURS: &str = "The person may not do this; or the session did not show
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = reading();
+    all.extend(record());
     all.extend(deciding());
+    all.extend(asking());
     all.extend(agents());
     all.extend(people());
     all
@@ -48,12 +51,25 @@ fn reading() -> Vec<Operation> {
             .gives::<Vec<StandingView>>(),
         get("/api/v1/catalog", "list_tools", "The tools.").gives::<Vec<ToolView>>(),
         get("/api/v1/policy", "show_policy", "The rules in force.").gives::<PolicyView>(),
+        get(
+            "/api/v1/policy/table",
+            "show_decision_table",
+            "What can be decided, agents against tools.",
+        )
+        .asks::<table::Wanted>()
+        .gives::<TableView>(),
         get("/api/v1/limits", "list_limits", "The limits in force, and what is left of them.")
             .asks::<limits::Wanted>()
             .gives::<LimitList>(),
         get("/api/v1/agents", "list_agents", "The agents, by name.").gives::<Vec<AgentView>>(),
         get("/api/v1/reviewers", "list_people", "The people, by name.")
             .gives::<Vec<ReviewerView>>(),
+    ]
+}
+
+/// What the record says.
+fn record() -> Vec<Operation> {
+    vec![
         get("/api/v1/audit", "list_entries", "Entries of the audit log, in order; at most 1000.")
             .asks::<audit::Wanted>()
             .gives::<Vec<EntryView>>(),
@@ -173,6 +189,35 @@ fn deciding() -> Vec<Operation> {
             "Send a test message to each channel of notices.",
         )
         .gives::<Vec<Check>>(),
+    ]
+}
+
+/// What is asked of the rules, and tried.
+fn asking() -> Vec<Operation> {
+    vec![
+        change(
+            "post",
+            "/api/v1/policy/explain",
+            Viewer,
+            "explain",
+            "Say what would be decided about a call, and why; nothing runs and nothing is counted.",
+        )
+        .takes::<ExplainWanted>()
+        .gives::<ExplainView>()
+        .fails(403, NOT_YOURS)
+        .fails(404, NO_SUCH)
+        .fails(409, "The record has not all of the call."),
+        change(
+            "post",
+            "/api/v1/try",
+            Operator,
+            "try_call",
+            "Call a tool, as an agent of the person's own: rules, limits and holds are as for any agent.",
+        )
+        .takes::<TryWanted>()
+        .gives::<TryView>()
+        .fails(409, "An agent has the name by which the page calls for the person.")
+        .fails(500, "The result cannot be shown as JSON."),
     ]
 }
 

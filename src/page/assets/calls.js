@@ -35,6 +35,7 @@ function story({ call, entries, more }) {
     terms([['Agent', el('bdi', {}, shown(call.agent))], ['Tool', el('code', {}, shown(call.tool))], ['Stands', status(call)],
       ['Rules', call.rules.length ? shown(call.rules.join(', ')) : 'none'], ['Began', time(call.at)],
       ['Hold', call.hold && el('a', { href: `/holds/${call.hold}` }, call.hold.slice(0, 12))], ['Call', el('code', {}, call.call)]]),
+    el('p', {}, el('a', { href: `/policy?call=${call.call}` }, 'Explain why'), ' by the rules in force.'),
     el('h3', {}, 'From arrival to outcome'),
     el('ol', { class: 'story' }, entries.map(({ index, entry }) => el('li', {},
       el('span', { class: 'when' }, after(new Date(entry.time) - begun)),

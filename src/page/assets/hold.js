@@ -87,6 +87,7 @@ function why(view, rules) {
   return section('Why it is held',
     el('ul', { class: 'plain' }, ruled),
     view.reason ? el('p', {}, shown(view.reason)) : null,
+    el('p', {}, el('a', { href: `/policy?call=${view.call}` }, 'Explain')),
     view.agent_reason ? el('figure', {}, el('figcaption', {}, 'The agent says ', el('span', { class: 'badge' }, 'not verified')), el('blockquote', {}, shown(view.agent_reason, undefined, { lines: true }))) : null);
 }
 

@@ -2,6 +2,7 @@
 
 import { get, post, remove } from './api.js';
 import { ask, el, say } from './dom.js';
+import { span } from './explain.js';
 import { content, count, facts, fail, page, table, terms, tools } from './listing.js';
 import { shown } from './text.js';
 import { time } from './time.js';
@@ -44,11 +45,39 @@ const invite = () => attempt(async () => {
 
 const sure = (title, told) => ask(title, el('p', {}, told), { label: 'Revoke', kind: 'reject', submit: (close) => close(true) });
 
+// What this agent did in a day, and what is left of its limits.
+function usage(one) {
+  const place = el('div', {}, el('p', { class: 'faint' }, 'Loading …'));
+  const name = encodeURIComponent(one.name);
+  const since = new Date(Date.now() - 86_400_000).toISOString();
+  const many = ({ calls, next }) => `${calls.length.toLocaleString()}${next ? ' or more' : ''}`;
+  const calls = (more) => get(`/calls?agent=${name}&after=${since}&limit=200${more}`);
+  Promise.all([calls(''), calls('&status=refused'), get(`/limits?agent=${name}`)]).then(([all, refused, { limits, more }]) => {
+    const denied = { calls: refused.calls.filter((call) => call.refusal === 'denied'), next: refused.next };
+    place.replaceChildren(
+      el('h3', {}, 'The last 24 hours'), el('p', {}, `${many(all)} calls, ${many(refused)} refused, ${many(denied)} of them denied by a rule. `, el('a', { href: '/calls' }, 'All calls')),
+      el('h3', {}, 'Limits'), limits.length ? el('ul', { class: 'plain' }, limits.map(limit)) : el('p', { class: 'faint' }, 'None counts its calls.'),
+      more ? el('p', { class: 'faint' }, 'There are more.') : '');
+  }, (error) => place.replaceChildren(el('p', { class: 'wrong', role: 'alert' }, error.message)));
+  return place;
+}
+
+function limit(one) {
+  const all = `${one.burst.toLocaleString()} at once, ${one.count.toLocaleString()} in ${span(one.period)}`;
+  const per = one.per.filter((dimension) => dimension !== 'agent');
+  const who = (key) => per.map((dimension) => key[dimension]).filter((text) => text !== undefined).join(', ');
+  return el('li', {}, el('strong', {}, shown(one.name)), ' ', el('small', { class: 'faint' }, `${all}${per.length ? `, by ${per.join(' and ')}` : ''}`),
+    el('ul', {}, one.used.length ? one.used.map((key) => el('li', {}, who(key) ? [el('bdi', {}, shown(who(key))), ': '] : null, el('strong', {}, `${key.left.toLocaleString()} left`),
+      key.left === 0 ? `; the next in ${span(key.next_in)}` : '', `; all of it in ${span(key.full_in)}`)) : el('li', {}, 'all of it left')),
+    one.more ? el('p', { class: 'faint' }, 'and more') : null);
+}
+
 function agent(one) {
   const path = `/agents/${encodeURIComponent(one.name)}`;
   return el('div', {}, el('h2', {}, shown(one.name)), el('p', {}, status(one)),
     terms([['Acts for', one.owner && shown(one.owner)], ['Groups', one.groups.length ? shown(one.groups.join(', ')) : 'none'], ['Added', time(one.created_at)], ['Last used', one.last_used ? time(one.last_used) : 'never'],
       ['Expires', one.expires_at ? time(one.expires_at) : 'never'], ['Revoked', one.revoked_at && time(one.revoked_at)]]),
+    usage(one),
     operates && !one.revoked_at ? el('div', { class: 'actions' },
       el('button', { type: 'button', onclick: () => attempt(async () => { const made = await post(`${path}/token`, {}); await once(`The new token of ${one.name}`, made.token, 'It is shown this once; the old one has ended.'); }) }, 'New token'),
       el('button', { type: 'button', class: 'reject', onclick: () => attempt(async () => { if (!await sure(`Revoke ${one.name}?`, 'Its token ends at once, and its name is not given again.')) return null; return remove(path).then(() => true); }, 'Revoked.') }, 'Revoke …')) : null);

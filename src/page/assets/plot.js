@@ -41,7 +41,7 @@ export function plot(title, note, steps, series, { kind = 'bars', write = (value
   const span = (new Date(steps.at(-1).at) - new Date(steps[0].at)) / 1000;
   const label = (at) => (span > 2 * DAY ? day : clock).format(new Date(steps[at].at));
   const picture = draw('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
-    ...[0, 0.5].map((share) => draw('line', { x1: 0, x2: WIDTH, y1: share * HEIGHT, y2: share * HEIGHT, class: 'grid' })), ...marks, ...areas);
+    ...[0, 0.5].map((share) => draw('line', { x1: 0, x2: WIDTH, y1: share * HEIGHT, y2: share * HEIGHT, class: 'ruler' })), ...marks, ...areas);
   return el('section', { class: 'plot' },
     el('div', { class: 'row' }, el('h2', {}, title), el('ul', { class: 'legend' }, series.map(([name, look]) => el('li', {}, el('span', { class: `swatch ${look}` }), name)))),
     el('p', { class: 'faint' }, note),

@@ -73,6 +73,9 @@ export function shown(text, seen = { hidden: 0, alike: 0 }, { lines = false } = 
   return parts;
 }
 
+// The same as text alone, for where no element can stand: an option, a label.
+export const plain = (text) => shown(text).textContent;
+
 // The badge for what was made visible, if anything was.
 export function badge(seen) {
   const told = [];

@@ -3,6 +3,7 @@
 mod constraints;
 mod deciding;
 mod edges;
+mod explaining;
 mod loading;
 mod matching;
 mod naive;

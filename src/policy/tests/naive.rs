@@ -10,46 +10,46 @@ use serde_json::{Value, json};
 use super::*;
 
 /// Conditions by key, each a list of which any may fit.
-type Conditions = BTreeMap<&'static str, Vec<&'static str>>;
+pub(super) type Conditions = BTreeMap<&'static str, Vec<&'static str>>;
 
 #[derive(Clone, Debug)]
-struct Tool {
-    capability: Option<&'static str>,
-    action: Option<&'static str>,
-    action_type: &'static str,
+pub(super) struct Tool {
+    pub(super) capability: Option<&'static str>,
+    pub(super) action: Option<&'static str>,
+    pub(super) action_type: &'static str,
     /// `chosen`: by the argument `env`.
-    environment: Option<&'static str>,
+    pub(super) environment: Option<&'static str>,
     /// `chosen`: by the argument `env` too.
-    risk: Option<&'static str>,
-    tags: Vec<&'static str>,
-    default_n: Option<i64>,
+    pub(super) risk: Option<&'static str>,
+    pub(super) tags: Vec<&'static str>,
+    pub(super) default_n: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
-struct Rule {
-    matches: Conditions,
-    except: Option<Conditions>,
-    decision: &'static str,
-    max: Option<i64>,
-    min: Option<i64>,
-    set: Option<i64>,
-    allowed: Vec<&'static str>,
-    denied: Vec<&'static str>,
+pub(super) struct Rule {
+    pub(super) matches: Conditions,
+    pub(super) except: Option<Conditions>,
+    pub(super) decision: &'static str,
+    pub(super) max: Option<i64>,
+    pub(super) min: Option<i64>,
+    pub(super) set: Option<i64>,
+    pub(super) allowed: Vec<&'static str>,
+    pub(super) denied: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
-struct Call {
-    agent: &'static str,
-    groups: Vec<&'static str>,
-    client: Option<&'static str>,
-    tool: usize,
-    n: Option<i64>,
-    names: Option<&'static str>,
-    env: &'static str,
+pub(super) struct Call {
+    pub(super) agent: &'static str,
+    pub(super) groups: Vec<&'static str>,
+    pub(super) client: Option<&'static str>,
+    pub(super) tool: usize,
+    pub(super) n: Option<i64>,
+    pub(super) names: Option<&'static str>,
+    pub(super) env: &'static str,
 }
 
 #[derive(Debug, PartialEq)]
-enum Outcome {
+pub(super) enum Outcome {
     Run { decision: &'static str, rules: Vec<String>, n: Option<i64>, names: Option<String> },
     Hold { rules: Vec<String>, n: Option<i64>, names: Option<String> },
     Deny { kind: &'static str, rules: Option<Vec<String>> },
@@ -58,7 +58,7 @@ enum Outcome {
 const STRICTNESS: [&str; 4] = ["ALLOW", "ALLOW_WITH_CONSTRAINTS", "REQUIRE_APPROVAL", "DENY"];
 const RISKS: [&str; 4] = ["low", "medium", "high", "critical"];
 
-fn naive(tools: &[Tool], rules: &[Rule], default: &'static str, call: &Call) -> Outcome {
+pub(super) fn naive(tools: &[Tool], rules: &[Rule], default: &'static str, call: &Call) -> Outcome {
     let tool = &tools[call.tool];
     let mut matched: Vec<(String, &Rule)> = Vec::new();
     for (number, rule) in rules.iter().enumerate() {
@@ -131,7 +131,7 @@ fn name_is_fine(rules: &[&Rule], name: Option<&str>) -> bool {
     })
 }
 
-fn fits(conditions: &Conditions, tool: &Tool, call: &Call) -> bool {
+pub(super) fn fits(conditions: &Conditions, tool: &Tool, call: &Call) -> bool {
     let environment = match tool.environment {
         Some("chosen") => Some(if call.env == "p" { "production" } else { "staging" }),
         other => other,
@@ -213,7 +213,7 @@ fn indexed(
     calls.iter().map(decide).collect()
 }
 
-fn outcome(decision: Decision) -> Outcome {
+pub(super) fn outcome(decision: Decision) -> Outcome {
     let n = |arguments: &Object| arguments.get("n").and_then(Value::as_i64);
     let name =
         |arguments: &Object| arguments.get("name").and_then(Value::as_str).map(str::to_owned);
@@ -237,7 +237,7 @@ fn outcome(decision: Decision) -> Outcome {
     }
 }
 
-fn manifest(tools: &[Tool], backend: usize) -> Value {
+pub(super) fn manifest(tools: &[Tool], backend: usize) -> Value {
     let mine = tools.iter().enumerate().filter(|(number, _)| number % 2 == backend);
     let tools: Vec<Value> = mine
         .map(|(number, tool)| {
@@ -273,7 +273,7 @@ fn manifest(tools: &[Tool], backend: usize) -> Value {
     json!({ "backend": { "name": format!("backend{backend}"), "command": { "program": "p" } }, "tools": tools })
 }
 
-fn rule_text(number: usize, rule: &Rule) -> Value {
+pub(super) fn rule_text(number: usize, rule: &Rule) -> Value {
     let mut constraints = Object::new();
     let numbers = [("max_n", rule.max), ("min_n", rule.min), ("set_n", rule.set)];
     constraints.extend(
@@ -314,7 +314,7 @@ fn conditions(sizes: std::ops::Range<usize>) -> impl Strategy<Value = Conditions
     prop::collection::vec(one, sizes).prop_map(|all| all.into_iter().collect())
 }
 
-fn tool() -> impl Strategy<Value = Tool> {
+pub(super) fn tool() -> impl Strategy<Value = Tool> {
     (
         prop::option::of(select(vec!["files", "database"])),
         prop::option::of(select(vec!["get", "put"])),
@@ -329,7 +329,7 @@ fn tool() -> impl Strategy<Value = Tool> {
         })
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
+pub(super) fn rule() -> impl Strategy<Value = Rule> {
     let except = prop::option::weighted(0.3, conditions(1..3));
     let names = || subsequence(vec!["a", "b", "c"], 0..=2);
     let numbers = (prop::option::of(0..20_i64), prop::option::of(0..8_i64));
@@ -353,7 +353,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         })
 }
 
-fn call() -> impl Strategy<Value = Call> {
+pub(super) fn call() -> impl Strategy<Value = Call> {
     (
         select(vec!["ann", "bob"]),
         subsequence(vec!["dev", "ops"], 0..=2),

@@ -1,19 +1,32 @@
-//! `countersign policy`: the rules, checked as the gateway would load them, without one.
+//! `countersign policy`: the rules, checked as the gateway would load them, and asked what they decide.
+
+mod explain;
+mod reload;
+mod table;
 
 use std::collections::HashMap;
 
 use clap::Subcommand;
 use serde::Serialize;
+use tokio::net::UnixStream;
 
 use super::Failed;
-use super::output::{Form, table};
+use super::output::{self, Form};
+use super::way::Remote;
 use crate::config::{Config, Flags};
 use crate::gateway::Revision;
+use crate::server;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Load policies and manifests as the gateway would, and say what is wrong or looks wrong
     Check(Form),
+    /// Say what is decided about a call, and why: each rule, condition by condition
+    Explain(explain::Arguments),
+    /// Have the running gateway read policies and manifests again: taken up as a whole, or not at all
+    Reload(reload::Arguments),
+    /// Print what can be decided about every tool, for every agent
+    Table(table::Arguments),
 }
 
 /// What `policy check` found.
@@ -38,10 +51,31 @@ struct Warning {
     message: String,
 }
 
-pub(super) fn run(flags: &Flags, command: &Command) -> Result<(), Failed> {
-    let Command::Check(form) = command;
-    let config = Config::load(flags)?;
-    let revision = Revision::read(&config, &HashMap::new())?;
+pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
+    match command {
+        Command::Check(form) => check(flags, form),
+        Command::Explain(arguments) => explain::run(flags, arguments).await,
+        Command::Reload(arguments) => reload::run(flags, arguments).await,
+        Command::Table(arguments) => table::run(flags, arguments).await,
+    }
+}
+
+/// The revision that the files make; what MCP servers would say is not asked.
+fn on_files(flags: &Flags) -> Result<Revision, Failed> {
+    Ok(Revision::read(&Config::load(flags)?, &HashMap::new())?)
+}
+
+/// Whether there is a gateway to ask: the one that is named, or one that runs on the data directory.
+async fn a_gateway_answers(flags: &Flags, remote: &Remote) -> Result<bool, Failed> {
+    if remote.url.is_some() || remote.token_file.is_some() {
+        return Ok(true);
+    }
+    let socket = server::socket_path(&Config::load(flags)?.data);
+    Ok(UnixStream::connect(socket).await.is_ok())
+}
+
+fn check(flags: &Flags, form: Form) -> Result<(), Failed> {
+    let revision = on_files(flags)?;
     let policy = &revision.policy;
     let checked = Checked {
         revision: revision.digest.to_string(),
@@ -71,7 +105,7 @@ pub(super) fn run(flags: &Flags, command: &Command) -> Result<(), Failed> {
             };
             vec![rule.name.clone(), rule.decision.clone(), tools, rule.location.clone()]
         });
-        let rules = table(&["RULE", "DECISION", "CAN MATCH", "WHERE"], rows);
+        let rules = output::table(&["RULE", "DECISION", "CAN MATCH", "WHERE"], rows);
         let warnings: Vec<String> = checked
             .warnings
             .iter()

@@ -1,0 +1,280 @@
+//! Why a call is decided as it is: every rule that can match its tool, condition by condition. It decides by
+//! [`Policy::decide`]'s own means, lets nothing run, and counts nothing.
+
+use std::collections::HashSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::decide::{Asking, Decision};
+use super::matching::{Caller, Certainty, Client, Keyed, Subject};
+use super::nearest::Nearest;
+use super::rule::Rule;
+use super::rules::{Patterns, Ruling};
+use super::written::{self, ApprovalTerms};
+use super::{Edit, Policy};
+use crate::catalog::{Attributes, CheckedArguments};
+use crate::hold::Standing;
+use crate::ids::{AgentName, StandingId};
+use crate::json::Object;
+
+/// How many rules an explanation shows; those that match come first.
+const MAX_RULES: usize = 200;
+
+/// A call that nobody makes: what would be decided about it.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// Who would ask.
+    pub agent: &'a AgentName,
+    /// That agent's groups.
+    pub groups: &'a [String],
+    /// The client program, as it would name itself.
+    pub client: Option<&'a str>,
+    /// What would be asked.
+    pub checked: CheckedArguments,
+    /// The standing approvals in force for the agent and the tool.
+    pub standing: &'a [Standing],
+}
+
+/// Why a call is decided as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// What is decided.
+    pub decision: Ruling,
+    /// What kind of denial it is: `rule`, `no_rule`, `constraint`, `schema`, `unbound`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denial: Option<String>,
+    /// What the agent, or the reviewer, is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The rules that decide; none where no rule matches.
+    pub decided_by: Vec<String>,
+    /// The arguments that would run; as they were asked where the call is denied.
+    pub arguments: Object,
+    /// What constraints change.
+    pub edits: Vec<Edit>,
+    /// What is asked of the approval, all rules taken together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalTerms>,
+    /// The standing approval that covers the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingId>,
+    /// Every rule that can match a call of the tool, those that match this one first; at most 200.
+    pub rules: Vec<ExplainedRule>,
+    /// How many more there are.
+    pub rules_left_out: usize,
+    /// The smallest change found that would alter the decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<Nearest>,
+}
+
+/// One rule, and whether it matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedRule {
+    /// Its name.
+    pub name: String,
+    /// Where it stands: `file:line:column`.
+    pub location: String,
+    /// Its decision.
+    pub decision: Ruling,
+    /// Its reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether it matches the call.
+    pub matched: bool,
+    /// Whether it is one of those that decide.
+    pub decides: bool,
+    /// The conditions of `match`; all must hold.
+    pub conditions: Vec<ExplainedCondition>,
+    /// The conditions of `except`; where all of them hold, the rule does not match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<ExplainedCondition>,
+    /// Its constraints, by name.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub constraints: Object,
+    /// What it asks of an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalTerms>,
+}
+
+/// One condition, with what it was compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedCondition {
+    /// Its key, like `environment`.
+    pub key: String,
+    /// What it names; any of them may fit.
+    pub any_of: Vec<String>,
+    /// What the call has; nothing where it has none.
+    pub values: Vec<String>,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+impl Policy {
+    /// Says what would be decided about a call, and why. It gives no leave to run anything.
+    #[must_use]
+    pub fn explain(&self, question: &Question<'_>) -> Explanation {
+        let Question { agent, groups, client, ref checked, standing } = *question;
+        let caller = Caller { agent, groups, client: Client::Said(client) };
+        let tool = checked.tool();
+        let call = Hypothetical { caller, checked, standing };
+        let mut told = self.outcome(&call);
+        let decides: HashSet<&str> = told.decided_by.iter().map(String::as_str).collect();
+        let subject = call.subject();
+        let Some(entry) = self.index.entry(tool) else { return told };
+        let (matching, others): (Vec<_>, Vec<_>) = self
+            .candidates(entry)
+            .partition(|it| it.rule.scope.covers(&subject) == Certainty::Always);
+        let rules = matching.iter().chain(&others).take(MAX_RULES).map(|matched| {
+            let mut rule = explained(matched.rule, &subject);
+            rule.location = self.location(matched.candidate.rule);
+            rule.decides = rule.matched && decides.contains(rule.name.as_str());
+            rule
+        });
+        let rules: Vec<_> = rules.collect();
+        told.rules_left_out = entry.candidates.len().saturating_sub(rules.len());
+        told.nearest = self.nearest(&call, entry, &told);
+        told.rules = rules;
+        told
+    }
+
+    /// What is decided, without the rules.
+    pub(super) fn outcome(&self, call: &Hypothetical<'_>) -> Explanation {
+        let asked = call.checked.arguments();
+        let decision = self.judge(Asking {
+            caller: call.caller,
+            checked: call.checked.clone(),
+            approval: None,
+            standing: call.standing,
+        });
+        let mut told = Explanation {
+            decision: Ruling::Deny,
+            denial: None,
+            reason: None,
+            decided_by: Vec::new(),
+            arguments: Object::new(),
+            edits: Vec::new(),
+            approval: None,
+            standing: None,
+            rules: Vec::new(),
+            rules_left_out: 0,
+            nearest: None,
+        };
+        match decision {
+            Decision::Permit(permit) => {
+                told.decision = permit.decision();
+                told.decided_by = permit.rules().to_vec();
+                told.arguments = permit.arguments().clone();
+                told.edits = permit.edits().to_vec();
+                told.standing = permit.standing();
+            }
+            Decision::Hold(it) => {
+                told.decision = Ruling::RequireApproval;
+                told.approval =
+                    Some(ApprovalTerms::new(&it.terms, it.decide_within, it.execute_within));
+                told.reason = Some(it.reason);
+                told.decided_by = it.rules;
+                told.arguments = it.arguments;
+                told.edits = it.edits;
+            }
+            Decision::Deny(denial) => {
+                told.denial = Some(denial.kind.as_str().to_owned());
+                told.reason = Some(denial.reason);
+                told.decided_by = denial.rules;
+                told.arguments = asked.clone();
+            }
+            // There is no approval that could not cover it.
+            Decision::NotCovered { why, .. } => told.reason = Some(why),
+        }
+        told
+    }
+
+    pub(super) fn location(&self, rule: usize) -> String {
+        self.locations.get(rule).cloned().unwrap_or_default()
+    }
+}
+
+/// A call that is only asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Hypothetical<'a> {
+    pub(super) caller: Caller<'a>,
+    pub(super) checked: &'a CheckedArguments,
+    pub(super) standing: &'a [Standing],
+}
+
+impl<'a> Hypothetical<'a> {
+    pub(super) fn subject(&self) -> Subject<'a> {
+        let checked = self.checked;
+        Subject {
+            tool: checked.tool(),
+            caller: Some(self.caller),
+            attributes: Some(checked.attributes()),
+        }
+    }
+}
+
+/// A rule with each of its conditions; where it stands and whether it decides is for the caller to say.
+pub(super) fn explained(rule: &Rule, subject: &Subject<'_>) -> ExplainedRule {
+    let (matches, except) = rule.scope.each(subject);
+    let written = &rule.written;
+    let conditions = compared(&written.matches, &matches, subject);
+    let except = match (&written.except, except) {
+        (Some(written), Some(keyed)) => compared(written, &keyed, subject),
+        (Some(_), None) | (None, _) => Vec::new(),
+    };
+    let excepted = !except.is_empty() && except.iter().all(|it| it.holds);
+    ExplainedRule {
+        name: rule.name.clone(),
+        location: String::new(),
+        decision: rule.decision,
+        reason: rule.reason.clone(),
+        matched: conditions.iter().all(|it| it.holds) && !excepted,
+        decides: false,
+        conditions,
+        except,
+        constraints: written::constraints(rule),
+        approval: written::approval(rule),
+    }
+}
+
+fn compared(
+    written: &[(&'static str, Patterns)],
+    keyed: &Keyed,
+    subject: &Subject<'_>,
+) -> Vec<ExplainedCondition> {
+    let one = |(key, Patterns(any_of)): &(&'static str, Patterns)| {
+        let certainty = keyed.iter().find(|(other, _)| other == key).map(|(_, it)| *it);
+        ExplainedCondition {
+            key: (*key).to_owned(),
+            any_of: any_of.clone(),
+            values: values(key, subject),
+            holds: certainty == Some(Certainty::Always),
+        }
+    };
+    written.iter().map(one).collect()
+}
+
+/// What the call has under `key`.
+fn values(key: &str, subject: &Subject<'_>) -> Vec<String> {
+    let of_attributes = |read: fn(&Attributes) -> Option<&str>| {
+        subject.attributes.and_then(read).map(str::to_owned).into_iter().collect()
+    };
+    let caller = subject.caller;
+    match key {
+        "agent" => caller.map(|it| it.agent.to_string()).into_iter().collect(),
+        "group" => caller.map(|it| it.groups.to_vec()).unwrap_or_default(),
+        "client" => match caller.map(|it| it.client) {
+            Some(Client::Said(Some(client))) => vec![client.to_owned()],
+            Some(Client::Said(None) | Client::Any) | None => Vec::new(),
+        },
+        "tool" => vec![subject.tool.known_as().to_owned()],
+        "backend" => vec![subject.tool.backend().to_string()],
+        "tags" => subject.tool.attribute_specs().tags.clone(),
+        "capability" => of_attributes(|it| it.capability.as_deref()),
+        "action" => of_attributes(|it| it.action.as_deref()),
+        "environment" => of_attributes(|it| it.environment.as_deref()),
+        "action_type" => of_attributes(|it| Some(it.action_type.as_str())),
+        "risk" => of_attributes(|it| it.risk.map(crate::catalog::Risk::as_str)),
+        _ => Vec::new(),
+    }
+}
