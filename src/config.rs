@@ -333,8 +333,14 @@ pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
         Problem::new(&file, Place::default(), message)
     };
     let entries = std::fs::read_dir(path).map_err(|error| {
-        wrong(format!("the directory cannot be read: {error}"))
-            .hint("say where it is with `--policies DIR` or `--tool-manifests DIR`")
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "`countersign init` writes some to start with; or say where it is with `--policies DIR` or \
+                 `--tool-manifests DIR`"
+            }
+            _ => "say where it is with `--policies DIR` or `--tool-manifests DIR`",
+        };
+        wrong(format!("the directory cannot be read: {error}")).hint(hint)
     })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(Result::ok)

@@ -10,6 +10,7 @@ mod call;
 mod catalog;
 mod doctor;
 mod inbox;
+mod init;
 mod local;
 mod output;
 mod policy;
@@ -21,6 +22,7 @@ mod stdio;
 mod way;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +38,16 @@ use way::FromAfar;
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, propagate_version = true)]
 struct Cli {
+    /// Run as if started in this directory
+    #[arg(
+        id = "run_in",
+        long = "directory",
+        short = 'C',
+        value_name = "DIR",
+        env = "COUNTERSIGN_DIRECTORY",
+        global = true
+    )]
+    directory: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
     #[command(subcommand)]
@@ -44,6 +56,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write rules, tools and a configuration to start with into a directory
+    Init(init::Arguments),
     /// Run the gateway: MCP for agents over HTTP, and the local socket for people
     Serve(serve::Arguments),
     /// Run the gateway for one MCP client on standard input and output
@@ -114,6 +128,12 @@ impl From<Problems> for Failed {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli.command);
+    if let Some(directory) = &cli.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        eprintln!("error: `{}` cannot be entered: {error}", directory.display());
+        return ExitCode::from(2);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -138,6 +158,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode, Failed> {
     let flags = cli.flags;
     match cli.command {
+        Command::Init(arguments) => init::run(&flags, &arguments)?,
         Command::Serve(arguments) => serve::run(&flags, arguments).await?,
         Command::Stdio(arguments) => stdio::run(&flags, arguments).await?,
         Command::Call(arguments) => return call::run(&flags, arguments).await,
@@ -159,7 +180,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
 fn start_log(command: &Command) {
     let library = match command {
         Command::Call(_) => "rmcp=off",
-        Command::Serve(_)
+        Command::Init(_)
+        | Command::Serve(_)
         | Command::Stdio(_)
         | Command::Approvals(_)
         | Command::Catalog(_)

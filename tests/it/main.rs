@@ -70,6 +70,8 @@ mod signatures;
 mod slow_people;
 mod smoke;
 mod standing_approvals;
+mod starter;
+mod stopwatch;
 mod tampering;
 mod terminal;
 mod time;
