@@ -1,7 +1,7 @@
 // The calls that wait for a person, live, and the one that is looked at.
 
 import { get, live } from './api.js';
-import { el, say } from './dom.js';
+import { el, ofUse, say } from './dom.js';
 import { article, background, complete } from './hold.js';
 import { help, keys, palette } from './keys.js';
 import { write } from './json.js';
@@ -128,6 +128,7 @@ export async function refresh() {
         const [holds] = await Promise.all([get(`/approvals?state=pending&limit=${ROWS}`), state.selected ? load(state.selected) : null]);
         state.holds = holds;
         drawList();
+        ofUse();
       } while (again);
       stands('live');
     } catch (error) {
