@@ -80,6 +80,9 @@ pub struct WhoAmI {
     pub role: Role,
     /// The groups.
     pub groups: Vec<String>,
+    /// Where agents reach this gateway over HTTP; absent where it does not listen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<String>,
 }
 
 pub(super) async fn whoami(
@@ -88,7 +91,9 @@ pub(super) async fn whoami(
 ) -> Result<Json<WhoAmI>, Failure> {
     let capacity = gateway.people.capacity(&person, gateway.clock.now()).ok_or_else(nobody)?;
     let Person { name, local } = person;
-    Ok(Json(WhoAmI { name, local, role: capacity.role, groups: capacity.groups }))
+    let listens = gateway.config.listens;
+    let mcp = super::site(&gateway.config).filter(|_| listens).map(|site| format!("{site}/mcp"));
+    Ok(Json(WhoAmI { name, local, role: capacity.role, groups: capacity.groups, mcp }))
 }
 
 /// The person whom the edge let in, and what they may do now. A request without one is refused, whatever

@@ -8,9 +8,11 @@ mod approvals;
 mod audit;
 mod call;
 mod catalog;
+mod completions;
 mod doctor;
 mod inbox;
 mod init;
+mod install;
 mod local;
 mod output;
 mod policy;
@@ -79,6 +81,12 @@ enum Command {
     Audit(FromAfar<audit::Command>),
     /// Look for what is wrong and say what to do about it
     Doctor(doctor::Arguments),
+    /// Put the gateway into the configuration of an MCP client
+    Install(install::Arguments),
+    /// Take the gateway out of the configuration of an MCP client
+    Uninstall(install::Place),
+    /// Print what completes commands in a shell
+    Completions(completions::Arguments),
     /// Print the JSON Schema of a kind of file, for editors
     Schema(schema::Arguments),
 }
@@ -169,6 +177,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Reviewers(it) => reviewers::run(&flags, &it.remote, it.command).await?,
         Command::Audit(it) => audit::run(&flags, &it.remote, it.command).await?,
         Command::Doctor(arguments) => doctor::run(&flags, arguments).await?,
+        Command::Install(arguments) => install::run(&flags, arguments).await?,
+        Command::Uninstall(place) => install::remove(&place)?,
+        Command::Completions(arguments) => completions::run(&arguments)?,
         Command::Schema(arguments) => schema::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -190,6 +201,9 @@ fn start_log(command: &Command) {
         | Command::Reviewers(_)
         | Command::Audit(_)
         | Command::Doctor(_)
+        | Command::Install(_)
+        | Command::Uninstall(_)
+        | Command::Completions(_)
         // It calls an error what is none: a client that hung up before its answer.
         | Command::Schema(_) => "rmcp=warn,rmcp::service=off",
     };

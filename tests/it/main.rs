@@ -35,6 +35,7 @@ mod hostile_files;
 mod hostile_manifests;
 mod identical;
 mod inbox;
+mod install;
 mod issuer;
 mod json_suite;
 mod limits;

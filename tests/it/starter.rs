@@ -32,6 +32,11 @@ impl NewUser {
         self.dir.path().join("my work")
     }
 
+    /// A place below the directory that holds both.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).current_dir(self.here()).env_clear().env("HOME", self.home());
