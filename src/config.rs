@@ -333,12 +333,11 @@ pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
         Problem::new(&file, Place::default(), message)
     };
     let entries = std::fs::read_dir(path).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                "`countersign init` writes some to start with; or say where it is with `--policies DIR` or \
-                 `--tool-manifests DIR`"
-            }
-            _ => "say where it is with `--policies DIR` or `--tool-manifests DIR`",
+        let hint = if error.kind() == std::io::ErrorKind::NotFound {
+            "`countersign init` writes some to start with; or say where it is with `--policies DIR` or \
+             `--tool-manifests DIR`"
+        } else {
+            "say where it is with `--policies DIR` or `--tool-manifests DIR`"
         };
         wrong(format!("the directory cannot be read: {error}")).hint(hint)
     })?;

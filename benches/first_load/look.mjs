@@ -38,8 +38,11 @@ async function load(url, storageState) {
   });
   await network.send("Network.enable");
   await page.goto(url);
-  await page.waitForFunction(() => performance.getEntriesByName("of use").length);
-  const at = await page.evaluate(() => performance.getEntriesByName("of use")[0].startTime);
+  // What has no program of ours is of use when it is loaded.
+  const at = await page.waitForFunction((path) => {
+    const { loadEventEnd } = performance.getEntriesByType("navigation")[0];
+    return path.endsWith(".svg") ? loadEventEnd : performance.getEntriesByName("of use")[0]?.startTime;
+  }, url).then((handle) => handle.jsonValue());
   while (Date.now() - last < QUIET) await new Promise((settle) => setTimeout(settle, 50));
   const timings = process.env.FIRST_LOAD_TIMINGS && await page.evaluate(() => performance.getEntries()
     .filter(({ responseEnd }) => responseEnd !== undefined)

@@ -55,14 +55,17 @@ fn print(loads: &[Load]) -> Result<()> {
         "of use after, ms",
         "longest, ms",
         "× empty",
+        "× a picture",
         "verdict",
     ]);
-    for column in table.column_iter_mut().skip(2).take(6) {
+    for column in table.column_iter_mut().skip(2).take(7) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for load in loads {
         let empty = loads.iter().find(|other| other.page == load.page && other.store == "empty");
         let empty = empty.context("the empty store was looked at")?;
+        let floor = loads.iter().find(|it| it.page == "a picture" && it.store == load.store);
+        let floor = floor.context("the picture was looked at")?;
         let within = load.bytes < MAX_BYTES && load.median() < MAX_TIME;
         table.add_row([
             load.page.clone(),
@@ -73,6 +76,7 @@ fn print(loads: &[Load]) -> Result<()> {
             format!("{:.0}", load.median()),
             format!("{:.0}", load.longest()),
             format!("{:.2}", load.median() / empty.median()),
+            format!("{:.2}", load.median() / floor.median()),
             if within { "within both limits" } else { "OVER A LIMIT" }.to_owned(),
         ]);
     }

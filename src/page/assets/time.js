@@ -2,13 +2,17 @@
 
 import { el } from './dom.js';
 
-const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 let local = null;
 const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
 
 function relative(seconds) {
   const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
-  return words.format(Math.trunc(seconds / length), unit);
+  const number = Math.trunc(Math.abs(seconds) / length);
+  const before = seconds < 0;
+  if (!number) return 'now';
+  if (unit === 'day' && number === 1) return before ? 'yesterday' : 'tomorrow';
+  const told = `${number} ${unit}${number === 1 ? '' : 's'}`;
+  return before ? `${told} ago` : `in ${told}`;
 }
 
 function left(seconds) {
@@ -32,7 +36,7 @@ function update(shown) {
   if ('until' in shown.dataset) shown.classList.toggle('soon', seconds < 120);
 }
 
-// The date is written once somebody points at it: a hundred rows would take longer to date than to draw.
+// The date is written once somebody points at it. To make what formats dates takes longer than to draw all rows.
 document.addEventListener('pointerover', ({ target }) => {
   const shown = target.closest?.('time');
   if (!shown || shown.title) return;
