@@ -64,7 +64,7 @@ pub(crate) fn look(gateways: &[Gateway], rounds: u32) -> Result<Vec<Load>> {
 }
 
 fn program(name: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = countersign::config::variable("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|it| it.join(name)).find(|it| it.is_file());
     found.with_context(|| format!("`{name}` is missing: `tests/run` installs it"))
 }

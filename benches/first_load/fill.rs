@@ -31,7 +31,7 @@ pub(crate) async fn fill(data: &Path, calls: u32, holds: u32) -> Result<()> {
         let asked = asked(nth, "read_file", "ALLOW", "reads", read(nth))?;
         let call = asked.call;
         let intent = Intent { asked, hold: None, approved_by: Vec::new(), standing: None };
-        drop(store.begin_call(intent, Wait::Queued).await?);
+        store.begin_call(intent, Wait::Queued).await?;
         store.end_call(call, outcome(nth)).await?;
         anyhow::Ok(())
     };
@@ -43,7 +43,8 @@ pub(crate) async fn fill(data: &Path, calls: u32, holds: u32) -> Result<()> {
     stream::iter(0..holds)
         .map(|nth| async move {
             let (hold, event) = hold(nth, clock)?;
-            anyhow::Ok(drop(store.open_hold(hold, event, u32::MAX).await?))
+            store.open_hold(hold, event, u32::MAX).await?;
+            anyhow::Ok(())
         })
         .buffer_unordered(UNDER_WAY)
         .try_for_each(|()| async { Ok(()) })

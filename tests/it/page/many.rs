@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{desk, visit};
+use crate::clients::Client as _;
 
 #[test]
 fn more_calls_than_are_shown_at_first_are_reached() {
