@@ -84,6 +84,9 @@ pub struct WhoAmI {
     /// The agent as which the page calls for an operator who tries a tool; absent where the name is another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries_as: Option<AgentName>,
+    /// Where agents reach this gateway over HTTP; absent where it does not listen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<String>,
 }
 
 pub(super) async fn whoami(
@@ -94,7 +97,10 @@ pub(super) async fn whoami(
     let tries_as = gateway.agents.of_page(&person).map(|it| it.agent().clone());
     let tries_as = tries_as.filter(|_| capacity.role >= Role::Operator);
     let Person { name, local } = person;
-    Ok(Json(WhoAmI { name, local, role: capacity.role, groups: capacity.groups, tries_as }))
+    let listens = gateway.config.listens;
+    let mcp = super::site(&gateway.config).filter(|_| listens).map(|site| format!("{site}/mcp"));
+    let (role, groups) = (capacity.role, capacity.groups);
+    Ok(Json(WhoAmI { name, local, role, groups, tries_as, mcp }))
 }
 
 /// The person whom the edge let in, and what they may do now. A request without one is refused, whatever

@@ -8,8 +8,11 @@ mod approvals;
 mod audit;
 mod call;
 mod catalog;
+mod completions;
 mod doctor;
 mod inbox;
+mod init;
+mod install;
 mod local;
 mod output;
 mod policy;
@@ -21,6 +24,7 @@ mod stdio;
 mod way;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +40,16 @@ use way::FromAfar;
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, propagate_version = true)]
 struct Cli {
+    /// Run as if started in this directory
+    #[arg(
+        id = "run_in",
+        long = "directory",
+        short = 'C',
+        value_name = "DIR",
+        env = "COUNTERSIGN_DIRECTORY",
+        global = true
+    )]
+    directory: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
     #[command(subcommand)]
@@ -44,6 +58,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write rules, tools and a configuration to start with into a directory
+    Init(init::Arguments),
     /// Run the gateway: MCP for agents over HTTP, and the local socket for people
     Serve(serve::Arguments),
     /// Run the gateway for one MCP client on standard input and output
@@ -65,6 +81,12 @@ enum Command {
     Audit(FromAfar<audit::Command>),
     /// Look for what is wrong and say what to do about it
     Doctor(doctor::Arguments),
+    /// Put the gateway into the configuration of an MCP client
+    Install(install::Arguments),
+    /// Take the gateway out of the configuration of an MCP client
+    Uninstall(install::Place),
+    /// Print what completes commands in a shell
+    Completions(completions::Arguments),
     /// Print the JSON Schema of a kind of file, for editors
     Schema(schema::Arguments),
 }
@@ -114,6 +136,12 @@ impl From<Problems> for Failed {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli.command);
+    if let Some(directory) = &cli.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        eprintln!("error: `{}` cannot be entered: {error}", directory.display());
+        return ExitCode::from(2);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -138,6 +166,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode, Failed> {
     let flags = cli.flags;
     match cli.command {
+        Command::Init(arguments) => init::run(&flags, &arguments)?,
         Command::Serve(arguments) => serve::run(&flags, arguments).await?,
         Command::Stdio(arguments) => stdio::run(&flags, arguments).await?,
         Command::Call(arguments) => return call::run(&flags, arguments).await,
@@ -148,6 +177,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Reviewers(it) => reviewers::run(&flags, &it.remote, it.command).await?,
         Command::Audit(it) => audit::run(&flags, &it.remote, it.command).await?,
         Command::Doctor(arguments) => doctor::run(&flags, arguments).await?,
+        Command::Install(arguments) => install::run(&flags, arguments).await?,
+        Command::Uninstall(place) => install::remove(&place)?,
+        Command::Completions(arguments) => completions::run(&arguments)?,
         Command::Schema(arguments) => schema::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -159,7 +191,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
 fn start_log(command: &Command) {
     let library = match command {
         Command::Call(_) => "rmcp=off",
-        Command::Serve(_)
+        Command::Init(_)
+        | Command::Serve(_)
         | Command::Stdio(_)
         | Command::Approvals(_)
         | Command::Catalog(_)
@@ -168,6 +201,9 @@ fn start_log(command: &Command) {
         | Command::Reviewers(_)
         | Command::Audit(_)
         | Command::Doctor(_)
+        | Command::Install(_)
+        | Command::Uninstall(_)
+        | Command::Completions(_)
         // It calls an error what is none: a client that hung up before its answer.
         | Command::Schema(_) => "rmcp=warn,rmcp::service=off",
     };

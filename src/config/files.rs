@@ -37,8 +37,13 @@ pub(super) fn read_file(path: &Path) -> Result<SourceFile, Problems> {
 pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
     let files = listed(path).map_err(|told| {
         let file = SourceFile { name: path.display().to_string(), text: "".into() };
-        Problem::new(&file, Place::default(), told)
-            .hint("say where it is with `--policies DIR` or `--tool-manifests DIR`")
+        let hint = if path.exists() {
+            "say where it is with `--policies DIR` or `--tool-manifests DIR`"
+        } else {
+            "`countersign init` writes some to start with; or say where it is with `--policies DIR` or \
+             `--tool-manifests DIR`"
+        };
+        Problem::new(&file, Place::default(), told).hint(hint)
     })?;
     files.iter().map(|path| read_file(path)).collect()
 }

@@ -43,6 +43,8 @@ impl Who {
 struct Inbox {
     page: &'static str,
     csrf: String,
+    /// How far the log has come; the stream of events goes on from there.
+    after: u64,
     who: Who,
     /// The hold that is looked at, or nothing.
     hold: String,
@@ -80,13 +82,14 @@ struct Listing {
     page: &'static str,
     title: &'static str,
     csrf: String,
+    after: u64,
     who: Who,
 }
 
 fn listing(caller: &Caller, page: &'static str, title: &'static str) -> Result<Response, Wrong> {
     let Some((visitor, capacity)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
-    let who = Who::new(visitor, capacity);
-    caller.page(StatusCode::OK, &Listing { page, title, csrf: caller.csrf(), who })
+    let (who, after) = (Who::new(visitor, capacity), caller.after);
+    caller.page(StatusCode::OK, &Listing { page, title, csrf: caller.csrf(), after, who })
 }
 
 pub(super) async fn calls(caller: Caller) -> Result<Response, Wrong> {
@@ -119,6 +122,9 @@ pub(super) async fn people(caller: Caller) -> Result<Response, Wrong> {
 
 fn inbox(caller: &Caller, hold: String) -> Option<Result<Response, Wrong>> {
     let (visitor, capacity) = caller.signed_in()?;
-    let who = Who::new(visitor, capacity);
-    Some(caller.page(StatusCode::OK, &Inbox { page: "inbox", csrf: caller.csrf(), who, hold }))
+    let (who, after) = (Who::new(visitor, capacity), caller.after);
+    Some(
+        caller
+            .page(StatusCode::OK, &Inbox { page: "inbox", csrf: caller.csrf(), after, who, hold }),
+    )
 }

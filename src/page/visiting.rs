@@ -33,12 +33,15 @@ pub(super) struct Caller {
     known: bool,
     /// Who is signed in there, and what they may do now.
     pub(super) visitor: Option<(Visitor, Capacity)>,
+    /// How far the log had come when it asked.
+    pub(super) after: u64,
 }
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = Wrong;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Wrong> {
+        let after = *gateway.store.written().borrow();
         let public_url = gateway.config.public_url.as_deref();
         let site = Site::of(parts, public_url)
             .ok_or_else(|| Wrong::new(StatusCode::BAD_REQUEST, "The request names no host."))?;
@@ -58,7 +61,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         if let Some((visitor, _)) = &visitor {
             gateway.sign_in.used(&visitor.session).await?;
         }
-        Ok(Self { site, from, browser, known, visitor })
+        Ok(Self { site, from, browser, known, visitor, after })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::clients::{Legacy, Modern, Reply, Stdio};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The binary under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 
 /// What drives the HTTP clients of all tests.
 pub(crate) static RUNTIME: LazyLock<tokio::runtime::Runtime> =

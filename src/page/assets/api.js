@@ -38,12 +38,21 @@ export const remove = (path) => send('DELETE', path);
 
 // Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds.
 const EVERY = 20_000;
+// How far the log had come when this page was made: what came later the stream tells, so that nothing is asked
+// for twice when it opens first.
+const after = document.querySelector('meta[name=after]').content;
 export function live(changed, standing, kinds = ['hold']) {
   let stream;
+  let isFirst = true;
+  const news = ({ lastEventId }) => { if (lastEventId !== after) changed(); };
   const open = () => {
-    stream = new EventSource('/api/v1/events');
-    stream.addEventListener('open', () => { standing('live'); changed(); });
-    for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, changed);
+    stream = new EventSource(`/api/v1/events?after=${after}`);
+    stream.addEventListener('open', () => {
+      standing('live');
+      if (!isFirst) changed();
+      isFirst = false;
+    });
+    for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, news);
     stream.addEventListener('error', () => {
       standing(navigator.onLine ? 'broken' : 'offline');
       // The browser comes back by itself after a break, and not after a refusal.

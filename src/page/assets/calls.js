@@ -1,7 +1,7 @@
 // Calls: every one that the record tells of, the newest first, and the story of one.
 
 import { get, live } from './api.js';
-import { el, say } from './dom.js';
+import { el, ofUse, say } from './dom.js';
 import { pretty } from './json.js';
 import { content, count, facts, fail, table, terms, tools } from './listing.js';
 import { shown } from './text.js';
@@ -87,6 +87,7 @@ async function refresh(anew = false) {
     if (anew || !calls.length) next = first.next;
     calls = [...first.calls, ...known].slice(0, KEPT);
     draw();
+    ofUse();
   } catch (error) { if (!list) fail(error); }
 }
 

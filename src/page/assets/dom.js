@@ -12,6 +12,12 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
+// Notes the moment from which the page is of use: what was drawn has been painted.
+export function ofUse() {
+  if (performance.getEntriesByName('of use').length) return;
+  requestAnimationFrame(() => setTimeout(() => performance.mark('of use')));
+}
+
 // A dialog that stands over the page until it is closed; `settle` says what came of it.
 export function ask(title, body, actions) {
   return new Promise((settle) => {

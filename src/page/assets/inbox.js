@@ -1,15 +1,17 @@
 // The calls that wait for a person, live, and the one that is looked at.
 
 import { get, live } from './api.js';
-import { el, say } from './dom.js';
+import { el, ofUse, say } from './dom.js';
 import { article, background, complete } from './hold.js';
 import { help, keys, palette } from './keys.js';
 import { write } from './json.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
-// How many rows are shown; more are said to be there.
-const ROWS = 100;
+// How many rows are shown at first, and how many each time that more are asked for.
+const ROWS = 50;
+// How many rows there may be.
+const MOST = 1_000;
 // How much of the arguments a row shows, in characters.
 const GLIMPSE = 90;
 
@@ -20,18 +22,20 @@ const count = document.getElementById('count');
 const standing = document.getElementById('standing');
 const search = document.getElementById('search');
 const me = { name: root.dataset.name, decides: root.dataset.decides === 'true' };
-const state = { holds: null, selected: root.dataset.hold || null, view: null, extra: {}, rules: new Map(), tools: new Map(), drawn: '' };
+const state = { holds: null, selected: root.dataset.hold || null, view: null, extra: {}, rules: new Map(), tools: new Map(), drawn: '', limit: ROWS };
 
-// What every call is shown with; without it a call is shown all the same.
-const known = Promise.all([
+// What every call is shown with, from when the first is looked at; without it a call is shown all the same.
+let asked = null;
+const known = () => (asked ??= Promise.all([
   get('/policy').then(({ rules }) => { state.rules = new Map(rules.map((rule) => [rule.name, rule])); }, () => {}),
   get('/catalog').then((tools) => { state.tools = new Map(tools.map((tool) => [tool.name, tool])); }, () => {}),
-]);
+]));
 
 const matches = (hold) => {
   const wanted = search.value.trim().toLowerCase();
   return !wanted || [hold.tool, hold.agent, hold.owner, hold.id, ...hold.rules].some((text) => text?.toLowerCase().includes(wanted));
 };
+const isMore = () => state.holds?.length >= state.limit;
 const visible = () => (state.holds ?? []).filter(matches);
 
 const glimpse = (given) => {
@@ -56,11 +60,11 @@ function drawList() {
       search.value ? el('p', {}, 'Nothing that waits matches.') : [el('p', {}, el('strong', {}, 'Nothing waits.')), el('p', {}, 'Calls that policy holds appear here by themselves.')]));
   } else if (state.holds) {
     const focused = document.activeElement?.dataset?.id;
-    list.replaceChildren(...holds.map(row));
+    list.replaceChildren(...holds.map(row), ...(isMore() ? [el('li', { class: 'empty' }, el('button', { type: 'button', onclick: () => more() }, 'More'))] : []));
     if (focused) list.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
   }
   const waiting = (state.holds ?? []).reduce((sum, hold) => sum + hold.identical, 0);
-  count.textContent = state.holds ? `${waiting}${state.holds.length >= ROWS ? '+' : ''}` : '';
+  count.textContent = state.holds ? `${waiting}${isMore() ? '+' : ''}` : '';
   document.title = `${waiting ? `(${waiting}) ` : ''}Inbox - Countersign`;
 }
 
@@ -73,20 +77,20 @@ function drawDetail() {
     state.drawn = '';
     return;
   }
-  const more = Object.assign(state.extra, { me, rules: state.rules, tools: state.tools, back: () => select(null) });
+  const besides = Object.assign(state.extra, { me, rules: state.rules, tools: state.tools, back: () => select(null) });
   const drawn = JSON.stringify(state.view);
   // What has not changed stays, with what is being typed into it.
-  if (drawn === state.drawn) { complete(detail.firstElementChild, more); return; }
+  if (drawn === state.drawn) { complete(detail.firstElementChild, besides); return; }
   const focused = detail.contains(document.activeElement);
   const writing = detail.querySelector('.rejecting:not([hidden])') || document.querySelector('dialog');
   if (writing && state.view.state === 'pending' && detail.firstElementChild?.dataset.id === state.view.id) return;
   state.drawn = drawn;
-  detail.replaceChildren(article(state.view, more, refresh));
+  detail.replaceChildren(article(state.view, besides, refresh));
   if (focused) detail.querySelector('h2').focus({ preventScroll: true });
 }
 
 async function load(id) {
-  const [view] = await Promise.all([get(`/approvals/${encodeURIComponent(id)}`), known]);
+  const [view] = await Promise.all([get(`/approvals/${encodeURIComponent(id)}`), known()]);
   if (state.selected !== id) return;
   const before = state.view;
   state.view = view;
@@ -125,9 +129,10 @@ export async function refresh() {
     try {
       do {
         again = false;
-        const [holds] = await Promise.all([get(`/approvals?state=pending&limit=${ROWS}`), state.selected ? load(state.selected) : null]);
+        const [holds] = await Promise.all([get(`/approvals?state=pending&limit=${state.limit}`), state.selected ? load(state.selected) : null]);
         state.holds = holds;
         drawList();
+        ofUse();
       } while (again);
       stands('live');
     } catch (error) {
@@ -137,6 +142,14 @@ export async function refresh() {
     } finally { busy = null; }
   })();
   return busy;
+}
+
+// Shows more rows; the focus goes on from where it was.
+async function more(limit = state.limit + ROWS) {
+  const from = state.holds.length;
+  state.limit = Math.min(limit, MOST);
+  await refresh();
+  if (list.contains(document.activeElement) || document.activeElement === document.body) list.querySelectorAll('a')[from]?.focus();
 }
 
 const STANDINGS = { live: 'Live', broken: 'No connection', offline: 'Offline' };
@@ -149,6 +162,7 @@ function move(by) {
   const holds = visible();
   if (!holds.length) return;
   const at = holds.findIndex((hold) => hold.id === state.selected);
+  if (by > 0 && at === holds.length - 1 && isMore() && state.limit < MOST) { more().then(() => { if (visible().length > holds.length) move(by); }); return; }
   const next = at < 0 ? (by > 0 ? 0 : holds.length - 1) : Math.min(Math.max(at + by, 0), holds.length - 1);
   select(holds[next].id);
 }
@@ -171,7 +185,11 @@ keys({
   ])],
 });
 
-search.addEventListener('input', drawList);
+search.addEventListener('input', () => {
+  // What is searched for may stand in a row that is not here yet.
+  if (search.value && isMore() && state.limit < MOST) more(MOST);
+  drawList();
+});
 drawDetail();
 live(refresh, stands);
 refresh();

@@ -44,9 +44,13 @@ function alike(text) {
   return places;
 }
 
+// Nearly all text is this, and there is nothing in it to look for.
+const PLAIN = /^[ -~]*$/;
+
 // `text` for the page. `seen` counts what was made visible. Line breaks stay where `lines` says so.
 export function shown(text, seen = { hidden: 0, alike: 0 }, { lines = false } = {}) {
   const parts = document.createDocumentFragment();
+  if (PLAIN.test(text)) { parts.append(text); return parts; }
   const confusable = alike(text);
   let plain = '';
   const flush = () => { if (plain) parts.append(plain); plain = ''; };

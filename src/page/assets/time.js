@@ -2,13 +2,17 @@
 
 import { el } from './dom.js';
 
-const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
-const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+let local = null;
 const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
 
 function relative(seconds) {
   const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
-  return words.format(Math.trunc(seconds / length), unit);
+  const number = Math.trunc(Math.abs(seconds) / length);
+  const before = seconds < 0;
+  if (!number) return 'now';
+  if (unit === 'day' && number === 1) return before ? 'yesterday' : 'tomorrow';
+  const told = `${number} ${unit}${number === 1 ? '' : 's'}`;
+  return before ? `${told} ago` : `in ${told}`;
 }
 
 function left(seconds) {
@@ -20,8 +24,7 @@ function left(seconds) {
 
 // Shows when `at` was, or with `until` how long it is until then; kept up to date by the clock below.
 export function time(at, { until = false } = {}) {
-  const moment = new Date(at);
-  const shown = el('time', { datetime: at, title: `${local.format(moment)} (${moment.toISOString()})`, 'data-until': until ? '' : null });
+  const shown = el('time', { datetime: at, 'data-until': until ? '' : null });
   update(shown);
   return shown;
 }
@@ -32,5 +35,14 @@ function update(shown) {
   if (shown.textContent !== text) shown.textContent = text;
   if ('until' in shown.dataset) shown.classList.toggle('soon', seconds < 120);
 }
+
+// The date is written once somebody points at it. To make what formats dates takes longer than to draw all rows.
+document.addEventListener('pointerover', ({ target }) => {
+  const shown = target.closest?.('time');
+  if (!shown || shown.title) return;
+  const moment = new Date(shown.dateTime);
+  local ??= new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+  shown.title = `${local.format(moment)} (${moment.toISOString()})`;
+});
 
 setInterval(() => document.querySelectorAll('time').forEach(update), 1000);
