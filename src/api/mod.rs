@@ -37,7 +37,8 @@ use crate::storage::{AccessError, HoldError, PeopleError, StoreError};
 
 pub use agents::{AgentRotation, AgentView, NewAgent, NewToken};
 pub use approvals::{
-    HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, VerdictGiven,
+    HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, SigningPasskey,
+    StatementMade, StatementWanted, VerdictGiven,
 };
 pub use audit::EntryView;
 pub use body::Body;
@@ -61,6 +62,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/whoami", get(people::whoami))
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
+        .route("/api/v1/approvals/{id}/statement", post(approvals::state))
         .route("/api/v1/approvals/{id}/verdict", post(approvals::decide))
         .route("/api/v1/approvals/{id}/identical", post(approvals::decide_identical))
         .route("/api/v1/approvals/{id}/resolution", post(approvals::resolve))

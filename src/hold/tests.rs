@@ -46,6 +46,7 @@ fn anybody(person: &Person) -> Option<Capacity> {
         known_as: vec![person.name.clone()],
         same_human: vec![person.name.clone()],
         keys: Vec::new(),
+        passkeys: Vec::new(),
     })
 }
 

@@ -7,7 +7,8 @@ use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, HoldView, IdenticalDecided,
     IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LinkMade, NewAgent, NewPersonToken,
     NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView,
-    StandingView, StandingWanted, ToolView, VerdictGiven, WhoAmI, approvals, audit, calls, events,
+    StandingView, StandingWanted, StatementMade, StatementWanted, ToolView, VerdictGiven, WhoAmI,
+    approvals, audit, calls, events,
 };
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer};
@@ -81,6 +82,17 @@ fn number() -> serde_json::Value {
 
 fn deciding() -> Vec<Operation> {
     vec![
+        change(
+            "post",
+            "/api/v1/approvals/{id}/statement",
+            Reviewer,
+            "state",
+            "What a person signs to give a verdict, and which passkeys can; changes nothing.",
+        )
+        .takes::<StatementWanted>()
+        .gives::<StatementMade>()
+        .fails(404, NO_SUCH)
+        .fails(409, TOO_LATE),
         change(
             "post",
             "/api/v1/approvals/{id}/verdict",

@@ -8,6 +8,7 @@ mod passkeys;
 mod passwords;
 mod provider;
 mod sessions;
+mod signing;
 
 use serde_json::Value;
 
