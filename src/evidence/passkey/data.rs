@@ -58,17 +58,21 @@ impl ClientData {
     /// Whether it was collected under this domain, where nobody on the way could change the page.
     #[must_use]
     pub fn is_under(&self, domain: &str) -> bool {
-        // An origin has no path: what follows the port would be another host to some readers.
         let Ok(origin) = self.origin.parse::<Uri>() else { return false };
-        let bare = origin.path() == "/" && origin.query().is_none() && !self.origin.ends_with('/');
-        let safe = match origin.scheme_str() {
-            Some("https") => true,
-            Some("http") => domain == "localhost",
-            Some(_) | None => false,
+        let (Some(scheme), Some(authority)) = (origin.scheme_str(), origin.authority()) else {
+            return false;
         };
-        let named = origin.authority().is_some_and(|it| !it.as_str().contains('@'));
-        bare && safe && named && origin.host() == Some(domain)
+        // An origin ends with its host or port: what follows could be another host to another reader.
+        let bare = self.origin == format!("{scheme}://{authority}");
+        let safe = scheme == "https" || (scheme == "http" && domain == "localhost");
+        let port = authority.as_str().strip_prefix(domain);
+        let named = port.is_some_and(|port| port.is_empty() || is_port(port));
+        bare && safe && named
     }
+}
+
+fn is_port(text: &str) -> bool {
+    text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// What the authenticator says.
@@ -187,6 +191,10 @@ mod tests {
             ("https://gate.example@evil.example", "gate.example", false),
             ("https://evil.example@gate.example", "gate.example", false),
             ("https://gate.example/", "gate.example", false),
+            ("https://gate.example#x", "gate.example", false),
+            ("https://gate.example:8443@evil.example", "gate.example", false),
+            ("https://gate.example:x", "gate.example", false),
+            ("HTTPS://gate.example", "gate.example", false),
             ("https://gate.example?x", "gate.example", false),
             ("gate.example", "gate.example", false),
             ("android:apk-key-hash:abc", "gate.example", false),

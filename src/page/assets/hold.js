@@ -104,7 +104,7 @@ export function complete(article, more) {
   if (more.recent && !place.firstChild) place.append(radius(more.recent));
 }
 
-const signature = ({ signature: given }) => given && el('small', {}, typeof given === 'string'
+const signature = ({ signature: given }) => given && el('span', { class: 'faint' }, typeof given === 'string'
   ? ', signed with an SSH key' : [', signed with the passkey ', given.name ? name(given.name) : null]);
 const said = (view) => view.verdicts.map((verdict) => el('li', {},
   el('strong', {}, shown(verdict.person.name)), verdict.decision === 'approve' ? ' approved' : ' rejected', ' ', time(verdict.at), signature(verdict),
@@ -147,7 +147,7 @@ export function article(view, more, changed) {
       el('button', { type: 'button', class: 'plain back', onclick: () => more.back() }, '← All'),
       el('div', { class: 'row' }, title, badge(seen), effects(more.tools.get(view.tool))),
       el('p', {}, name(view.agent), view.owner ? [' for ', name(view.owner)] : null, view.client ? [' with ', name(view.client)] : null, ' · asked ', time(view.created_at),
-        view.identical > 1 ? el('span', { class: 'badge warn' }, `${view.identical} identical calls`) : null),
+        view.identical > 1 ? [' ', el('span', { class: 'badge warn' }, `${view.identical} identical calls`)] : null),
       pending
         ? el('p', { class: 'clocks' }, 'Decide within ', time(view.decide_by, { until: true }), ` · then it may begin to run for ${Math.round(view.execute_within / 60)} min`)
         : null),

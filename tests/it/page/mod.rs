@@ -1,5 +1,7 @@
 //! The page, as people see it: a real browser, driven like one.
 
+mod signing;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,11 +47,17 @@ fn desk() -> (TestGateway, Modern) {
 
 /// What a person saw who did what `scenario` of `tests/clients/page.mjs` says.
 #[track_caller]
-fn visit(gateway: &TestGateway, scenario: &str, mut given: Value) -> Value {
+fn visit(gateway: &TestGateway, scenario: &str, given: Value) -> Value {
+    visit_at(gateway, scenario, given, gateway.url())
+}
+
+/// The same, where the gateway is reached at `url`.
+#[track_caller]
+fn visit_at(gateway: &TestGateway, scenario: &str, mut given: Value, url: &str) -> Value {
     installed("node_modules/playwright-core");
     let link = gateway.cli(&["reviewers", "sign-in-link"]).done();
     given["link"] = link.split_whitespace().find(|it| it.starts_with("http")).unwrap().into();
-    given["url"] = gateway.url().into();
+    given["url"] = url.into();
     given["chromium"] = program("chromium").to_str().unwrap().into();
     let output = Command::new(program("node"))
         .arg(installed("page.mjs"))
