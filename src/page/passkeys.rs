@@ -88,7 +88,7 @@ async fn entered(
     visitor: &Visitor,
 ) -> Result<(Json<serde_json::Value>, Vec<String>), Wrong> {
     let cookies = caller.let_in(gateway, visitor).await?;
-    Ok((Json(json!({ "next": "/" })), cookies))
+    Ok((Json(json!({ "next": caller.next() })), cookies))
 }
 
 pub(super) async fn ask_to_add(

@@ -25,6 +25,7 @@ const NOT_YOURS: &str = "The person may not do this; or the session did not show
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = reading();
     all.extend(deciding());
+    all.extend(standing());
     all.extend(agents());
     all.extend(people());
     all
@@ -128,6 +129,11 @@ fn deciding() -> Vec<Operation> {
         .fails(403, NOT_YOURS)
         .fails(404, NO_SUCH)
         .fails(409, TOO_LATE),
+    ]
+}
+
+fn standing() -> Vec<Operation> {
+    vec![
         change(
             "post",
             "/api/v1/standing",

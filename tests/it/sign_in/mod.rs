@@ -7,6 +7,7 @@ mod pages;
 mod passkeys;
 mod passwords;
 mod provider;
+mod returning;
 mod sessions;
 mod signing;
 
