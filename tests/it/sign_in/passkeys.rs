@@ -31,7 +31,7 @@ fn asked(browser: &mut Browser) -> (String, Value) {
     (csrf, asked)
 }
 
-fn sign_in(browser: &mut Browser, key: &mut Authenticator, flaw: &Flaw) -> Page {
+pub(super) fn sign_in(browser: &mut Browser, key: &mut Authenticator, flaw: &Flaw) -> Page {
     let (csrf, asked) = asked(browser);
     let answer = key.sign(&asked, &browser.origin, flaw);
     browser.message("/sign-in/passkey/finish", &csrf, &answer)

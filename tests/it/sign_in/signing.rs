@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::authenticator::{Authenticator, Flaw};
 use super::browser::{Browser, Page};
-use super::passkeys::with_passkey;
+use super::passkeys::{sign_in, with_passkey};
 use crate::harness::{RUNTIME, TestGateway, text};
 use crate::signatures::{changed_verdict, verdict_entry};
 use crate::verdicts::{asking, entries, held};
@@ -63,7 +63,10 @@ fn approve(browser: &mut Browser, key: &mut Authenticator, id: &str, given: &Val
 fn a_passkey_signs_an_approval_and_the_edit_of_a_call() {
     let gateway = asking("signature: required, allow_edit: true");
     let client = gateway.modern_with_tasks("a");
+    let ready = || gateway.api_get("/readyz").body;
+    assert!(ready().contains("not so many people may decide"), "{}", ready());
     let (mut ada, mut key) = with_passkey(&gateway, "ada", 1);
+    assert_eq!(ready(), "ok\n", "who has a passkey can sign");
     let id = held(&client, "one");
     let given = with(&approval(&gateway, &id), &[("reason", json!("looked"))]);
     change(&mut ada, &id, "verdict", &given).says(403, "must be signed");
@@ -201,6 +204,28 @@ fn a_removed_passkey_signs_nothing_and_one_of_an_address_is_not_offered() {
 }
 
 #[test]
+fn a_passkey_from_before_verdicts_could_be_signed_only_signs_in() {
+    let mut gateway = asking("signature: required");
+    let (_, mut key) = with_passkey(&gateway, "ada", 1);
+    let id = held(&gateway.modern_with_tasks("a"), "one");
+    gateway.kill();
+    let database = rusqlite::Connection::open(gateway.data().join("countersign.db")).unwrap();
+    let sql = "UPDATE passkeys SET body = json_remove(body, '$.signs')";
+    assert_eq!(database.execute(sql, []).unwrap(), 1);
+    drop(database);
+    gateway.launch();
+    let mut ada = Browser::new(&gateway);
+    assert_eq!(sign_in(&mut ada, &mut key, &Flaw::default()).status, 200);
+    ada.get("/account").says(200, "add it anew to sign");
+    let given = approval(&gateway, &id);
+    let made = statement(&mut ada, &id, &given).json();
+    assert_eq!((&made["passkeys"], &made["unfit"]), (&json!([]), &json!(1)), "{made}");
+    let signature = signature(&ada, &mut key, &made, &Flaw::default());
+    let refused = change(&mut ada, &id, "verdict", &with(&given, &[("signature", signature)]));
+    refused.says(403, "cannot sign verdicts; add one under `/account`");
+}
+
+#[test]
 fn a_passkeys_signature_that_was_tampered_with_is_found_in_the_record() {
     let rule = "rules:\n  - name: held\n    match: {}\n    decision: REQUIRE_APPROVAL\n    approval: { signature: required }\n";
     let builder = TestGateway::builder().counting().policy("held.yaml", rule);
@@ -248,6 +273,30 @@ fn a_passkeys_signature_that_was_tampered_with_is_found_in_the_record() {
             what => entry["verdict"][what] = value.clone(),
         });
         assert!(said.code == 1 && said.stdout.contains("signature"), "{what}: {said:?}");
+    }
+    // The registration is in the record too, and nothing else vouches for the key.
+    let registered = {
+        let all = gateway.entries();
+        let found = all.iter().find(|it| it["entry"]["access"] == "passkey_added").unwrap();
+        assert_eq!(found["entry"]["person"]["name"], "ada");
+        found["index"].as_i64().unwrap()
+    };
+    let others = gateway.entries().iter().rev().find_map(|it| {
+        (it["entry"]["access"] == "passkey_added").then(|| it["entry"]["key"].clone())
+    });
+    for (member, value, words) in [
+        ("domain", json!("evil.example"), "asked for by"),
+        ("domain", Value::Null, "not registered"),
+        ("passkey", json!("AQ"), "not registered"),
+        ("key", others.unwrap(), "is not of the passkey"),
+        ("person", json!({ "name": "bob", "local": false }), "not registered"),
+    ] {
+        let said = changed_verdict(&gateway, registered, &|entry| {
+            entry[member] = value.clone();
+            entry.as_object_mut().unwrap().retain(|_, it| !it.is_null());
+        });
+        assert_eq!(said.code, 1, "{member}: {said:?}");
+        assert!(said.stdout.contains(words), "{member}: {said:?}");
     }
     let said = changed_verdict(&gateway, index, &|entry| {
         entry["verdict"]["signature"]["name"] = json!("Another's");
