@@ -219,9 +219,10 @@ fn printed(result: &CallToolResult, raw: bool) -> Result<ExitCode, Failed> {
         eprintln!("done; the tool said nothing");
     }
     for block in &result.content {
-        let said = match block {
-            ContentBlock::Text(text) => text.text.clone(),
-            other => serde_json::to_string(other).map_err(anyhow::Error::from)?,
+        let said = if let ContentBlock::Text(text) = block {
+            text.text.clone()
+        } else {
+            serde_json::to_string(block).map_err(anyhow::Error::from)?
         };
         output::print(&if raw { said } else { output::readable(&said) })?;
     }

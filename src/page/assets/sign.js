@@ -13,13 +13,14 @@ export class CannotSign extends Error {
 }
 
 const commands = (view) => [' On the command line, an SSH key signs: ', el('code', {}, `countersign approvals approve ${view.id.slice(0, 8)} --sign-with KEY`)];
-const account = (href = '/account') => el('a', { href }, 'your account');
+const account = () => el('a', { href: '/account' }, 'your account');
 
 function nothingFits(view, made) {
   if (!made.domain) {
     const named = `${location.protocol}//localhost${location.port ? `:${location.port}` : ''}`;
+    const here = /^(127\.|\[::1\]$)/.test(location.hostname);
     return new CannotSign('Passkeys need a name, and this page was opened under an address. ', 'Open it under ',
-      el('a', { href: `${named}/holds/${view.id}` }, named), ' and sign there.', commands(view));
+      here ? el('a', { href: `${named}/holds/${view.id}` }, named) : 'the name of the gateway', ' and sign there.', commands(view));
   }
   if (made.unfit) return new CannotSign('Your passkeys cannot sign here: they are of another address, or from before verdicts could be signed. ', 'Add one anew under ', account(), '.', commands(view));
   return new CannotSign('You have no passkey to sign with. ', 'Add one under ', account(), ', then approve.', commands(view));

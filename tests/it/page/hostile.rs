@@ -237,7 +237,7 @@ fn t5_what_cannot_be_seen_is_made_visible_wherever_it_comes_from() {
     let id = asked.stdout.trim().to_owned();
     gateway.cli(&["approvals", "approve", &id, "--reason", UNSEEN]).done();
     gateway.hold_when(&id, "finished");
-    let seen = everywhere(&gateway, &[id.clone()], &["calls", "audit", "catalog"]);
+    let seen = everywhere(&gateway, std::slice::from_ref(&id), &["calls", "audit", "catalog"]);
     let all = all_text(&seen);
     // In the result, the reasons, the description.
     assert!(all.matches("invoice_U+202Egpj.exe").count() >= 4, "{all}");

@@ -225,13 +225,19 @@ fn a_passkey_from_before_verdicts_could_be_signed_only_signs_in() {
     refused.says(403, "cannot sign verdicts; add one under `/account`");
 }
 
-#[test]
-fn a_passkeys_signature_that_was_tampered_with_is_found_in_the_record() {
+/// A gateway of which only the tests verify the record, ada with a passkey, and bob's.
+fn recording() -> (TestGateway, Browser, Authenticator, Authenticator) {
     let rule = "rules:\n  - name: held\n    match: {}\n    decision: REQUIRE_APPROVAL\n    approval: { signature: required }\n";
     let builder = TestGateway::builder().counting().policy("held.yaml", rule);
-    let mut gateway = builder.unverified().start();
-    let (mut ada, mut key) = with_passkey(&gateway, "ada", 1);
-    let (_bob, mut bobs) = with_passkey(&gateway, "bob", 2);
+    let gateway = builder.unverified().start();
+    let (ada, key) = with_passkey(&gateway, "ada", 1);
+    let (_bob, bobs) = with_passkey(&gateway, "bob", 2);
+    (gateway, ada, key, bobs)
+}
+
+#[test]
+fn a_passkeys_signature_that_was_tampered_with_is_found_in_the_record() {
+    let (mut gateway, mut ada, mut key, mut bobs) = recording();
     let client = gateway.modern_with_tasks("a");
     let other = held(&client, "other");
     let given = approval(&gateway, &other);
@@ -274,6 +280,24 @@ fn a_passkeys_signature_that_was_tampered_with_is_found_in_the_record() {
         });
         assert!(said.code == 1 && said.stdout.contains("signature"), "{what}: {said:?}");
     }
+    let said = changed_verdict(&gateway, index, &|entry| {
+        entry["verdict"]["signature"]["name"] = json!("Another's");
+    });
+    assert!(said.code == 1 && said.stdout.contains("is called `A test's`"), "{said:?}");
+    let said = changed_verdict(&gateway, index, &|entry| {
+        drop(entry["verdict"].as_object_mut().unwrap().remove("signature"));
+    });
+    assert!(said.code == 1 && said.stdout.contains("without the signature"), "{said:?}");
+}
+
+#[test]
+fn a_registration_that_was_tampered_with_vouches_for_no_signature() {
+    let (mut gateway, mut ada, mut key, _) = recording();
+    let id = held(&gateway.modern_with_tasks("a"), "one");
+    let given = approval(&gateway, &id);
+    assert_eq!(approve(&mut ada, &mut key, &id, &given).status, 200);
+    gateway.hold_when(&id, "finished");
+    gateway.stop();
     // The registration is in the record too, and nothing else vouches for the key.
     let registered = {
         let all = gateway.entries();
@@ -298,12 +322,4 @@ fn a_passkeys_signature_that_was_tampered_with_is_found_in_the_record() {
         assert_eq!(said.code, 1, "{member}: {said:?}");
         assert!(said.stdout.contains(words), "{member}: {said:?}");
     }
-    let said = changed_verdict(&gateway, index, &|entry| {
-        entry["verdict"]["signature"]["name"] = json!("Another's");
-    });
-    assert!(said.code == 1 && said.stdout.contains("is called `A test's`"), "{said:?}");
-    let said = changed_verdict(&gateway, index, &|entry| {
-        drop(entry["verdict"].as_object_mut().unwrap().remove("signature"));
-    });
-    assert!(said.code == 1 && said.stdout.contains("without the signature"), "{said:?}");
 }
