@@ -185,6 +185,8 @@ pub struct Capacity {
     pub same_human: Vec<String>,
     /// The public keys whose signatures are this person's, each in OpenSSH's one-line form.
     pub keys: Vec<String>,
+    /// The passkeys whose signatures are this person's.
+    pub passkeys: Vec<crate::evidence::passkey::Registered>,
 }
 
 #[cfg(test)]

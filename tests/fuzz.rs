@@ -140,6 +140,7 @@ short_runs! {
     jsonrpc_http: CHANGES,
     jsonrpc_stdio: CHANGES,
     manifests: CHANGES_OF_FILES,
+    passkey_answer: CHANGES,
     policies: CHANGES_OF_FILES,
     request_state: CHANGES,
     schemas: CHANGES_OF_FILES,

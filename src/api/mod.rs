@@ -42,7 +42,8 @@ use crate::storage::{AccessError, HoldError, PeopleError, StoreError};
 
 pub use agents::{AgentRotation, AgentView, NewAgent, NewToken};
 pub use approvals::{
-    HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, VerdictGiven,
+    HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, SigningPasskey,
+    StatementMade, StatementWanted, VerdictGiven,
 };
 pub use audit::{EntryList, EntryView};
 pub use body::Body;
@@ -71,6 +72,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/whoami", get(people::whoami))
         .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/approvals/{id}", get(approvals::show))
+        .route("/api/v1/approvals/{id}/statement", post(approvals::state))
         .route("/api/v1/approvals/{id}/verdict", post(approvals::decide))
         .route("/api/v1/approvals/{id}/identical", post(approvals::decide_identical))
         .route("/api/v1/approvals/{id}/resolution", post(approvals::resolve))

@@ -157,6 +157,7 @@ pub(super) async fn add(
         also: new.also,
         token_digest,
         keys: Vec::new(),
+        passkeys: Vec::new(),
         created_at: gateway.clock.now(),
         expires_at,
         revoked_at: None,

@@ -96,6 +96,7 @@ pub(super) async fn invite(
             // Of a token that nobody has: the person signs in.
             token_digest: authentication::new_person_token()?.1,
             keys: Vec::new(),
+            passkeys: Vec::new(),
             created_at: gateway.clock.now(),
             expires_at: end(&gateway, wanted.expires_in)?,
             revoked_at: None,

@@ -28,6 +28,9 @@ pub enum Cookie {
     /// The same for a sign-in that comes back from an OpenID provider: sent also when a link on another site
     /// is followed, as the provider's answer is.
     Provider,
+    /// Where somebody wanted to go before signing in; no secret. Sent along like the one before, or it would be
+    /// forgotten on the way back from a provider.
+    Next,
 }
 
 /// The address under which a browser reaches the gateway.
@@ -98,6 +101,8 @@ impl Site {
             (Cookie::Browser, false) => "countersign_browser",
             (Cookie::Provider, true) => "__Host-countersign-provider",
             (Cookie::Provider, false) => "countersign_provider",
+            (Cookie::Next, true) => "__Host-countersign-next",
+            (Cookie::Next, false) => "countersign_next",
         }
     }
 
@@ -106,7 +111,10 @@ impl Site {
     #[must_use]
     pub fn set_cookie(&self, cookie: Cookie, secret: Option<&str>, seconds: Option<u64>) -> String {
         let name = self.cookie_name(cookie);
-        let site = if cookie == Cookie::Provider { "Lax" } else { "Strict" };
+        let site = match cookie {
+            Cookie::Provider | Cookie::Next => "Lax",
+            Cookie::Session | Cookie::Browser => "Strict",
+        };
         let secure = if self.secure { "; Secure" } else { "" };
         let age = match (secret, seconds) {
             (None, _) => "; Max-Age=0".to_owned(),
@@ -120,6 +128,14 @@ impl Site {
     /// The secret in a cookie of ours. None when there are two of that name: nobody could say which is ours.
     #[must_use]
     pub fn cookie(&self, headers: &HeaderMap, cookie: Cookie) -> Option<String> {
+        let secret = self.cookie_text(headers, cookie)?;
+        let fits = secret.len() == SECRET_DIGITS && secret.bytes().all(|b| b.is_ascii_hexdigit());
+        fits.then(|| secret.to_owned())
+    }
+
+    /// What stands in a cookie of ours, whatever it is. None when there are two of that name.
+    #[must_use]
+    pub fn cookie_text<'h>(&self, headers: &'h HeaderMap, cookie: Cookie) -> Option<&'h str> {
         let name = self.cookie_name(cookie);
         let mut found = headers
             .get_all(COOKIE)
@@ -130,9 +146,7 @@ impl Site {
             .filter_map(|pair| pair.trim().split_once('='))
             .filter(|(known, _)| *known == name)
             .map(|(_, secret)| secret);
-        let secret = found.next().filter(|_| found.next().is_none())?;
-        let fits = secret.len() == SECRET_DIGITS && secret.bytes().all(|b| b.is_ascii_hexdigit());
-        fits.then(|| secret.to_owned())
+        found.next().filter(|_| found.next().is_none())
     }
 
     /// Whether our own page made the request, as far as the browser says. One that says nothing is not

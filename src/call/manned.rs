@@ -44,11 +44,15 @@ fn can_approve(terms: &Terms, deciding: &[Capacity]) -> bool {
         let mut humans: Vec<&[String]> = deciding
             .iter()
             .filter(|capacity| demand.admits(capacity))
-            .filter(|capacity| !terms.signature || !capacity.keys.is_empty())
+            .filter(|capacity| !terms.signature || can_sign(capacity))
             .map(|capacity| capacity.same_human.as_slice())
             .collect();
         humans.sort_unstable();
         humans.dedup();
         u32::try_from(humans.len()).unwrap_or(u32::MAX) >= demand.quorum
     })
+}
+
+const fn can_sign(capacity: &Capacity) -> bool {
+    !capacity.keys.is_empty() || !capacity.passkeys.is_empty()
 }

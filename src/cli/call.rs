@@ -56,6 +56,9 @@ pub(super) struct Arguments {
     /// Do not wait for a person: print the hold's id and exit with 5 when the call is held
     #[arg(long)]
     no_wait: bool,
+    /// Print what the tool said as it came: control characters too, which a terminal acts on
+    #[arg(long)]
+    raw: bool,
 }
 
 /// A client that can wait for tasks and is asked nothing.
@@ -121,16 +124,17 @@ async fn call(flags: &Flags, arguments: &Arguments, given: Object) -> Result<Exi
     }
     params.meta = Some(meta);
     let done = match client.peer().call_tool_once(params).await {
-        Ok(CallToolResponse::Complete(result)) => printed(&result),
+        Ok(CallToolResponse::Complete(result)) => printed(&result, arguments.raw),
         Ok(CallToolResponse::Task(task)) => {
             let id = task.task.task_id.clone();
             let message = task.task.status_message.clone().unwrap_or_default();
+            let message = output::readable(&message);
             eprintln!("held: {message}\ndecide with: countersign approvals approve {id}");
             if arguments.no_wait {
                 output::print(&id)?;
                 Ok(ExitCode::from(PENDING))
             } else {
-                collect(client.peer(), &id).await
+                collect(client.peer(), &id, arguments.raw).await
             }
         }
         Ok(CallToolResponse::InputRequired(_)) => {
@@ -187,14 +191,14 @@ fn transport(
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
-async fn collect(peer: &Peer<RoleClient>, id: &str) -> Result<ExitCode, Failed> {
+async fn collect(peer: &Peer<RoleClient>, id: &str, raw: bool) -> Result<ExitCode, Failed> {
     loop {
         let got = peer.get_task(GetTaskParams::new(id)).await.map_err(failed)?;
         match got.task.payload {
             TaskPayload::Completed { result } => {
                 let result: CallToolResult =
                     serde_json::from_value(Value::Object(result)).map_err(anyhow::Error::from)?;
-                return printed(&result);
+                return printed(&result, raw);
             }
             TaskPayload::Failed { error } => {
                 return Err(Failed::new(1, Value::Object(error).to_string()));
@@ -208,17 +212,19 @@ async fn collect(peer: &Peer<RoleClient>, id: &str) -> Result<ExitCode, Failed> 
     }
 }
 
-fn printed(result: &CallToolResult) -> Result<ExitCode, Failed> {
+/// Prints what came back. What a terminal would act on is shown instead, unless the caller wants it `raw`.
+fn printed(result: &CallToolResult, raw: bool) -> Result<ExitCode, Failed> {
     let says_nothing = |block: &ContentBlock| matches!(block, ContentBlock::Text(text) if text.text.trim_end().is_empty());
     if result.is_error != Some(true) && result.content.iter().all(says_nothing) {
         eprintln!("done; the tool said nothing");
     }
     for block in &result.content {
-        if let ContentBlock::Text(text) = block {
-            output::print(&text.text)?;
+        let said = if let ContentBlock::Text(text) = block {
+            text.text.clone()
         } else {
-            output::print(&serde_json::to_string(block).map_err(anyhow::Error::from)?)?;
-        }
+            serde_json::to_string(block).map_err(anyhow::Error::from)?
+        };
+        output::print(&if raw { said } else { output::readable(&said) })?;
     }
     Ok(if result.is_error == Some(true) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

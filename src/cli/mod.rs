@@ -156,7 +156,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failed) => {
             if !failed.told.is_empty() {
-                eprintln!("error: {}", failed.told.trim_end());
+                eprintln!("error: {}", output::readable(failed.told.trim_end()));
             }
             ExitCode::from(failed.code)
         }

@@ -92,6 +92,14 @@ pub(super) fn visible(text: &str) -> String {
         .collect()
 }
 
+/// The same for what a person reads in lines: breaks and tabs stay.
+pub(super) fn readable(text: &str) -> String {
+    text.split('\n')
+        .map(|line| line.split('\t').map(visible).collect::<Vec<_>>().join("\t"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// The same for text of more than one line.
 pub(super) fn visible_lines(text: &str) -> String {
     text.lines().map(visible).collect::<Vec<_>>().join("\n")
@@ -129,6 +137,7 @@ mod tests {
     #[test]
     fn shows_what_hides() {
         assert_eq!(visible("a\u{202e}b\u{1b}[31m\u{e0041}"), "a\\u{202e}b\\u{1b}[31m\\u{e0041}");
+        assert_eq!(readable("a\tb\r\n\u{9b}c"), "a\tb\\u{d}\n\\u{9b}c");
         assert_eq!(visible("größe 日本 مرحبا 🙂"), "größe 日本 مرحبا 🙂");
     }
 }

@@ -43,6 +43,9 @@ pub enum Access {
         key: String,
         /// The algorithm, by its COSE name.
         algorithm: String,
+        /// The domain that it was registered for; without it, its signatures of verdicts cannot be checked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        domain: Option<String>,
     },
     /// A passkey is the person's no more.
     PasskeyRemoved {

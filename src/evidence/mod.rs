@@ -5,10 +5,13 @@ pub mod chain;
 mod entry;
 mod mention;
 mod outcome;
+pub mod passkey;
 pub mod signature;
+mod signed;
 pub mod verify;
 
 pub use access::Access;
 pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
 pub use mention::{Began, How, Mention};
 pub use outcome::{AskedClient, Outcome, OutcomeStatus};
+pub use signed::Signature;

@@ -9,12 +9,14 @@
 
 mod json;
 mod manifests;
+mod passkeys;
 mod policies;
 mod schemas;
 
 pub use self::json::strict_json;
 pub(crate) use self::manifests::called;
 pub use self::manifests::manifests;
+pub use self::passkeys::passkey_answer;
 pub use self::policies::policies;
 pub use self::schemas::schemas;
 pub use crate::backend::mcp::fuzzing::{upstream_answer, upstream_sse};
@@ -30,10 +32,11 @@ pub const PART: u8 = 0xff;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of the target.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("jsonrpc_http", jsonrpc_http),
     ("jsonrpc_stdio", jsonrpc_stdio),
     ("manifests", manifests),
+    ("passkey_answer", passkey_answer),
     ("policies", policies),
     ("request_state", request_state),
     ("schemas", schemas),

@@ -7,7 +7,7 @@ use super::{
     Verdict,
 };
 use crate::digest::Digest;
-use crate::evidence::signature::{self, Statement};
+use crate::evidence::signature::Statement;
 use crate::evidence::{Outcome, OutcomeStatus};
 use crate::ids::CallId;
 use crate::json::Object;
@@ -198,7 +198,8 @@ impl Hold {
         let capacity = self.admitted(&verdict.person, verdict.decision, people)?;
         let Some(signature) = &verdict.signature else {
             if self.terms.signature && verdict.decision == Decision::Approve {
-                let why = "an approval of this hold must be signed; use `--sign-with KEYFILE`";
+                let why = "an approval of this hold must be signed: with a passkey on its page, \
+                           or with an SSH key and `--sign-with KEYFILE`";
                 return Err(Lost::Signature(why.to_owned()));
             }
             return Ok(capacity);
@@ -213,8 +214,7 @@ impl Hold {
         };
         let refused = |why: String| Lost::Signature(why);
         let message = statement.message().map_err(|error| refused(error.to_string()))?;
-        signature::verify(signature, &message, &capacity.keys)
-            .map_err(|error| refused(error.to_string()))?;
+        signature.verify(&message, &capacity.keys, &capacity.passkeys).map_err(refused)?;
         Ok(capacity)
     }
 

@@ -23,6 +23,7 @@ fn everybody(person: &Person) -> Option<Capacity> {
         known_as: own.clone(),
         same_human: if person.name.starts_with("ada") { ada() } else { own },
         keys: Vec::new(),
+        passkeys: Vec::new(),
     })
 }
 

@@ -77,11 +77,17 @@ pub enum State {
     },
     /// Approved, but the execution window passed.
     Lapsed {
+        /// The verdicts that made the approval; those of earlier versions are in the log alone.
+        #[serde(default)]
+        verdicts: Vec<Verdict>,
         /// When that was noticed.
         at: Timestamp,
     },
     /// Approved, but the definition, the policy or the edits no longer give the approved digest.
     Superseded {
+        /// The verdicts that made the approval; those of earlier versions are in the log alone.
+        #[serde(default)]
+        verdicts: Vec<Verdict>,
         /// When that was noticed.
         at: Timestamp,
         /// What changed, in words.
@@ -177,13 +183,11 @@ impl State {
             | Self::Approved { verdicts, .. }
             | Self::Executing { verdicts, .. }
             | Self::Finished { verdicts, .. }
-            | Self::Unknown { verdicts, .. } => verdicts,
+            | Self::Unknown { verdicts, .. }
+            | Self::Lapsed { verdicts, .. }
+            | Self::Superseded { verdicts, .. } => verdicts,
             Self::Rejected { verdict } => std::slice::from_ref(verdict),
-            Self::Expired { .. }
-            | Self::Withdrawn { .. }
-            | Self::Lapsed { .. }
-            | Self::Superseded { .. }
-            | Self::Halted { .. } => &[],
+            Self::Expired { .. } | Self::Withdrawn { .. } | Self::Halted { .. } => &[],
         }
     }
 }

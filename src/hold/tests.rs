@@ -46,6 +46,7 @@ fn anybody(person: &Person) -> Option<Capacity> {
         known_as: vec![person.name.clone()],
         same_human: vec![person.name.clone()],
         keys: Vec::new(),
+        passkeys: Vec::new(),
     })
 }
 
@@ -75,8 +76,8 @@ pub(super) fn hold(name: StateName) -> Hold {
         StateName::Rejected => State::Rejected { verdict: verdict(Decision::Reject, 10) },
         StateName::Expired => State::Expired { at: at(101) },
         StateName::Withdrawn => State::Withdrawn { at: at(5) },
-        StateName::Lapsed => State::Lapsed { at: at(61) },
-        StateName::Superseded => State::Superseded { at: at(20), why, anew: None },
+        StateName::Lapsed => State::Lapsed { verdicts, at: at(61) },
+        StateName::Superseded => State::Superseded { verdicts, at: at(20), why, anew: None },
         StateName::Halted => State::Halted { at: at(20), why },
     };
     Hold {
@@ -231,5 +232,23 @@ fn every_state_is_read_back_as_it_was_written() {
         let text = serde_json::to_string(&written).unwrap();
         let read: Hold = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_ends_without_running_keeps_its_verdicts() {
+    let lapsed = hold(StateName::Approved).end(Ending::Lapse, at(61)).unwrap();
+    let why = Ending::Supersede { why: "why".to_owned(), anew: None };
+    let superseded = hold(StateName::Approved).end(why, at(20)).unwrap();
+    for ended in [lapsed, superseded] {
+        assert_eq!(ended.state.verdicts(), [verdict(Decision::Approve, 10)]);
+    }
+    // Earlier versions wrote none.
+    for before in [
+        r#"{"name":"lapsed","at":"1970-01-01T00:01:01Z"}"#,
+        r#"{"name":"superseded","at":"1970-01-01T00:00:20Z","why":"why"}"#,
+    ] {
+        let state: State = serde_json::from_str(before).unwrap();
+        assert_eq!(state.verdicts(), [], "{before}");
     }
 }

@@ -141,14 +141,14 @@ impl Hold {
     /// [`Lost`] when it is no longer in the state that `ending` starts from, or its time has not come.
     pub fn end(mut self, ending: Ending, at: Timestamp) -> Result<Self, Lost> {
         let name = self.state.name();
-        self.state = match (ending, &self.state) {
+        self.state = match (ending, self.state) {
             (Ending::Expire, State::Pending { .. }) if at > self.decide_by => State::Expired { at },
             (Ending::Withdraw, State::Pending { .. }) => State::Withdrawn { at },
-            (Ending::Lapse, State::Approved { execute_by, .. }) if at > *execute_by => {
-                State::Lapsed { at }
+            (Ending::Lapse, State::Approved { verdicts, execute_by, .. }) if at > execute_by => {
+                State::Lapsed { verdicts, at }
             }
-            (Ending::Supersede { why, anew }, State::Approved { .. }) => {
-                State::Superseded { at, why, anew }
+            (Ending::Supersede { why, anew }, State::Approved { verdicts, .. }) => {
+                State::Superseded { verdicts, at, why, anew }
             }
             (Ending::Expire | Ending::Withdraw | Ending::Lapse | Ending::Supersede { .. }, _) => {
                 return Err(Lost::Already(name));

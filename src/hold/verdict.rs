@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::Digest;
+use crate::evidence::Signature;
 use crate::json::Object;
 use crate::principal::{Authentication, Person};
 
@@ -36,9 +37,9 @@ pub struct Verdict {
     /// What the person looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered: Option<Rendered>,
-    /// The person's signature over it (SSHSIG, armored).
+    /// The person's signature over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
+    pub signature: Option<Signature>,
     /// The sender's name for it: sent again under the same one, it is the same verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,

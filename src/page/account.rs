@@ -40,6 +40,7 @@ struct PasskeyRow {
     domain: String,
     added: String,
     used: Option<String>,
+    signs: bool,
 }
 
 struct SessionRow {
@@ -127,6 +128,7 @@ impl From<Passkey> for PasskeyRow {
             domain: passkey.domain,
             added: minute(passkey.added_at),
             used: passkey.used_at.map(minute),
+            signs: passkey.signs,
         }
     }
 }
@@ -208,6 +210,7 @@ pub(super) async fn remove_passkey(
     let Some((visitor, _)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
     let name = registered(&visitor.session.person)?;
     gateway.store.remove_passkey(&name, &form.id, name.to_string()).await?;
+    gateway.people.reload(gateway.store.as_ref()).await?;
     Ok(go("/account?done=passkey-removed", &[]))
 }
 

@@ -13,11 +13,13 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 23] = [
+const ALL: [(&str, &str, &str); 25] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     ("inbox.css", STYLE, include_str!("assets/inbox.css")),
     ("passkey.js", PROGRAM, include_str!("assets/passkey.js")),
+    ("webauthn.js", PROGRAM, include_str!("assets/webauthn.js")),
+    ("sign.js", PROGRAM, include_str!("assets/sign.js")),
     ("dom.js", PROGRAM, include_str!("assets/dom.js")),
     ("text.js", PROGRAM, include_str!("assets/text.js")),
     ("json.js", PROGRAM, include_str!("assets/json.js")),

@@ -9,7 +9,8 @@ use http::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::answer::{Wrong, go};
+use super::answer::{Wrong, go, go_to, page};
+use super::next::Next;
 use super::visiting::{Caller, Posted};
 use crate::authentication::browser::Cookie;
 use crate::authentication::oidc::Provider;
@@ -39,6 +40,7 @@ struct LinkPage {
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     code: Option<String>,
+    next: Option<String>,
 }
 
 /// The page where one signs in. Whoever follows a link with a code confirms it there: programs that open every
@@ -49,10 +51,12 @@ pub(super) async fn show(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Wrong> {
     let Some(code) = wanted.code else {
+        let next = wanted.next.as_deref().and_then(Next::read);
         if caller.visitor.is_some() {
-            return Ok(go("/", &[]));
+            return Ok(go_to(next.unwrap_or_default().path(), &[]));
         }
-        return sign_in_page(&gateway, &caller, String::new(), None);
+        let cookies = caller.remember(next.as_ref());
+        return sign_in_page(&gateway, &caller, &cookies, (String::new(), None));
     };
     let link = gateway.sign_in.link(&code, LinkKind::SignIn, caller.from.address).await?;
     let page = LinkPage { csrf: caller.csrf(), name: link.person.name, code };
@@ -62,11 +66,11 @@ pub(super) async fn show(
 fn sign_in_page(
     gateway: &Gateway,
     caller: &Caller,
-    name: String,
-    wrong: Option<Wrong>,
+    cookies: &[String],
+    (name, wrong): (String, Option<Wrong>),
 ) -> Result<Response, Wrong> {
     let status = wrong.as_ref().map_or(StatusCode::OK, |wrong| wrong.status);
-    let page = SignInPage {
+    let sign_in = SignInPage {
         csrf: caller.csrf(),
         passkeys_work: caller.site.domain().is_some(),
         named: caller.site.with_name(),
@@ -74,7 +78,7 @@ fn sign_in_page(
         name,
         wrong: wrong.map(|wrong| wrong.told),
     };
-    caller.page(status, &page)
+    page(status, &sign_in, cookies)
 }
 
 #[derive(Deserialize)]
@@ -89,8 +93,10 @@ pub(super) async fn with_password(
 ) -> Result<Response, Wrong> {
     let Password { name, password } = form;
     match gateway.sign_in.with_password(&name, password, caller.from.clone()).await {
-        Ok(visitor) => Ok(go("/", &caller.let_in(&gateway, &visitor).await?)),
-        Err(error) => sign_in_page(&gateway, &caller, name, Some(error.into())),
+        Ok(visitor) => Ok(go_to(caller.next(), &caller.let_in(&gateway, &visitor).await?)),
+        Err(error) => {
+            sign_in_page(&gateway, &caller, &caller.cookies(), (name, Some(error.into())))
+        }
     }
 }
 
@@ -104,7 +110,7 @@ pub(super) async fn with_link(
     Posted { caller, form }: Posted<Code>,
 ) -> Result<Response, Wrong> {
     let visitor = gateway.sign_in.with_link(&form.code, caller.from.clone()).await?;
-    Ok(go("/", &caller.let_in(&gateway, &visitor).await?))
+    Ok(go_to(caller.next(), &caller.let_in(&gateway, &visitor).await?))
 }
 
 #[derive(Deserialize)]

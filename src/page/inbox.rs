@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::header::REFERRER_POLICY;
 use http::{HeaderValue, StatusCode};
@@ -56,6 +56,9 @@ struct Inbox {
 #[template(path = "held.html")]
 struct Held;
 
+/// The query by which that page asks to sign in.
+const TO_SIGN_IN: &str = "sign-in";
+
 pub(super) async fn show(State(_): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Wrong> {
     inbox(&caller, String::new()).unwrap_or_else(|| Ok(caller.to_sign_in()))
 }
@@ -64,10 +67,15 @@ pub(super) async fn hold(
     State(_): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Wrong> {
     // What is no identifier names no hold; the page says so as it does of one that is gone.
     let hold = id.parse::<HoldId>().map_or_else(|_| "unknown".to_owned(), |id| id.to_string());
     inbox(&caller, hold).unwrap_or_else(|| {
+        // The link to sign in is the same on every page; the address that it is relative to says which call.
+        if query.as_deref() == Some(TO_SIGN_IN) {
+            return Ok(caller.to_sign_in());
+        }
         let mut told = page(StatusCode::OK, &Held, &[])?;
         // A link in a message is a secret between its sender and its readers.
         told.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

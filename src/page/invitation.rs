@@ -9,7 +9,7 @@ use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::answer::{Wrong, go};
+use super::answer::{Wrong, go_to};
 use super::visiting::{Caller, Posted};
 use crate::authentication::registered;
 use crate::gateway::Gateway;
@@ -104,5 +104,5 @@ pub(super) async fn with_password(
     };
     let credential = Credential::Password(hash);
     let visitor = gateway.sign_in.accept(&link, credential, caller.from.clone()).await?;
-    Ok(go("/", &caller.let_in(&gateway, &visitor).await?))
+    Ok(go_to(caller.next(), &caller.let_in(&gateway, &visitor).await?))
 }

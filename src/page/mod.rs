@@ -7,6 +7,7 @@ mod assets;
 mod entering;
 mod inbox;
 mod invitation;
+mod next;
 mod passkeys;
 mod provider;
 mod visiting;

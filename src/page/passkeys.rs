@@ -88,7 +88,7 @@ async fn entered(
     visitor: &Visitor,
 ) -> Result<(Json<serde_json::Value>, Vec<String>), Wrong> {
     let cookies = caller.let_in(gateway, visitor).await?;
-    Ok((Json(json!({ "next": "/" })), cookies))
+    Ok((Json(json!({ "next": caller.next() })), cookies))
 }
 
 pub(super) async fn ask_to_add(
@@ -111,6 +111,8 @@ pub(super) async fn add(
         let (visitor, _) = caller.visitor.as_ref().ok_or_else(Wrong::not_ours)?;
         let credential = made(&gateway, &caller, (&answer, under))?;
         gateway.sign_in.set_credential(visitor, credential).await?;
+        // Whose signatures are whose is known from memory too.
+        gateway.people.reload(gateway.store.as_ref()).await?;
         Ok((Json(json!({ "next": "/account?done=passkey-added" })), Vec::new()))
     };
     message(added.await)
@@ -137,6 +139,7 @@ pub(super) async fn accept_invitation(
         let (link, _) = find(&gateway, &caller, &code).await?;
         let credential = made(&gateway, &caller, (&answer, link.digest))?;
         let visitor = gateway.sign_in.accept(&link, credential, caller.from.clone()).await?;
+        gateway.people.reload(gateway.store.as_ref()).await?;
         entered(&gateway, &caller, &visitor).await
     };
     message(accepted.await)

@@ -19,7 +19,9 @@ use crate::storage::Proof;
 /// Strict cookies are not sent along the way back, which another site began; from this page of ours they are.
 #[derive(Template)]
 #[template(path = "continue.html")]
-struct Continue;
+struct Continue<'a> {
+    next: &'a str,
+}
 
 fn provider(gateway: &Gateway) -> Result<&Provider, Wrong> {
     let none = || Wrong::new(StatusCode::NOT_FOUND, "No provider is known here.");
@@ -58,7 +60,7 @@ pub(super) async fn back(
     gateway.people.reload(gateway.store.as_ref()).await?;
     let mut cookies = caller.let_in(&gateway, &opened?).await?;
     cookies.push(caller.site.set_cookie(Cookie::Provider, None, None));
-    page(StatusCode::OK, &Continue, &cookies)
+    page(StatusCode::OK, &Continue { next: caller.next() }, &cookies)
 }
 
 impl From<OidcError> for Wrong {

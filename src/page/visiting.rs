@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::answer::{Wrong, go, message, page};
+use super::answer::{Wrong, go_to, message, page};
+use super::next::{Next, REMEMBERED};
 use crate::authentication::browser::{self, Cookie, Site};
 use crate::authentication::{From, Visitor, new_secret};
 use crate::edge::Arrival;
@@ -31,6 +32,10 @@ pub(super) struct Caller {
     pub(super) browser: String,
     /// Whether it has the secret already.
     known: bool,
+    /// The page of ours that is asked for.
+    here: Option<Next>,
+    /// Where the person wanted to go before signing in.
+    wanted: Option<Next>,
     /// Who is signed in there, and what they may do now.
     pub(super) visitor: Option<(Visitor, Capacity)>,
     /// How far the log had come when it asked.
@@ -52,6 +57,8 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
             Some(secret) => (secret, true),
             None => (new_secret()?.0, false),
         };
+        let here = Next::read(parts.uri.path());
+        let wanted = site.cookie_text(&parts.headers, Cookie::Next).and_then(Next::read);
         let visitor = gateway.sign_in.visitor(&parts.headers, &site);
         let now = gateway.clock.now();
         let visitor = visitor.and_then(|visitor| {
@@ -61,7 +68,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         if let Some((visitor, _)) = &visitor {
             gateway.sign_in.used(&visitor.session).await?;
         }
-        Ok(Self { site, from, browser, known, visitor, after })
+        Ok(Self { site, from, browser, known, here, wanted, visitor, after })
     }
 }
 
@@ -80,9 +87,24 @@ impl Caller {
         self.visitor.as_ref().map(|(visitor, capacity)| (visitor, capacity))
     }
 
-    /// The way to the page where one signs in.
+    /// The way to the page where one signs in, and from there back to this one.
     pub(super) fn to_sign_in(&self) -> Response {
-        go("/sign-in", &self.cookies())
+        go_to(&self.here.clone().unwrap_or_default().sign_in(), &self.cookies())
+    }
+
+    /// Where to go after signing in.
+    pub(super) fn next(&self) -> &str {
+        self.wanted.as_ref().map_or("/", Next::path)
+    }
+
+    /// The cookies with which a browser remembers where the person wanted to go, and nowhere else.
+    pub(super) fn remember(&self, next: Option<&Next>) -> Vec<String> {
+        let mut cookies = self.cookies();
+        if next.is_some() || self.wanted.is_some() {
+            let path = next.map(Next::path);
+            cookies.push(self.site.set_cookie(Cookie::Next, path, path.map(|_| REMEMBERED)));
+        }
+        cookies
     }
 
     /// A page for this browser.
@@ -112,10 +134,14 @@ impl Caller {
             gateway.sign_in.end(which, &before.session.person.name).await?;
         }
         let lifetime = gateway.sign_in.settings.sessions.lifetime.0.as_secs();
-        Ok(vec![
+        let mut cookies = vec![
             self.site.set_cookie(Cookie::Session, Some(&visitor.secret), Some(lifetime)),
             self.site.set_cookie(Cookie::Browser, Some(&new_secret()?.0), None),
-        ])
+        ];
+        if self.wanted.is_some() {
+            cookies.push(self.site.set_cookie(Cookie::Next, None, None));
+        }
+        Ok(cookies)
     }
 }
 

@@ -189,6 +189,10 @@ pub struct Passkey {
     pub handle: String,
     /// The domain that it was registered for.
     pub domain: String,
+    /// Whether the record has that domain, so that signatures of verdicts can be checked again there.
+    /// Passkeys from before it had are only good to sign in.
+    #[serde(default)]
+    pub signs: bool,
     /// How often it signed, as it says; 0 when it does not count.
     pub counter: u32,
     /// When it was registered.

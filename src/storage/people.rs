@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Passkey, StoreError};
 use crate::digest::Digest;
+use crate::evidence::passkey::Registered;
 use crate::ids::PersonName;
 use crate::principal::{Capacity, Person, Role};
 
@@ -28,6 +29,9 @@ pub struct Reviewer {
     pub token_digest: Digest,
     /// The public keys whose signatures are this person's.
     pub keys: Vec<SshKey>,
+    /// The passkeys; kept apart from the record.
+    #[serde(skip)]
+    pub passkeys: Vec<Passkey>,
     /// When the person was added.
     pub created_at: Timestamp,
     /// When the record ends, and the token with it.
@@ -144,6 +148,7 @@ pub fn capacity(person: &Person, register: &[Reviewer], now: Timestamp) -> Optio
     known_as.extend(given.iter().map(|record| record.name.to_string()));
     let groups = given.iter().flat_map(|record| record.groups.iter().cloned());
     let keys = given.iter().flat_map(|record| record.keys.iter().map(|key| key.public.clone()));
+    let passkeys = given.iter().flat_map(|record| record.passkeys.iter().filter_map(signing));
     Some(Capacity {
         role,
         decides,
@@ -151,6 +156,17 @@ pub fn capacity(person: &Person, register: &[Reviewer], now: Timestamp) -> Optio
         known_as: sorted(known_as),
         same_human: same_human(&person.name, register),
         keys: sorted(keys.collect()),
+        passkeys: passkeys.collect(),
+    })
+}
+
+/// The passkey as one that verdicts may be signed with.
+fn signing(passkey: &Passkey) -> Option<Registered> {
+    passkey.signs.then(|| Registered {
+        id: passkey.id.clone(),
+        name: passkey.name.clone(),
+        key: passkey.key.clone(),
+        domain: passkey.domain.clone(),
     })
 }
 
@@ -188,6 +204,7 @@ mod tests {
             also: all(also),
             token_digest: Digest::of(name.as_bytes()),
             keys: Vec::new(),
+            passkeys: Vec::new(),
             created_at: Timestamp::UNIX_EPOCH,
             expires_at: None,
             revoked_at: None,

@@ -15,8 +15,8 @@ const browser = await chromium.launch({
 const wrong = [];
 const elsewhere = [];
 
-/** A browser of its own, in which a person signs in with a link or takes up an invitation. */
-async function person({ link, invitation }, options = {}) {
+/** A browser of its own, whose complaints are noted. */
+async function blank(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce", ...options });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
@@ -33,6 +33,12 @@ async function person({ link, invitation }, options = {}) {
   page.on("request", (request) => {
     if (!request.url().startsWith(given.url) && !request.url().startsWith("data:")) elsewhere.push(request.url());
   });
+  return page;
+}
+
+/** One in which a person signs in with a link or takes up an invitation. */
+async function person({ link, invitation }, options = {}) {
+  const page = await blank(options);
   if (invitation) {
     await page.goto(invitation);
     if (await page.locator("form button").count() && !(await page.locator("#password").count())) await page.click("form button");
@@ -58,7 +64,7 @@ const pages = { calls: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, 
 const scenarios = {};
 for (const file of readdirSync(new URL("page/", import.meta.url))) {
   const { default: some } = await import(`./page/${file}`);
-  Object.assign(scenarios, some({ browser, given, person, rows, wait, opened, pages, wrong, elsewhere }));
+  Object.assign(scenarios, some({ browser, given, blank, person, rows, wait, opened, pages, wrong, elsewhere }));
 }
 
 try {

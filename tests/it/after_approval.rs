@@ -55,6 +55,9 @@ fn superseded(gateway: &TestGateway, id: &str) {
     assert!(gateway.ran().is_empty(), "it ran all the same");
     let told = gateway.cli(&["approvals", "show", id]).done();
     assert!(told.contains("why ended"), "{told}");
+    // Who approved it is not forgotten.
+    assert_eq!(hold["verdicts"][0]["decision"], "approve", "{hold}");
+    assert!(told.contains("approved by"), "{told}");
 }
 
 #[test]

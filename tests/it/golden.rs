@@ -212,6 +212,7 @@ route                                                 nobody agent viewer review
 GET    /api/v1/whoami                                  401    401   yes    yes      yes      yes
 GET    /api/v1/approvals                               401    401   yes    yes      yes      yes
 GET    /api/v1/approvals/{id}                          401    401   yes    yes      yes      yes
+POST   /api/v1/approvals/{id}/statement                401    401   403    yes      yes      yes
 POST   /api/v1/approvals/{id}/verdict                  401    401   403    yes      yes      yes
 POST   /api/v1/approvals/{id}/identical                401    401   403    yes      yes      yes
 POST   /api/v1/approvals/{id}/resolution               401    401   403    yes      yes      yes

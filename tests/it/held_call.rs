@@ -305,7 +305,8 @@ fn a11_lapses_when_it_cannot_begin_in_time() {
     thread::sleep(std::time::Duration::from_millis(1100));
     gateway.set_env("COUNTERSIGN_FAIL_AT", None);
     gateway.launch();
-    gateway.hold_when(&id, "lapsed");
+    let hold = gateway.hold_when(&id, "lapsed");
+    assert_eq!(hold["verdicts"][0]["decision"], "approve", "{hold}");
     assert!(gateway.ran().is_empty());
 }
 

@@ -173,7 +173,7 @@ fn verdicts_of_the_inbox_are_signed_with_the_key_it_was_started_with() {
 }
 
 /// What somebody makes of an entry.
-type Change<'a> = &'a dyn Fn(&mut Value);
+pub(crate) type Change<'a> = &'a dyn Fn(&mut Value);
 
 /// The record rewritten by somebody who can make the chain fit again, from the entry `index` on.
 fn rewritten(data: &Path, index: i64, change: impl Fn(&mut Value)) {
@@ -197,6 +197,28 @@ fn rewritten(data: &Path, index: i64, change: impl Fn(&mut Value)) {
     connection.execute("UPDATE head SET chain = ?1", params![value.as_bytes()]).unwrap();
 }
 
+/// The place of the first verdict in the record.
+pub(crate) fn verdict_entry(gateway: &TestGateway) -> i64 {
+    let all = gateway.entries();
+    let found = all.iter().find(|it| it["entry"]["kind"] == "verdict").unwrap();
+    found["index"].as_i64().unwrap()
+}
+
+/// What `audit verify` says of a copy of the record in which the entry `index` was changed.
+pub(crate) fn changed_verdict(gateway: &TestGateway, index: i64, change: Change<'_>) -> Output {
+    let copy = gateway.dir().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(gateway.data()).unwrap().map(Result::unwrap) {
+        if file.file_type().unwrap().is_file() {
+            fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+    }
+    rewritten(&copy, index, change);
+    let said = gateway.cli(&["audit", "verify", "--data", copy.to_str().unwrap()]);
+    fs::remove_dir_all(&copy).unwrap();
+    said
+}
+
 #[test]
 fn a_signature_that_was_tampered_with_is_found_in_the_record() {
     let rule = "rules:\n  - name: held\n    match: {}\n    decision: REQUIRE_APPROVAL\n    approval: { signature: required }\n";
@@ -209,25 +231,8 @@ fn a_signature_that_was_tampered_with_is_found_in_the_record() {
     signed_with(&gateway, "ada", &id, "ada").done();
     gateway.hold_when(&id, "finished");
     gateway.stop();
-    let index = {
-        let all = gateway.entries();
-        let found = all.iter().find(|it| it["entry"]["kind"] == "verdict").unwrap();
-        found["index"].as_i64().unwrap()
-    };
-    let kept = gateway.data();
-    let verify = |change: Change<'_>| {
-        let copy = gateway.dir().join("copy");
-        fs::create_dir(&copy).unwrap();
-        for file in fs::read_dir(&kept).unwrap().map(Result::unwrap) {
-            if file.file_type().unwrap().is_file() {
-                fs::copy(file.path(), copy.join(file.file_name())).unwrap();
-            }
-        }
-        rewritten(&copy, index, change);
-        let said = gateway.cli(&["audit", "verify", "--data", copy.to_str().unwrap()]);
-        fs::remove_dir_all(&copy).unwrap();
-        said
-    };
+    let index = verdict_entry(&gateway);
+    let verify = |change: Change<'_>| changed_verdict(&gateway, index, change);
     verify(&|_| {}).done();
     let changes: [(&str, Change<'_>); 4] = [
         ("reason", &|entry| entry["verdict"]["reason"] = "never looked".into()),

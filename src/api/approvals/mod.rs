@@ -1,6 +1,7 @@
 //! Holds, and what people decide about them.
 
 mod identical;
+mod signing;
 mod view;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use super::people::Shown;
 use super::{Body, Failure, Path, Query, Reviewer, Viewer};
 use crate::call::holding;
 use crate::digest::Digest;
+use crate::evidence::Signature;
+use crate::evidence::passkey::MAX_PART;
 use crate::gateway::Gateway;
 use crate::hold::{Decision, Hold, Rendered, Resolution, StateName, Verdict};
 use crate::ids::AgentName;
@@ -24,8 +27,11 @@ use crate::json::Object;
 use crate::principal::Person;
 use crate::storage::HoldQuery;
 
+use self::signing::Under;
 pub(super) use identical::decide_identical;
 pub use identical::{IdenticalDecided, IdenticalGiven, NotDecided};
+pub(super) use signing::state;
+pub use signing::{SigningPasskey, StatementMade, StatementWanted};
 pub use view::HoldView;
 
 /// How many holds a list shows when nobody says.
@@ -34,8 +40,6 @@ const LISTED: u32 = 100;
 const MAX_REASON: usize = 2000;
 /// The longest name of a sender's for a verdict, in bytes.
 const MAX_KEY: usize = 128;
-/// The longest signature, in bytes.
-const MAX_SIGNATURE: usize = 16 << 10;
 
 /// Which holds to list.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -104,10 +108,9 @@ pub struct VerdictGiven {
     /// What the person looked at.
     #[serde(default, deserialize_with = "an_object", skip_serializing_if = "Option::is_none")]
     pub rendered: Option<Rendered>,
-    /// The person's signature (SSHSIG, armored); with `edit`, of the changed call.
+    /// The person's signature; with `edit`, of the changed call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16_384))]
-    pub signature: Option<String>,
+    pub signature: Option<Signature>,
     /// The sender's name for this verdict: sent again under it, it counts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
@@ -135,9 +138,6 @@ impl VerdictGiven {
         Shown(authenticated): Shown,
         gateway: &Gateway,
     ) -> Result<(Verdict, Option<Object>), Failure> {
-        let long = |what: &str, most: usize| {
-            Failure::new(StatusCode::BAD_REQUEST, format!("a {what} has at most {most} characters"))
-        };
         let chars = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
         if chars(&self.reason) > MAX_REASON {
             return Err(long("reason", MAX_REASON));
@@ -145,8 +145,8 @@ impl VerdictGiven {
         if chars(&self.idempotency_key) > MAX_KEY {
             return Err(long("idempotency key", MAX_KEY));
         }
-        if chars(&self.signature) > MAX_SIGNATURE {
-            return Err(long("signature", MAX_SIGNATURE));
+        if self.signature.as_ref().is_some_and(|signature| !signature.fits()) {
+            return Err(long("signature's part", MAX_PART));
         }
         if self.rendered.as_ref().is_some_and(|rendered| rendered.by.chars().count() > MAX_KEY) {
             return Err(long("renderer's name", MAX_KEY));
@@ -163,15 +163,21 @@ impl VerdictGiven {
     }
 }
 
+fn long(what: &str, most: usize) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, format!("a {what} has at most {most} characters"))
+}
+
 pub(super) async fn decide(
     State(gateway): State<Arc<Gateway>>,
     Reviewer(person): Reviewer,
     shown: Shown,
+    under: Under,
     Path(id): Path<String>,
     Body(given): Body<VerdictGiven>,
 ) -> Result<Json<HoldView>, Failure> {
     let hold = find(&gateway, &id).await?;
     let (verdict, edit) = given.of(person, shown, &gateway)?;
+    let verdict = under.checked(&gateway, &hold, verdict).await?;
     let decided = match edit {
         None => holding::decide(&gateway, hold.id, verdict).await?,
         Some(_) if verdict.decision == Decision::Reject => {
@@ -205,11 +211,13 @@ pub(super) async fn resolve(
     State(gateway): State<Arc<Gateway>>,
     Reviewer(person): Reviewer,
     shown: Shown,
+    under: Under,
     Path(id): Path<String>,
     Body(given): Body<ResolutionGiven>,
 ) -> Result<Json<HoldView>, Failure> {
     let hold = find(&gateway, &id).await?;
     let (verdict, edit) = given.verdict.of(person, shown, &gateway)?;
+    let verdict = under.checked(&gateway, &hold, verdict).await?;
     if edit.is_some() || verdict.decision == Decision::Reject {
         let told = "a resolution is an approval of what is said, and changes no arguments";
         return Err(Failure::new(StatusCode::BAD_REQUEST, told));

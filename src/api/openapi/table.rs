@@ -8,8 +8,8 @@ use crate::api::{
     ExplainWanted, HoldView, IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted,
     KeyGiven, LimitList, LinkMade, NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView,
     ReloadedView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView, StandingView,
-    StandingWanted, TableView, ToolView, TryView, TryWanted, VerdictGiven, Verified, WhoAmI,
-    approvals, audit, calls, events, limits, reports, table,
+    StandingWanted, StatementMade, StatementWanted, TableView, ToolView, TryView, TryWanted,
+    VerdictGiven, Verified, WhoAmI, approvals, audit, calls, events, limits, reports, table,
 };
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer, Viewer};
@@ -29,6 +29,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(record());
     all.extend(deciding());
     all.extend(asking());
+    all.extend(standing());
     all.extend(agents());
     all.extend(people());
     all
@@ -128,6 +129,17 @@ fn deciding() -> Vec<Operation> {
     vec![
         change(
             "post",
+            "/api/v1/approvals/{id}/statement",
+            Reviewer,
+            "state",
+            "What a person signs to give a verdict, and which passkeys can; changes nothing.",
+        )
+        .takes::<StatementWanted>()
+        .gives::<StatementMade>()
+        .fails(404, NO_SUCH)
+        .fails(409, TOO_LATE),
+        change(
+            "post",
             "/api/v1/approvals/{id}/verdict",
             Reviewer,
             "decide",
@@ -161,6 +173,11 @@ fn deciding() -> Vec<Operation> {
         .fails(403, NOT_YOURS)
         .fails(404, NO_SUCH)
         .fails(409, TOO_LATE),
+    ]
+}
+
+fn standing() -> Vec<Operation> {
+    vec![
         change(
             "post",
             "/api/v1/standing",

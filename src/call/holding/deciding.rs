@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::running;
+use crate::digest::Digest;
 use crate::evidence::Event;
 use crate::gateway::Gateway;
-use crate::hold::{Account, Edited, Ending, Hold, Resolution, StateName, Verdict};
+use crate::hold::{Account, Edited, Ending, Hold, Lost, Resolution, StateName, Verdict};
 use crate::ids::HoldId;
 use crate::json::Object;
 use crate::policy::{Decision, Facts};
@@ -52,6 +53,32 @@ pub async fn amend(
     let hold = recorded(gateway, hold.id, &verdict, amended).await?;
     let verdict = Verdict { digest: hold.digest, ..verdict };
     Ok(follow(gateway, hold, &verdict).await)
+}
+
+/// The digest of the call that would run with `arguments` in place of those of `hold`.
+///
+/// # Errors
+/// Why policy or schema would not let it run exactly so.
+pub fn digest_of_edit(
+    gateway: &Gateway,
+    hold: &Hold,
+    arguments: Object,
+) -> Result<Digest, NotAmended> {
+    edited(gateway, hold, arguments).map(|edited| edited.digest).map_err(NotAmended::Unfit)
+}
+
+/// Refuses a verdict because of its signature, and records it as every refusal of one.
+///
+/// # Errors
+/// Always: with [`Lost::Signature`], or what hindered the record.
+pub async fn refuse_signature(
+    gateway: &Gateway,
+    hold: Hold,
+    verdict: &Verdict,
+    why: String,
+) -> Result<Hold, HoldError> {
+    let (id, lost) = (hold.id, Lost::Signature(why));
+    recorded(gateway, id, verdict, Err(HoldError::Lost { lost, hold: Box::new(hold) })).await
 }
 
 /// Applies what a person says of a hold of unknown outcome; one that may run again runs at once.

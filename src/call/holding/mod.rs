@@ -19,7 +19,9 @@ use crate::hold::{Hold, State, StateName};
 use crate::ids::HoldId;
 use crate::storage::{HoldError, StoreError};
 
-pub use deciding::{NotAmended, amend, decide, resolve, withdraw};
+pub use deciding::{
+    NotAmended, amend, decide, digest_of_edit, refuse_signature, resolve, withdraw,
+};
 pub(super) use opening::{asked_again, join, open};
 pub use running::start;
 pub use sweeping::{forget_results, sweep};

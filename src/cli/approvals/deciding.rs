@@ -16,6 +16,7 @@ use crate::cli::sign::sign;
 use crate::cli::way::Way;
 use crate::clock::{Clock, SystemClock};
 use crate::digest::{Digest, call_digest};
+use crate::evidence::Signature;
 use crate::evidence::signature::Statement;
 use crate::hold::{Decision, Rendered, Resolution, StateName};
 use crate::json::{self, Object};
@@ -70,7 +71,7 @@ impl Chosen {
         hold: &HoldView,
         decision: Decision,
         digest: &Digest,
-    ) -> Result<Option<String>, Failed> {
+    ) -> Result<Option<Signature>, Failed> {
         let Some(key) = self.sign_with.clone() else { return Ok(None) };
         let me: WhoAmI = way.get("/api/v1/whoami").await?;
         let statement = Statement {
@@ -84,7 +85,7 @@ impl Chosen {
         let message = statement.message().map_err(anyhow::Error::from)?;
         // It may wait for a passphrase or a touch.
         let signed = tokio::task::spawn_blocking(move || sign(&key, &message)).await;
-        signed.map_err(anyhow::Error::from)?.map(Some)
+        Ok(Some(Signature::Ssh(signed.map_err(anyhow::Error::from)??)))
     }
 }
 

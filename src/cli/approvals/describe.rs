@@ -134,7 +134,7 @@ fn verdict(lines: &mut Lines, it: &Verdict) {
         Decision::Approve => "approved by",
         Decision::Reject => "rejected by",
     };
-    let signed = if it.signature.is_some() { ", signed" } else { "" };
+    let signed = it.signature.as_ref().map(|it| format!(", {}", it.told())).unwrap_or_default();
     let reason = it.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
     lines.named(what, &format!("{} at {}{signed}{reason}", it.person.name, second(it.at)));
 }

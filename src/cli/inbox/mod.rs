@@ -37,6 +37,7 @@ use super::way::Way;
 use crate::api::WhoAmI;
 use crate::clock::{Clock, SystemClock};
 use crate::config;
+use crate::evidence::Signature;
 
 /// How many requests of the person may wait for the gateway.
 const ASKS: usize = 16;
@@ -203,7 +204,7 @@ impl Inbox {
                 model.resized(screen.size()?);
                 match signed {
                     Ok(signature) => {
-                        given.signature = Some(signature);
+                        given.signature = Some(Signature::Ssh(signature));
                         return self.perform(
                             Some(Effect::Ask(Ask::Decide(id, given))),
                             model,

@@ -238,7 +238,8 @@ fn state(lines: &mut Lines, hold: &HoldView) {
             Decision::Reject => "rejected",
         };
         let reason = verdict.reason.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
-        let signed = if verdict.signature.is_some() { ", signed" } else { "" };
+        let signed =
+            verdict.signature.as_ref().map(|it| format!(", {}", it.told())).unwrap_or_default();
         let at = second(verdict.at);
         lines.named(what, &format!("by {} at {at}{signed}{reason}", verdict.person.name));
     }

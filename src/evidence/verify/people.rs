@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::story::Twist;
-use crate::evidence::Event;
-use crate::evidence::signature::{self, Statement};
+use crate::evidence::passkey::Registered;
+use crate::evidence::signature::Statement;
+use crate::evidence::{Access, Event};
 use crate::hold::Verdict;
 use crate::ids::HoldId;
 
@@ -15,6 +16,8 @@ pub(super) struct Register {
     also: HashMap<String, Vec<String>>,
     /// By fingerprint: whose key it is, and the key.
     keys: HashMap<String, (String, String)>,
+    /// By identifier: whose passkey it is, and the passkey.
+    passkeys: HashMap<String, (String, Registered)>,
 }
 
 impl Register {
@@ -28,6 +31,11 @@ impl Register {
                 self.keys.insert(fingerprint.clone(), (person.to_string(), key.clone()));
             }
             Event::KeyRemoved { fingerprint, .. } => drop(self.keys.remove(fingerprint)),
+            Event::Access { person, access, .. } => self.follow_access(&person.name, access),
+            // Whoever is added again under the name has none of the passkeys from before.
+            Event::ReviewerRevoked { reviewer, .. } => {
+                self.passkeys.retain(|_, (owner, _)| owner != reviewer.as_str());
+            }
             Event::Intent(_)
             | Event::Outcome { .. }
             | Event::Refusal(_)
@@ -46,9 +54,30 @@ impl Register {
             | Event::TailRepaired { .. }
             | Event::AgentAdded { .. }
             | Event::AgentRotated { .. }
-            | Event::AgentRevoked { .. }
-            | Event::Access { .. }
-            | Event::ReviewerRevoked { .. } => {}
+            | Event::AgentRevoked { .. } => {}
+        }
+    }
+
+    fn follow_access(&mut self, person: &str, access: &Access) {
+        match access {
+            Access::PasskeyAdded { passkey, name, key, domain: Some(domain), .. } => {
+                let registered = Registered {
+                    id: passkey.clone(),
+                    name: name.clone(),
+                    key: key.clone(),
+                    domain: domain.clone(),
+                };
+                self.passkeys.insert(passkey.clone(), (person.to_owned(), registered));
+            }
+            Access::PasskeyRemoved { passkey } => drop(self.passkeys.remove(passkey)),
+            Access::PasskeyAdded { domain: None, .. }
+            | Access::Invited { .. }
+            | Access::LinkMade { .. }
+            | Access::SignedIn { .. }
+            | Access::SignedOut { .. }
+            | Access::PasswordSet
+            | Access::PasskeyCopied { .. }
+            | Access::SubjectBound { .. } => {}
         }
     }
 
@@ -74,13 +103,11 @@ impl Register {
             decide_by,
         };
         let names = self.same_human(person);
-        let of_person = |(owner, _): &&(String, String)| names.contains(owner);
-        let keys: Vec<String> =
-            self.keys.values().filter(of_person).map(|(_, key)| key.clone()).collect();
+        let keys: Vec<String> = of(&self.keys, &names);
+        let passkeys: Vec<Registered> = of(&self.passkeys, &names);
         let wrong = |why: String| Twist::WrongSignature { hold, person: person.clone(), why };
         let message = statement.message().map_err(|error| wrong(error.to_string()))?;
-        signature::verify(signature, &message, &keys).map_err(|error| wrong(error.to_string()))?;
-        Ok(())
+        signature.verify(&message, &keys, &passkeys).map_err(wrong)
     }
 
     fn same_human(&self, name: &str) -> Vec<String> {
@@ -100,4 +127,9 @@ impl Register {
             }
         }
     }
+}
+
+/// What belongs to one of the people with these names.
+fn of<T: Clone>(all: &HashMap<String, (String, T)>, names: &[String]) -> Vec<T> {
+    all.values().filter(|(owner, _)| names.contains(owner)).map(|(_, it)| it.clone()).collect()
 }

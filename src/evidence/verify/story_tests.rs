@@ -3,7 +3,7 @@
 
 use super::tests::{HELD, approved, asked, changed, decided, intent, opened, told, twist};
 use super::*;
-use crate::evidence::{Event, Intent};
+use crate::evidence::{Event, Intent, Signature};
 use crate::hold::{Amendment, Decision, Demand, Resolution, Standing, StateName, Terms, Verdict};
 use crate::ids::{CallId, StandingId};
 use crate::json::Object;
@@ -96,7 +96,7 @@ fn an_approval_without_the_signature_it_needs_is_found() {
     // Who rejects need not sign.
     assert!(told([signed(), decided(Decision::Reject, StateName::Rejected)]).is_ok());
     let mut forged = verdict("ada", b"call");
-    forged.signature = Some("-----BEGIN SSH SIGNATURE-----".to_owned());
+    forged.signature = Some(Signature::Ssh("-----BEGIN SSH SIGNATURE-----".to_owned()));
     let forged = Event::Verdict { hold: HELD, verdict: forged, state: StateName::Approved };
     for opening in [signed(), opened()] {
         let fault = told([opening, forged.clone()]).unwrap_err();

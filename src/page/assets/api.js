@@ -22,7 +22,7 @@ async function send(method, path, body, patience = PATIENCE) {
   } catch {
     throw new Refused(0, 'The gateway does not answer. Nothing was decided here; this page tries again by itself.');
   }
-  if (answer.status === 401) location.assign('/sign-in');
+  if (answer.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
   const text = await answer.text();
   if (!answer.ok) {
     let told = text;

@@ -3,6 +3,7 @@
 import { ask, el, say } from './dom.js';
 import { get, post } from './api.js';
 import { differences, pretty, read, write } from './json.js';
+import { body, signed } from './sign.js';
 import { badge, shown } from './text.js';
 import { time } from './time.js';
 
@@ -104,8 +105,10 @@ export function complete(article, more) {
   if (more.recent && !place.firstChild) place.append(radius(more.recent));
 }
 
+const signature = ({ signature: given }) => given && el('span', { class: 'faint' }, typeof given === 'string'
+  ? ', signed with an SSH key' : [', signed with the passkey ', given.name ? name(given.name) : null]);
 const said = (view) => view.verdicts.map((verdict) => el('li', {},
-  el('strong', {}, shown(verdict.person.name)), verdict.decision === 'approve' ? ' approved' : ' rejected', ' ', time(verdict.at),
+  el('strong', {}, shown(verdict.person.name)), verdict.decision === 'approve' ? ' approved' : ' rejected', ' ', time(verdict.at), signature(verdict),
   verdict.reason ? el('blockquote', {}, shown(verdict.reason, undefined, { lines: true })) : null));
 
 const amended = (view) => view.amendments.map((amendment) => el('li', {},
@@ -117,7 +120,7 @@ function outcome(view) {
   const last = view.verdicts.at(-1);
   return el('section', { class: `outcome ${states[view.state] ?? ''}`, role: 'status' },
     el('h3', {}, STATES[view.state] ?? view.state),
-    last ? el('p', {}, `${last.decision === 'approve' ? 'Approved' : 'Rejected'} by `, el('strong', {}, shown(last.person.name)), ' ', time(last.at)) : null,
+    last ? el('p', {}, `${last.decision === 'approve' ? 'Approved' : 'Rejected'} by `, el('strong', {}, shown(last.person.name)), ' ', time(last.at), signature(last)) : null,
     view.state === 'approved' && view.execute_by ? el('p', {}, 'May begin to run for ', time(view.execute_by, { until: true })) : null,
     view.outcome ? el('p', {}, 'Outcome: ', el('strong', {}, view.outcome.status.replaceAll('_', ' ')), ` after ${view.outcome.backend_ms} ms`, view.outcome.error ? el('span', {}, ': ', shown(view.outcome.error)) : null) : null,
     view.why ? el('p', {}, shown(view.why)) : null,
@@ -145,7 +148,7 @@ export function article(view, more, changed) {
       el('button', { type: 'button', class: 'plain back', onclick: () => more.back() }, '← All'),
       el('div', { class: 'row' }, title, badge(seen), effects(more.tools.get(view.tool))),
       el('p', {}, name(view.agent), view.owner ? [' for ', name(view.owner)] : null, view.client ? [' with ', name(view.client)] : null, ' · asked ', time(view.created_at),
-        view.identical > 1 ? el('span', { class: 'badge warn' }, `${view.identical} identical calls`) : null),
+        view.identical > 1 ? [' ', el('span', { class: 'badge warn' }, `${view.identical} identical calls`)] : null),
       pending
         ? el('p', { class: 'clocks' }, 'Decide within ', time(view.decide_by, { until: true }), ` · then it may begin to run for ${Math.round(view.execute_within / 60)} min`)
         : null),
@@ -169,7 +172,7 @@ function decisions(view, more, whole, changed, self) {
     wrong.hidden = true;
     bar.inert = true;
     try { await work(); say(told); await changed(); } catch (error) {
-      wrong.textContent = error.message;
+      wrong.replaceChildren(...(error.parts ?? [error.message]).flat());
       wrong.hidden = false;
       if (error.status === 409) await changed();
     } finally { bar.inert = false; }
@@ -178,6 +181,11 @@ function decisions(view, more, whole, changed, self) {
   const verdict = async (decision, rest = {}) => ({ decision, digest: view.digest, rendered: await presented(self()), idempotency_key: key, ...rest });
   const decide = async (decision, rest) => {
     const given = await verdict(decision, rest);
+    // A signature is for one call, so identical ones are signed one by one.
+    if (view.signature && decision === 'approve') {
+      await post(`/approvals/${view.id}/verdict`, await signed(view, given));
+      return;
+    }
     if (view.identical > 1) {
       const count = await counted(view, decision);
       if (!count) throw new Error('Nothing was decided.');
@@ -187,8 +195,7 @@ function decisions(view, more, whole, changed, self) {
     }
     await post(`/approvals/${view.id}/verdict`, given);
   };
-  const signed = view.signature;
-  const approve = el('button', { type: 'button', class: 'main approve', onclick: () => attempt(() => decide('approve'), 'Approved.') }, 'Approve', el('kbd', {}, 'a'));
+  const approve = el('button', { type: 'button', class: 'main approve', onclick: () => attempt(() => decide('approve'), 'Approved.') }, view.signature ? 'Sign and approve' : 'Approve', el('kbd', {}, 'a'));
   const reason = el('textarea', { id: 'reason', rows: 2, maxlength: 2000, 'aria-describedby': 'reason-rule' });
   const send = () => attempt(() => decide('reject', { reason: reason.value.trim() || undefined }), 'Rejected.');
   reason.addEventListener('keydown', (event) => { if (event.key === 'Enter' && !event.shiftKey) { event.preventDefault(); send(); } });
@@ -201,14 +208,14 @@ function decisions(view, more, whole, changed, self) {
     reject.setAttribute('aria-expanded', String(!rejecting.hidden));
     if (!rejecting.hidden) reason.focus();
   } }, 'Reject …', el('kbd', {}, 'r'));
-  const edit = view.allow_edit && view.identical <= 1
+  const edit = view.allow_edit && (view.identical <= 1 || view.signature)
     ? el('button', { type: 'button', onclick: () => attempt(() => editing(view, verdict), 'Approved as changed.') }, 'Edit …', el('kbd', {}, 'e')) : null;
   const stand = el('button', { type: 'button', onclick: () => attempt(() => standing(view), 'Granted.') }, 'Let such calls pass …', el('kbd', {}, 's'));
   const unread = el('p', { class: 'faint', id: 'unread' }, 'Read the arguments to their end first.');
   const bar = el('div', { class: 'decisions' },
-    signed ? el('p', { class: 'faint' }, 'This rule asks for a signature: ', el('code', {}, `countersign approvals approve ${view.id.slice(0, 8)} --sign-with KEY`)) : null,
+    view.signature ? el('p', { class: 'faint' }, 'Approving takes your signature: your passkey is asked for.', view.identical > 1 ? ` Each of the ${view.identical} calls is signed for itself.` : null) : null,
     wrong, unread,
-    el('div', { class: 'actions' }, signed ? null : approve, reject, signed ? null : edit, signed ? null : stand), rejecting);
+    el('div', { class: 'actions' }, approve, reject, edit, view.signature ? null : stand), rejecting);
   const ready = () => { approve.disabled = !whole.read; unread.hidden = whole.read; };
   ready();
   return { bar, ready };
@@ -242,11 +249,12 @@ async function editing(view, verdict) {
   const given = await verdict('approve');
   const made = await ask('Approve with other arguments', [
     el('label', { for: 'edited' }, 'The call runs with exactly these. Policy looks at it once more.'), text, wrong, changes,
-  ], { label: 'Approve as changed', submit: async (close) => {
+  ], { label: view.signature ? 'Sign and approve as changed' : 'Approve as changed', submit: async (close) => {
     if (!look()) return;
-    // The numbers go as they were typed.
-    const body = JSON.stringify({ ...given, edit: 0 }).replace(/"edit":0\}$/, () => `"edit":${text.value}}`);
-    try { close(await post(`/approvals/${view.id}/verdict`, body)); } catch (error) { wrong.textContent = error.message; wrong.hidden = false; }
+    try {
+      const whole = view.signature ? await signed(view, given, text.value) : given;
+      close(await post(`/approvals/${view.id}/verdict`, body(whole, text.value)));
+    } catch (error) { wrong.replaceChildren(...(error.parts ?? [error.message]).flat()); wrong.hidden = false; }
   } });
   if (!made) throw new Error('Nothing was changed.');
 }

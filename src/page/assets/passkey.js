@@ -1,5 +1,7 @@
 // Talks to the browser's authenticators: registers a passkey, and signs in with one.
 
+import { bytes, inWords, known, text } from './webauthn.js';
+
 const csrf = document.querySelector('meta[name=csrf]').content;
 
 async function post(path, body) {
@@ -12,13 +14,6 @@ async function post(path, body) {
   if (!answer.ok) throw new Error(told.error);
   return told;
 }
-
-const bytes = (text) =>
-  Uint8Array.from(atob(text.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
-const text = (buffer) =>
-  btoa(String.fromCharCode(...new Uint8Array(buffer)))
-    .replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
-const known = (ids) => ids.map((id) => ({ type: 'public-key', id: bytes(id) }));
 
 async function register(start, finish, name) {
   const asked = await post(start, {});
@@ -68,12 +63,6 @@ const ways = {
   invitation: (name, code) =>
     register(`/invitation/${code}/passkey/start`, `/invitation/${code}/passkey/finish`, name),
 };
-
-function inWords(error) {
-  if (error.name === 'NotAllowedError') return 'It was cancelled, or took too long.';
-  if (error.name === 'InvalidStateError') return 'This device has a passkey for you already.';
-  return error.message;
-}
 
 if (window.PublicKeyCredential) {
   for (const part of document.querySelectorAll('[data-passkey]')) {

@@ -222,6 +222,7 @@ fn approve(proposal: &Proposal) -> Approval {
             known_as: names.clone(),
             same_human: names,
             keys: Vec::new(),
+            passkeys: Vec::new(),
         })
     };
     Approval::of(&hold.decide(verdict, &anybody).unwrap(), at).unwrap()

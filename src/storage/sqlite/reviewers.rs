@@ -22,7 +22,9 @@ pub(super) fn find(
             row.get::<_, String>(0)
         })
         .optional()?;
-    body.map(|body| read(name.as_str(), &body)).transpose()
+    let Some(body) = body else { return Ok(None) };
+    let passkeys = access::credentials(connection, name)?.passkeys;
+    Ok(Some(Reviewer { passkeys, ..read(name.as_str(), &body)? }))
 }
 
 /// Everybody, by name.
@@ -31,7 +33,12 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Reviewer>, Trouble> {
         connection.prepare_cached("SELECT name, body FROM reviewers ORDER BY name")?;
     let rows =
         statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    rows.map(|row| row.map_err(Trouble::from).and_then(|(name, body)| read(&name, &body))).collect()
+    let mut passkeys = access::passkeys(connection)?;
+    let mut with_passkeys = |(name, body): (String, String)| {
+        let passkeys = passkeys.remove(&name).unwrap_or_default();
+        Ok(Reviewer { passkeys, ..read(&name, &body)? })
+    };
+    rows.map(|row| row.map_err(Trouble::from).and_then(&mut with_passkeys)).collect()
 }
 
 fn put(connection: &Connection, reviewer: &Reviewer) -> Result<(), Trouble> {

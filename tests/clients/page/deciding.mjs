@@ -30,22 +30,6 @@ export default ({ given, person, rows, wait, opened }) => ({
     return { decided, empty, outcome: await page.locator(".outcome").innerText() };
   },
 
-  /** Two people look at one call; who comes second is told who decided. */
-  async race() {
-    const [first, second] = [await person({ link: given.link }), await person({ invitation: given.invitation })];
-    for (const page of [first, second]) {
-      await wait(page, 1);
-      await page.keyboard.press("j");
-      await opened(page);
-    }
-    await first.keyboard.press("a");
-    const begun = Date.now();
-    await first.keyboard.press("Enter");
-    await second.waitForFunction(() => document.querySelector("article")?.dataset.state !== "pending");
-    const within = Date.now() - begun;
-    return { within, told: await second.locator(".outcome").innerText(), toast: await second.locator("#told").innerText() };
-  },
-
   /** Approves with other arguments, and is shown what changed before. */
   async edit() {
     const page = await person(given);

@@ -113,6 +113,7 @@ impl World {
                 also: Vec::new(),
                 token_digest: countersign::digest::Digest::of(name.as_bytes()),
                 keys: Vec::new(),
+                passkeys: Vec::new(),
                 created_at: start(),
                 expires_at: None,
                 revoked_at: None,

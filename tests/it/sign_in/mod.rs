@@ -7,7 +7,9 @@ mod pages;
 mod passkeys;
 mod passwords;
 mod provider;
+mod returning;
 mod sessions;
+mod signing;
 
 use serde_json::Value;
 

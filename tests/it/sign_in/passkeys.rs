@@ -10,7 +10,11 @@ use super::{gateway, invited, signed_in, told_of_access};
 use crate::harness::TestGateway;
 
 /// A browser in which somebody signed in who was invited and registered a passkey.
-fn with_passkey(gateway: &TestGateway, name: &str, number: u8) -> (Browser, Authenticator) {
+pub(super) fn with_passkey(
+    gateway: &TestGateway,
+    name: &str,
+    number: u8,
+) -> (Browser, Authenticator) {
     let invitation = invited(gateway, &[name]);
     let (mut browser, mut key) = (Browser::new(gateway), Authenticator::new(number));
     let csrf = browser.get(&invitation).csrf();
@@ -27,7 +31,7 @@ fn asked(browser: &mut Browser) -> (String, Value) {
     (csrf, asked)
 }
 
-fn sign_in(browser: &mut Browser, key: &mut Authenticator, flaw: &Flaw) -> Page {
+pub(super) fn sign_in(browser: &mut Browser, key: &mut Authenticator, flaw: &Flaw) -> Page {
     let (csrf, asked) = asked(browser);
     let answer = key.sign(&asked, &browser.origin, flaw);
     browser.message("/sign-in/passkey/finish", &csrf, &answer)

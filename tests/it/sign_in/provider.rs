@@ -125,6 +125,22 @@ fn who_is_in_the_register_signs_in_and_nobody_else() {
 }
 
 #[test]
+fn a_sign_in_with_a_provider_leads_to_where_one_wanted_to_go() {
+    let provider = Provider::start(&people());
+    let gateway = provider.gateway("");
+    gateway.cli(&["reviewers", "add", "ada"]).done();
+    let mut browser = Browser::new(&gateway);
+    for (page, next) in [("/sign-in?next=/calls", "/calls"), ("/sign-in?next=//evil.example", "/")]
+    {
+        browser.get(page).says(200, "Use Example");
+        let done = there_and_back(&mut browser);
+        done.says(200, &format!("<a class=\"button\" href=\"{next}\">"));
+        done.says(200, &format!("content=\"0;url={next}\""));
+        browser.submit("/account", "/sign-out", &[]);
+    }
+}
+
+#[test]
 fn a_rule_lets_people_in_but_makes_no_operator() {
     let provider = Provider::start(&people());
     let rule = "    people: [{ group: sre, role: reviewer, groups: [on-call] }]\n";

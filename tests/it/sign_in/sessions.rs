@@ -76,7 +76,7 @@ fn a_role_counts_as_it_is_now_and_a_revoked_person_is_out_at_once() {
     gateway.cli(&["reviewers", "revoke", "ada"]).done();
     for browser in [&mut browser, &mut second] {
         assert_eq!(browser.who().status, 401);
-        assert_eq!(browser.get("/account").location(), "/sign-in");
+        assert_eq!(browser.get("/account").location(), "/sign-in?next=/account");
     }
     // Added again, the person has to be invited again: nothing of before lives on.
     gateway.cli(&["reviewers", "add", "ada"]).done();

@@ -170,8 +170,9 @@ impl Tx<'_> {
                     return Ok(Err(AccessError::TooManyPasskeys));
                 }
                 rows::put_passkey(self.connection, name, &passkey)?;
-                let Passkey { id, name, algorithm, key, .. } = passkey;
-                Access::PasskeyAdded { passkey: id, name, key, algorithm }
+                let Passkey { id, name, algorithm, key, domain, signs, .. } = passkey;
+                let domain = signs.then_some(domain);
+                Access::PasskeyAdded { passkey: id, name, key, algorithm, domain }
             }
         };
         self.note(&Person::registered(name), access, name.to_string())
@@ -267,6 +268,7 @@ impl Tx<'_> {
             also: Vec::new(),
             token_digest: ruled.token_digest,
             keys: Vec::new(),
+            passkeys: Vec::new(),
             created_at: self.now(),
             expires_at: None,
             revoked_at: None,

@@ -16,7 +16,7 @@ use crate::storage::{
     StoreError, Which,
 };
 
-pub(super) use rows::forget;
+pub(super) use rows::{credentials, forget, passkeys};
 
 impl SqliteStore {
     /// Makes one change of how people sign in, durably.

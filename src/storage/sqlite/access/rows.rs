@@ -1,5 +1,7 @@
 //! Links, passwords, passkeys and sessions as rows.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
@@ -104,7 +106,7 @@ pub(super) fn take_link(
 }
 
 /// What a person signs in with.
-pub(super) fn credentials(
+pub(in crate::storage::sqlite) fn credentials(
     connection: &Connection,
     person: &PersonName,
 ) -> Result<Credentials, Trouble> {
@@ -144,6 +146,22 @@ pub(super) fn put_subject(
 ) -> Result<(), Trouble> {
     let known = body(connection, person)?;
     put_body(connection, person, &Body { subject: Some(subject), ..known })
+}
+
+/// Everybody's passkeys, by name, each person's oldest first.
+pub(in crate::storage::sqlite) fn passkeys(
+    connection: &Connection,
+) -> Result<HashMap<String, Vec<Passkey>>, Trouble> {
+    let sql = "SELECT person, body FROM passkeys ORDER BY rowid";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows =
+        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut all: HashMap<String, Vec<Passkey>> = HashMap::new();
+    for row in rows {
+        let (person, body) = row?;
+        all.entry(person).or_default().push(read("a passkey", &body)?);
+    }
+    Ok(all)
 }
 
 /// The passkey with this identifier, and whose it is.

@@ -12,6 +12,7 @@ fn person(name: &str, token: &str) -> Reviewer {
         also: Vec::new(),
         token_digest: Digest::of(token.as_bytes()),
         keys: Vec::new(),
+        passkeys: Vec::new(),
         created_at: start(),
         expires_at: None,
         revoked_at: None,

@@ -63,6 +63,7 @@ fn passkey() -> Passkey {
         key: "key".to_owned(),
         handle: "handle".to_owned(),
         domain: "localhost".to_owned(),
+        signs: true,
         counter: 0,
         added_at: start(),
         used_at: None,

@@ -89,6 +89,7 @@ pub(super) fn reviewer() -> Reviewer {
         also: Vec::new(),
         token_digest: Digest::of(b"bob"),
         keys: Vec::new(),
+        passkeys: Vec::new(),
         created_at: start(),
         expires_at: None,
         revoked_at: None,

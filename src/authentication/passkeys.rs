@@ -3,27 +3,23 @@
 //! The few checks that are left without attestation are made here, over aws-lc-rs, which is in the program
 //! anyway: the libraries for it bring a second set of cryptography with them.
 
-mod data;
-mod key;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::data::{AuthenticatorData, ClientData, MAX_ID};
-use self::key::PublicKey;
 use super::browser::Site;
 use super::sign_in::new_secret;
 use crate::clock::Clock;
 use crate::digest::Digest;
+use crate::evidence::passkey::{
+    AuthenticatorData, ClientData, MAX_ID, PublicKey, decoded, encoded,
+};
 use crate::storage::{Passkey, StoreError};
 
-pub use key::ALGORITHMS;
+pub use crate::evidence::passkey::ALGORITHMS;
 
 /// How long a challenge can be answered.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
@@ -189,6 +185,7 @@ impl Ceremonies {
             key: encoded(written),
             handle,
             domain: ceremony.domain,
+            signs: true,
             counter: data.counter,
             added_at: now,
             used_at: None,
@@ -247,12 +244,4 @@ impl Answered {
 /// When the system has no random bytes.
 pub fn new_handle() -> Result<String, StoreError> {
     Ok(encoded(Digest::of(new_secret()?.0.as_bytes()).as_bytes()))
-}
-
-fn encoded(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn decoded(text: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text).ok()
 }

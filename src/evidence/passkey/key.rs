@@ -14,18 +14,24 @@ const MAX_MODULUS: usize = 1024;
 
 /// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PublicKey {
+pub enum PublicKey {
     /// A point on P-256, uncompressed.
     Es256([u8; 65]),
     /// A point on edwards25519.
     EdDsa([u8; 32]),
     /// Modulus and exponent.
-    Rs256 { n: Vec<u8>, e: Vec<u8> },
+    Rs256 {
+        /// The modulus.
+        n: Vec<u8>,
+        /// The exponent.
+        e: Vec<u8>,
+    },
 }
 
 impl PublicKey {
     /// Reads a `COSE_Key` at the beginning of `bytes`; gives what is left of them.
-    pub(super) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let mut reader = Reader { left: bytes };
         let members = Members::read(&mut reader)?;
         let key = match (members.kind?, members.algorithm?) {
@@ -47,7 +53,8 @@ impl PublicKey {
     }
 
     /// The algorithm's name.
-    pub(super) const fn algorithm(&self) -> &'static str {
+    #[must_use]
+    pub const fn algorithm(&self) -> &'static str {
         match self {
             Self::Es256(_) => "ES256",
             Self::EdDsa(_) => "EdDSA",
@@ -56,7 +63,8 @@ impl PublicKey {
     }
 
     /// Whether the holder of the key signed `message`.
-    pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+    #[must_use]
+    pub fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match self {
             Self::Es256(point) => {
                 UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature)

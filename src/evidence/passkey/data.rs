@@ -1,5 +1,6 @@
 //! What browser and authenticator say in a ceremony (`WebAuthn` Level 3, sections 5.8.1 and 6.1).
 
+use http::Uri;
 use serde::Deserialize;
 
 use super::key::PublicKey;
@@ -14,43 +15,81 @@ const HAS_EXTENSIONS: u8 = 0x80;
 /// How long the authenticator's identifier of its model is, in bytes.
 const MODEL: usize = 16;
 /// The longest identifier of a passkey, in bytes.
-pub(super) const MAX_ID: usize = 1023;
+pub const MAX_ID: usize = 1023;
 
 /// What the browser collected.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ClientData {
+pub struct ClientData {
     #[serde(rename = "type")]
     kind: String,
-    pub(super) challenge: String,
+    /// The challenge that it answers, in base64url.
+    pub challenge: String,
     origin: String,
     #[serde(default)]
     cross_origin: bool,
 }
 
 impl ClientData {
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    /// Reads the JSON of it; none when it is not.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_value(json::parse(bytes).ok()?).ok()
     }
 
     /// Whether it was collected for this, on a page of this origin that no other page framed.
-    pub(super) fn is_for(&self, kind: &str, origin: &str) -> bool {
+    #[must_use]
+    pub fn is_for(&self, kind: &str, origin: &str) -> bool {
         self.kind == kind && self.origin == origin && !self.cross_origin
     }
+
+    /// The origin of the page that asked.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether a known passkey answered this challenge, on a page that no other page framed.
+    #[must_use]
+    pub fn is_answer_to(&self, challenge: &str) -> bool {
+        self.kind == "webauthn.get" && self.challenge == challenge && !self.cross_origin
+    }
+
+    /// Whether it was collected under this domain, where nobody on the way could change the page.
+    #[must_use]
+    pub fn is_under(&self, domain: &str) -> bool {
+        let Ok(origin) = self.origin.parse::<Uri>() else { return false };
+        let (Some(scheme), Some(authority)) = (origin.scheme_str(), origin.authority()) else {
+            return false;
+        };
+        // An origin ends with its host or port: what follows could be another host to another reader.
+        let bare = self.origin == format!("{scheme}://{authority}");
+        let safe = scheme == "https" || (scheme == "http" && domain == "localhost");
+        let port = authority.as_str().strip_prefix(domain);
+        let named = port.is_some_and(|port| port.is_empty() || is_port(port));
+        bare && safe && named
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// What the authenticator says.
 #[derive(Debug)]
-pub(super) struct AuthenticatorData<'a> {
+pub struct AuthenticatorData<'a> {
     domain: &'a [u8],
     flags: u8,
-    pub(super) counter: u32,
+    /// How often it signed, as it says.
+    pub counter: u32,
     /// The identifier, the key, and the key as it was written.
-    pub(super) key: Option<(&'a [u8], PublicKey, &'a [u8])>,
+    pub key: Option<(&'a [u8], PublicKey, &'a [u8])>,
 }
 
 impl<'a> AuthenticatorData<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+    /// Reads all of `bytes`; none when they are not exactly that.
+    #[must_use]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (domain, left) = bytes.split_at_checked(32)?;
         let (&flags, left) = left.split_first()?;
         let (counter, mut left) = left.split_at_checked(4)?;
@@ -75,9 +114,22 @@ impl<'a> AuthenticatorData<'a> {
     }
 
     /// Whether it was made for this domain, by a person who was there and was verified.
-    pub(super) fn is_for(&self, domain: &str) -> bool {
+    #[must_use]
+    pub fn is_for(&self, domain: &str) -> bool {
+        self.is_of(domain) && self.is_verified()
+    }
+
+    /// Whether it was made for this domain.
+    #[must_use]
+    pub fn is_of(&self, domain: &str) -> bool {
+        self.domain == Digest::of(domain.as_bytes()).as_bytes()
+    }
+
+    /// Whether a person was there, and was verified.
+    #[must_use]
+    pub const fn is_verified(&self) -> bool {
         let both = PRESENT | VERIFIED;
-        self.domain == Digest::of(domain.as_bytes()).as_bytes() && self.flags & both == both
+        self.flags & both == both
     }
 }
 
@@ -124,5 +176,33 @@ mod tests {
         assert!(!read(framed).unwrap().is_for("t", "o"));
         let twice = r#"{"type":"t","challenge":"c","origin":"o","origin":"p"}"#;
         assert!(read(twice).is_none());
+    }
+
+    #[test]
+    fn an_origin_is_of_a_domain_only_as_browsers_write_it() {
+        for (origin, domain, under) in [
+            ("https://gate.example", "gate.example", true),
+            ("https://gate.example:8443", "gate.example", true),
+            ("http://localhost:7420", "localhost", true),
+            ("http://gate.example", "gate.example", false),
+            ("https://evil.example", "gate.example", false),
+            ("https://gate.example.evil.example", "gate.example", false),
+            ("https://sub.gate.example", "gate.example", false),
+            ("https://gate.example@evil.example", "gate.example", false),
+            ("https://evil.example@gate.example", "gate.example", false),
+            ("https://gate.example/", "gate.example", false),
+            ("https://gate.example#x", "gate.example", false),
+            ("https://gate.example:8443@evil.example", "gate.example", false),
+            ("https://gate.example:x", "gate.example", false),
+            ("HTTPS://gate.example", "gate.example", false),
+            ("https://gate.example?x", "gate.example", false),
+            ("gate.example", "gate.example", false),
+            ("android:apk-key-hash:abc", "gate.example", false),
+            ("null", "gate.example", false),
+        ] {
+            let text = format!(r#"{{"type":"t","challenge":"c","origin":"{origin}"}}"#);
+            let read = ClientData::read(text.as_bytes()).unwrap();
+            assert_eq!(read.is_under(domain), under, "{origin}");
+        }
     }
 }
