@@ -154,6 +154,9 @@ pub(super) async fn explain(
                     "groups have 1 to {MAX_NAME} characters and are at most {MAX_GROUPS}"
                 )));
             }
+            if client.as_ref().is_some_and(|client| client.chars().count() > MAX_NAME) {
+                return Err(bad(format!("a client's name has at most {MAX_NAME} characters")));
+            }
             (Asked { agent, groups, client, tool, arguments }, None, Vec::new())
         }
         _ => return Err(bad("give `agent` and `tool`, or `call` alone".to_owned())),

@@ -27,7 +27,6 @@ const CLIENT: &str = "countersign-page";
 #[serde(deny_unknown_fields)]
 pub struct TryWanted {
     /// The tool.
-    #[schemars(length(max = 1024))]
     pub tool: String,
     /// Its arguments; none when absent.
     #[serde(default)]

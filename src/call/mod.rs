@@ -102,9 +102,7 @@ pub async fn run(gateway: Arc<Gateway>, request: Request) -> Answer {
     let task = tokio::spawn(async move {
         let mut trail = Trail::start(&gateway, &request);
         let answer = walk(&gateway, &request, &mut trail).await;
-        let answer = answer.unwrap_or_else(|refusal| {
-            Answer::Refused(Refusal { call: Some(request.call), ..refusal })
-        });
+        let answer = answer.unwrap_or_else(|it| Answer::Refused(it.of_call(request.call)));
         trail.close(&request, &answer).await;
         answer
     });

@@ -129,6 +129,12 @@ impl Refusal {
         self
     }
 
+    /// The same as that of a call.
+    #[must_use]
+    pub fn of_call(self, call: CallId) -> Self {
+        Self { call: Some(call), ..self }
+    }
+
     /// The same with a time after which to try again.
     #[must_use]
     pub const fn after(mut self, wait: Duration) -> Self {

@@ -60,6 +60,7 @@ function trying(tool) {
         fields.faults(faults);
       } else fields.faults([]);
       answer.replaceChildren(outcome(view));
+      answer.scrollIntoView({ block: 'nearest' });
       if (view.outcome === 'held') say('It waits for people.', 'note');
     });
   };
