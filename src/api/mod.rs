@@ -7,6 +7,7 @@ mod body;
 mod calls;
 mod catalog;
 mod events;
+mod halts;
 mod health;
 mod notifications;
 mod openapi;
@@ -43,6 +44,7 @@ pub use audit::EntryView;
 pub use body::Body;
 pub use calls::{CallList, CallTimeline, CallView};
 pub use catalog::ToolView;
+pub use halts::{HaltConsidered, HaltReach, HaltResumed, HaltWanted};
 pub use health::{Check, probes};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use policy::{PolicyView, RuleView, WarningView};
@@ -66,6 +68,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/approvals/{id}/resolution", post(approvals::resolve))
         .route("/api/v1/standing", get(standing::list).post(standing::grant))
         .route("/api/v1/standing/{id}", delete(standing::revoke))
+        .route("/api/v1/halts", get(halts::list).post(halts::engage))
+        .route("/api/v1/halts/reach", post(halts::consider))
+        .route("/api/v1/halts/{id}/resume", post(halts::resume))
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/policy", get(policy::show))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
@@ -124,7 +129,15 @@ impl IntoResponse for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        let status = match error {
+            StoreError::Halted(_) => StatusCode::CONFLICT,
+            StoreError::Busy { .. }
+            | StoreError::Unwritable(_)
+            | StoreError::Owned(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Engine(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

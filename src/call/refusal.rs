@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backend::BackendError;
 use crate::catalog::{self, Fault, ResultFault};
+use crate::halts::Halt;
 use crate::json::Object;
 use crate::limits::Reached;
 use crate::policy::{Denial, DenialKind};
@@ -165,6 +166,18 @@ impl Refusal {
     }
 }
 
+impl From<&Halt> for Refusal {
+    /// A call that a halt covers and that was not dispatched.
+    fn from(halt: &Halt) -> Self {
+        let told = format!(
+            "HALTED: this call did not run, because {}. This is neither consent nor a failure of the tool, and \
+             no other way around it is wanted. Wait until people resume it.",
+            halt.told()
+        );
+        Self::new(Kind::Halted, told).because(format!("halt {}", halt.id))
+    }
+}
+
 impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         let kind = match denial.kind {
@@ -192,6 +205,9 @@ impl From<Reached> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Halted(halt) = &error {
+            return halt.as_ref().into();
+        }
         let told =
             "The gateway cannot record calls now, so it runs none. Nothing ran; try again later.";
         Self::new(Kind::NotRecorded, told).because(error).after(Duration::from_secs(5))
@@ -262,6 +278,15 @@ impl From<BackendError> for Refusal {
             BackendError::Cancelled => {
                 Self::new(Kind::Cancelled, format!("The call was cancelled. {effect}"))
             }
+            BackendError::Halted { halt, ran: false } => return halt.as_ref().into(),
+            BackendError::Halted { halt, ran: true } => Self::new(
+                Kind::Halted,
+                format!(
+                    "HALTED: this call was stopped while it ran, because {}. {effect} Do not repeat it until \
+                     people resume it.",
+                    halt.told()
+                ),
+            ),
             BackendError::Died(_) => Self::new(
                 Kind::Failed,
                 format!("The tool's backend ended before it answered. {effect}"),

@@ -9,6 +9,7 @@ mod audit;
 mod call;
 mod catalog;
 mod doctor;
+mod halts;
 mod inbox;
 mod local;
 mod output;
@@ -63,6 +64,10 @@ enum Command {
     Reviewers(FromAfar<reviewers::Command>),
     /// Look at the record and verify it
     Audit(FromAfar<audit::Command>),
+    /// Stop calls at once; without a scope, list what is stopped
+    Halt(halts::Halting),
+    /// Let calls run again that a halt stopped
+    Resume(halts::Resuming),
     /// Look for what is wrong and say what to do about it
     Doctor(doctor::Arguments),
     /// Print the JSON Schema of a kind of file, for editors
@@ -147,6 +152,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Agents(it) => agents::run(&flags, &it.remote, it.command).await?,
         Command::Reviewers(it) => reviewers::run(&flags, &it.remote, it.command).await?,
         Command::Audit(it) => audit::run(&flags, &it.remote, it.command).await?,
+        Command::Halt(arguments) => halts::halt(&flags, arguments).await?,
+        Command::Resume(arguments) => halts::resume(&flags, arguments).await?,
         Command::Doctor(arguments) => doctor::run(&flags, arguments).await?,
         Command::Schema(arguments) => schema::run(&arguments)?,
     }
@@ -167,6 +174,8 @@ fn start_log(command: &Command) {
         | Command::Agents(_)
         | Command::Reviewers(_)
         | Command::Audit(_)
+        | Command::Halt(_)
+        | Command::Resume(_)
         | Command::Doctor(_)
         // It calls an error what is none: a client that hung up before its answer.
         | Command::Schema(_) => "rmcp=warn,rmcp::service=off",

@@ -1,6 +1,7 @@
 //! What is counted, and how it is shown: Prometheus text at `/metrics`, names in `docs/metrics.md`.
 
 mod edge;
+mod halts;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use edge::{Counted, EdgeMetrics};
+pub use halts::HaltMetrics;
 
 use crate::digest::Digest;
 use crate::hold::Hold;
@@ -133,6 +135,8 @@ struct PolicyLabels {
 pub struct Metrics {
     /// What is counted at the network edge.
     pub edge: EdgeMetrics,
+    /// The halts that are engaged.
+    pub halts: HaltMetrics,
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     deciding: Histogram,
@@ -167,6 +171,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
             edge: EdgeMetrics::default(),
+            halts: HaltMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
             upstream: Family::new_with_constructor(|| Histogram::new(LONG)),
@@ -252,6 +257,7 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
         self.edge.register(to);
+        self.halts.register(to);
     }
 
     /// Counts one call.

@@ -4,11 +4,13 @@ use serde_json::json;
 
 use super::operation::{Operation, change, get};
 use crate::api::{
-    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, HoldView, IdenticalDecided,
-    IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LinkMade, NewAgent, NewPersonToken,
-    NewReviewer, NewToken, PolicyView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView,
-    StandingView, StandingWanted, ToolView, VerdictGiven, WhoAmI, approvals, audit, calls, events,
+    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryView, HaltConsidered, HaltReach,
+    HaltResumed, HaltWanted, HoldView, IdenticalDecided, IdenticalGiven, Invitation,
+    InvitationWanted, KeyGiven, LinkMade, NewAgent, NewPersonToken, NewReviewer, NewToken,
+    PolicyView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView, StandingView, StandingWanted,
+    ToolView, VerdictGiven, WhoAmI, approvals, audit, calls, events,
 };
+use crate::halts::Halt;
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer};
 
@@ -26,6 +28,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(deciding());
     all.extend(agents());
     all.extend(people());
+    all.extend(halts());
     all
 }
 
@@ -44,6 +47,8 @@ fn reading() -> Vec<Operation> {
         .fails(404, NO_SUCH),
         get("/api/v1/standing", "list_standing", "The standing approvals in force.")
             .gives::<Vec<StandingView>>(),
+        get("/api/v1/halts", "list_halts", "The halts that are engaged, oldest first.")
+            .gives::<Vec<Halt>>(),
         get("/api/v1/catalog", "list_tools", "The tools.").gives::<Vec<ToolView>>(),
         get("/api/v1/policy", "show_policy", "The rules in force.").gives::<PolicyView>(),
         get("/api/v1/agents", "list_agents", "The agents, by name.").gives::<Vec<AgentView>>(),
@@ -64,7 +69,7 @@ fn reading() -> Vec<Operation> {
             .heeds("Last-Event-ID", "The number of the event that was heard last.", number())
             .gives_text(
                 "text/event-stream",
-                "Server-sent events: `hold`, `entry`, `reset`; each says what to look at again.",
+                "Server-sent events: `hold`, `entry`, `halts`, `reset`; each says what to look at again.",
             ),
         get("/api/v1/doctor", "doctor", "What a person should look at.").gives::<Vec<Check>>(),
         get("/api/v1/openapi.json", "describe", "This document.").gives::<Object>(),
@@ -144,6 +149,40 @@ fn deciding() -> Vec<Operation> {
             "Send a test message to each channel of notices.",
         )
         .gives::<Vec<Check>>(),
+    ]
+}
+
+fn halts() -> Vec<Operation> {
+    vec![
+        change(
+            "post",
+            "/api/v1/halts",
+            Operator,
+            "halt",
+            "Stop calls: no call in scope runs until the halt is resumed.",
+        )
+        .takes::<HaltWanted>()
+        .gives::<Halt>()
+        .fails(409, "There are too many."),
+        change(
+            "post",
+            "/api/v1/halts/reach",
+            Operator,
+            "consider_halt",
+            "What a halt would reach now; it changes nothing.",
+        )
+        .takes::<HaltConsidered>()
+        .gives::<HaltReach>(),
+        change(
+            "post",
+            "/api/v1/halts/{id}/resume",
+            Operator,
+            "resume",
+            "End a halt; gives it as it was.",
+        )
+        .takes::<HaltResumed>()
+        .gives::<Halt>()
+        .fails(404, NO_SUCH),
     ]
 }
 

@@ -39,6 +39,9 @@ impl Register {
             | Event::StandingGranted { .. }
             | Event::StandingRevoked { .. }
             | Event::HoldChanged { .. }
+            | Event::Halt { .. }
+            | Event::Resume { .. }
+            | Event::HaltEnded { .. }
             | Event::RevisionLoaded { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }

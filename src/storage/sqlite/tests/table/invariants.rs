@@ -108,6 +108,9 @@ async fn story(name: &str, store: &SqliteStore) -> HashMap<HoldId, Recorded> {
             | Event::ClockSkew { .. }
             | Event::Absence { .. }
             | Event::HoldsExtended { .. }
+            | Event::Halt { .. }
+            | Event::Resume { .. }
+            | Event::HaltEnded { .. }
             | Event::TailRepaired { .. } => {}
         }
     }
