@@ -120,7 +120,7 @@ pub(super) fn subject_of(revision: &Revision, hold: &Hold) -> Subject {
 /// When it cannot be what is meant, there are too many, or the store fails.
 pub async fn engage(gateway: &Arc<Gateway>, wish: Wish) -> Result<Halt, NotHalted> {
     let Wish { scope, reason, until, by } = wish;
-    Halt::check(&scope, &reason).map_err(NotHalted::Unfit)?;
+    scope.check().and_then(|()| halts::check_reason(&reason)).map_err(NotHalted::Unfit)?;
     let since = gateway.clock.now();
     if until.is_some_and(|until| until <= since || until.duration_since(since) > MAX_TERM) {
         let why = "a halt ends after now and within 366 days, or when it is resumed";
@@ -254,8 +254,9 @@ async fn end_covered(
 /// What a halt of this scope would reach now.
 ///
 /// # Errors
-/// When the store cannot be read.
-pub async fn reach(gateway: &Gateway, scope: &Scope) -> Result<Reach, StoreError> {
+/// When the scope names nothing, or the store cannot be read.
+pub async fn reach(gateway: &Gateway, scope: &Scope) -> Result<Reach, NotHalted> {
+    scope.check().map_err(NotHalted::Unfit)?;
     let revision = gateway.revision();
     let mut reach = Reach {
         running: gateway.store.halts().under_way(|subject| scope.covers(subject)),

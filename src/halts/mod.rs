@@ -122,6 +122,20 @@ impl Scope {
         }
     }
 
+    /// Whether its name is one.
+    ///
+    /// # Errors
+    /// In words that say what would be accepted.
+    pub fn check(&self) -> Result<(), String> {
+        match self.name() {
+            Some(name) if name.is_empty() || name.chars().count() > MAX_NAME => {
+                let kind = self.kind();
+                Err(format!("the name of the {kind} has 1 to {MAX_NAME} characters"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// What it stops, in words that go on after "people have stopped".
     #[must_use]
     pub fn told(&self) -> String {
@@ -146,20 +160,6 @@ impl Halt {
         format!("people have stopped {} for now{until}: {reason}", self.scope.told())
     }
 
-    /// What is wrong with the name or the reason of a halt that somebody wants, if anything.
-    ///
-    /// # Errors
-    /// In words that say what would be accepted.
-    pub fn check(scope: &Scope, reason: &str) -> Result<(), String> {
-        if let Some(name) = scope.name()
-            && (name.is_empty() || name.chars().count() > MAX_NAME)
-        {
-            let kind = scope.kind();
-            return Err(format!("the name of the {kind} has 1 to {MAX_NAME} characters"));
-        }
-        check_reason(reason)
-    }
-
     /// Whether its time is over at `now`.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
@@ -167,7 +167,7 @@ impl Halt {
     }
 }
 
-/// What is wrong with the reason of a halt or of its end, if anything.
+/// Whether the reason of a halt, or of its end, is one.
 ///
 /// # Errors
 /// In words that say what would be accepted.

@@ -125,10 +125,10 @@ fn a_halt_ends_at_its_time_and_says_what_it_stops() {
 #[test]
 fn names_and_reasons_have_bounds() {
     let named = |count| Scope::Agent("a".repeat(count));
-    assert!(Halt::check(&named(MAX_NAME), "why").is_ok());
-    assert!(Halt::check(&named(MAX_NAME + 1), "why").is_err());
-    assert!(Halt::check(&named(0), "why").is_err());
-    assert!(Halt::check(&Scope::All, " ").is_err());
-    assert!(Halt::check(&Scope::All, &"r".repeat(MAX_REASON)).is_ok());
-    assert!(Halt::check(&Scope::All, &"r".repeat(MAX_REASON + 1)).is_err());
+    assert!(named(MAX_NAME).check().is_ok() && Scope::All.check().is_ok());
+    assert!(named(MAX_NAME + 1).check().is_err());
+    assert!(named(0).check().is_err());
+    assert!(check_reason(" ").is_err());
+    assert!(check_reason(&"r".repeat(MAX_REASON)).is_ok());
+    assert!(check_reason(&"r".repeat(MAX_REASON + 1)).is_err());
 }

@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 18] = [
+const ALL: [(&str, &str, &str); 19] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     ("inbox.css", STYLE, include_str!("assets/inbox.css")),
@@ -31,6 +31,7 @@ const ALL: [(&str, &str, &str); 18] = [
     ("policy.js", PROGRAM, include_str!("assets/policy.js")),
     ("catalog.js", PROGRAM, include_str!("assets/catalog.js")),
     ("people.js", PROGRAM, include_str!("assets/people.js")),
+    ("halts.js", PROGRAM, include_str!("assets/halts.js")),
     ("hold.js", PROGRAM, include_str!("assets/hold.js")),
 ];
 

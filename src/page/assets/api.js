@@ -36,21 +36,30 @@ export const get = (path) => send('GET', path);
 export const post = (path, value) => send('POST', path, typeof value === 'string' ? value : JSON.stringify(value));
 export const remove = (path) => send('DELETE', path);
 
-// Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds.
+// Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds. All that
+// follow share one stream: a browser opens few connections to one place.
 const EVERY = 20_000;
+const followers = [];
+let stream;
+const tell = (how) => followers.forEach(({ standing }) => standing(how));
+function heed({ changed, kinds }) {
+  for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, changed);
+}
+function open() {
+  stream = new EventSource('/api/v1/events');
+  stream.addEventListener('open', () => { tell('live'); followers.forEach(({ changed }) => changed()); });
+  followers.forEach(heed);
+  stream.addEventListener('error', () => {
+    tell(navigator.onLine ? 'broken' : 'offline');
+    // The browser comes back by itself after a break, and not after a refusal.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(open, 3_000);
+  });
+}
 export function live(changed, standing, kinds = ['hold']) {
-  let stream;
-  const open = () => {
-    stream = new EventSource('/api/v1/events');
-    stream.addEventListener('open', () => { standing('live'); changed(); });
-    for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, changed);
-    stream.addEventListener('error', () => {
-      standing(navigator.onLine ? 'broken' : 'offline');
-      // The browser comes back by itself after a break, and not after a refusal.
-      if (stream.readyState === EventSource.CLOSED) setTimeout(open, 3_000);
-    });
-  };
-  open();
+  const follower = { changed, standing, kinds };
+  followers.push(follower);
+  if (!stream) open(); else heed(follower);
+  if (stream.readyState === EventSource.OPEN) standing('live');
   setInterval(changed, EVERY);
   addEventListener('online', changed);
   addEventListener('offline', () => standing('offline'));
