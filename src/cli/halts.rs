@@ -176,7 +176,7 @@ async fn end(
     if left > 0 {
         eprintln!("{left} other halts are still engaged; `countersign halt` lists them");
     }
-    form.print(&ended, |ended| shown(ended))
+    form.print(&ended, |_| String::new())
 }
 
 /// The moment that is meant, to the second.

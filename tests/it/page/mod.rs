@@ -1,5 +1,7 @@
 //! The page, as people see it: a real browser, driven like one.
 
+mod halting;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
