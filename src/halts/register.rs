@@ -109,12 +109,12 @@ impl Register {
         Ok(work())
     }
 
-    /// Engages a halt: from now on no call that it covers is let in, and those under way are ended. `record`,
-    /// which must not wait, queues its entry before anything else is let in.
+    /// Engages a halt: from now on no call that it covers is let in, and those under way are ended. What is done
+    /// after this comes after all that [`Self::unless_halted`] did for such calls.
     ///
     /// # Errors
     /// When there are too many; then nothing was done.
-    pub fn engage<T>(&self, halt: Halt, record: impl FnOnce() -> T) -> Result<T, Full> {
+    pub fn engage(&self, halt: Halt) -> Result<(), Full> {
         let mut state = self.lock();
         if state.engaged.len() >= MAX_HALTS {
             return Err(Full);
@@ -126,10 +126,9 @@ impl Register {
             let _ = call.stopped.set(Arc::clone(&halt));
             call.cancel.cancel();
         }
-        let recorded = record();
         drop(state);
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(recorded)
+        Ok(())
     }
 
     /// Takes a halt away, once its end is recorded.

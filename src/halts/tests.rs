@@ -70,7 +70,7 @@ fn whichever_comes_second_sees_the_other() {
     assert_eq!(register.under_way(|_| true), 2);
 
     let first = halt(1, Scope::Agent("bot".to_owned()));
-    register.engage(first.clone(), || ()).unwrap();
+    register.engage(first.clone()).unwrap();
     assert!(pass.cancel().is_cancelled());
     assert_eq!(pass.halt().map(|halt| halt.id), Some(first.id));
     assert!(!untouched.cancel().is_cancelled() && untouched.halt().is_none());
@@ -93,7 +93,7 @@ fn whichever_comes_second_sees_the_other() {
 #[test]
 fn any_of_several_stops_a_call_and_each_ends_alone() {
     let register = Arc::new(Register::new(vec![halt(1, Scope::All)]));
-    register.engage(halt(2, Scope::Tool("deploy".to_owned())), || ()).unwrap();
+    register.engage(halt(2, Scope::Tool("deploy".to_owned()))).unwrap();
     register.disengage(halt(1, Scope::All).id);
     assert_eq!(register.covering(&subject()).unwrap().id, HaltId::from_random([2; 16]));
     register.disengage(HaltId::from_random([2; 16]));
@@ -104,9 +104,7 @@ fn any_of_several_stops_a_call_and_each_ends_alone() {
 fn there_are_not_more_than_may_be() {
     let all = |number: usize| halt(u8::try_from(number).unwrap(), Scope::All);
     let register = Register::new((0..MAX_HALTS).map(all).collect());
-    let mut recorded = false;
-    assert_eq!(register.engage(halt(200, Scope::All), || recorded = true), Err(Full));
-    assert!(!recorded);
+    assert_eq!(register.engage(halt(200, Scope::All)), Err(Full));
     assert_eq!(register.engaged().len(), MAX_HALTS);
 }
 

@@ -5,8 +5,8 @@ import { ask, el } from './dom.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
-// How many halts stand open in the banner; the others are folded away.
-const OPEN = 2;
+// How many halts stand open in the banner, on a phone one; the others are folded away.
+const OPEN = matchMedia('(max-width: 40rem)').matches ? 1 : 2;
 // The scopes that name something: the word on the page, and where the names that exist come from.
 const SCOPES = {
   agent: ['One agent', () => get('/agents').then((agents) => agents.filter((one) => !one.revoked_at).map((one) => one.name))],
@@ -35,7 +35,7 @@ function line(halt) {
     el('div', {},
       el('p', {}, el('strong', {}, 'Halted: ', what(halt.scope)), ' - ', el('bdi', {}, shown(halt.reason))),
       el('p', { class: 'by' }, 'by ', el('bdi', {}, shown(halt.by.name)), ' ', time(halt.since), ' · ', halt.until ? ['ends in ', time(halt.until, { until: true })] : 'until it is resumed')),
-    operates ? el('button', { type: 'button', class: 'quiet', onclick: () => resume(halt) }, 'Resume …') : null);
+    operates ? el('button', { type: 'button', class: 'quiet', 'aria-label': `Resume … ${el('p', {}, what(halt.scope)).textContent}`, onclick: () => resume(halt) }, 'Resume …') : null);
 }
 
 let drawn = '';
@@ -113,8 +113,8 @@ function sure({ scope, reason, minutes, reach }) {
     el('p', {}, 'From now on ', what(scope), ' are refused, ', minutes ? `for ${ENDS.find(([length]) => length === minutes)[1].slice(3)}.` : 'until somebody resumes them.'),
     el('ul', {},
       el('li', {}, `${many(reach.agents, 'agent')} and ${many(reach.tools, 'tool')} are in reach.`),
-      el('li', {}, `${many(reach.running, 'call')} that ${reach.running === 1 ? 'runs is' : 'run are'} stopped, and may have had an effect.`),
-      el('li', {}, `${reach.more ? 'More than ' : ''}${many(reach.holds, 'held call')} ${reach.holds === 1 && !reach.more ? 'ends' : 'end'}; agents have to ask again.`)),
+      el('li', {}, reach.running ? `${many(reach.running, 'call')} that ${reach.running === 1 ? 'runs is' : 'run are'} stopped, and may have had an effect.` : 'None of their calls runs at this moment.'),
+      el('li', {}, reach.holds || reach.more ? `${reach.more ? 'More than ' : ''}${many(reach.holds, 'held call')} ${reach.holds === 1 && !reach.more ? 'ends' : 'end'}; agents have to ask again.` : 'None of their calls waits for people.')),
     el('p', {}, 'Agents read: ', el('bdi', {}, shown(reason))), wrong,
   ], { label: ['Halt ', what(scope)], kind: 'reject', submit: (close) => attempt(wrong, close, () => post('/halts', {
     scope, reason, ...(minutes ? { until: new Date(Math.floor(Date.now() / 1000 + minutes * 60) * 1000).toISOString() } : {}),

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::job::{Durable, Job};
 use super::trouble::{Trouble, plain};
 use super::tx::Tx;
-use super::{Queued, SqliteStore, holds, stopped};
+use super::{SqliteStore, holds};
 use crate::evidence::Event;
 use crate::halts::{Halt, Register};
 use crate::hold::{Ending, Hold, StateName};
@@ -79,13 +78,10 @@ impl HaltStore for SqliteStore {
     async fn engage_halt(&self, halt: Halt) -> Result<(), HaltError> {
         let id = halt.id;
         let stored = halt.clone();
-        let (job, answer) = Durable::new("engage_halt", move |tx| tx.engage(&stored));
-        // Waits for a place, however many calls come; the writer makes room.
-        let place = self.queue()?.reserve().await.map_err(|_| stopped())?;
-        // Queued under the register's lock: what was accepted before stands before it in the log.
-        self.halts.engage(halt, move || place.send(Job::Durable(job)))?;
-        self.hurry.notify_one();
-        Queued(answer).written().await.map_err(|error| {
+        // In force at once, however long the queue is; what was accepted before stands before it in the log.
+        self.halts.engage(halt)?;
+        let work = move |tx: &mut Tx<'_>| tx.engage(&stored);
+        self.durably_when_there_is_room("engage_halt", work).await.map_err(|error| {
             self.halts.disengage(id);
             plain(error).into()
         })

@@ -30,7 +30,7 @@ export default ({ browser, given, pages, person }) => {
   return {
     /** One person halts; another, on other pages, sees it without looking again; and sees it end. */
     async "halt and resume"() {
-      const page = await person(given);
+      const page = await person({ link: given.link });
       const other = await person({ invitation: given.invitation });
       await other.goto(`${given.url}/calls`);
       const offers = await other.locator("#halt").count();
