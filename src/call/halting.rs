@@ -92,7 +92,7 @@ pub(super) fn enter(
         workflow: request.workflow.clone(),
     };
     let entered = gateway.store.halts().enter(subject, &request.cancel);
-    entered.map_err(|halt| Refusal::from(halt.as_ref()))
+    entered.map_err(|halt| Refusal::halted(&halt, false))
 }
 
 /// The capability of a call with these arguments, if it has one.

@@ -140,6 +140,24 @@ impl Refusal {
         Self::new(Kind::UnknownTool, told)
     }
 
+    /// A halt covers the call; or ended it while it `ran`.
+    #[must_use]
+    pub fn halted(halt: &Halt, ran: bool) -> Self {
+        let why = halt.told();
+        let told = if ran {
+            format!(
+                "HALTED: this call was stopped while it ran, because {why}. It may have had an effect; look \
+                 before you repeat it, and do not repeat it until people resume it."
+            )
+        } else {
+            format!(
+                "HALTED: this call did not run, because {why}. This is neither consent nor a failure of the \
+                 tool, and no other way around it is wanted. Wait until people resume it."
+            )
+        };
+        Self::new(Kind::Halted, told).because(format!("halt {}", halt.id))
+    }
+
     /// The tool ran, but its outcome could not be recorded.
     #[must_use]
     pub fn not_recorded_after(cause: &str) -> Self {
@@ -163,18 +181,6 @@ impl Refusal {
             faults.join("; ")
         );
         Self::new(Kind::InvalidArguments, told)
-    }
-}
-
-impl From<&Halt> for Refusal {
-    /// A call that a halt covers and that was not dispatched.
-    fn from(halt: &Halt) -> Self {
-        let told = format!(
-            "HALTED: this call did not run, because {}. This is neither consent nor a failure of the tool, and \
-             no other way around it is wanted. Wait until people resume it.",
-            halt.told()
-        );
-        Self::new(Kind::Halted, told).because(format!("halt {}", halt.id))
     }
 }
 
@@ -206,7 +212,7 @@ impl From<Reached> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         if let StoreError::Halted(halt) = &error {
-            return halt.as_ref().into();
+            return Self::halted(halt, false);
         }
         let told =
             "The gateway cannot record calls now, so it runs none. Nothing ran; try again later.";
@@ -278,15 +284,7 @@ impl From<BackendError> for Refusal {
             BackendError::Cancelled => {
                 Self::new(Kind::Cancelled, format!("The call was cancelled. {effect}"))
             }
-            BackendError::Halted { halt, ran: false } => return halt.as_ref().into(),
-            BackendError::Halted { halt, ran: true } => Self::new(
-                Kind::Halted,
-                format!(
-                    "HALTED: this call was stopped while it ran, because {}. {effect} Do not repeat it until \
-                     people resume it.",
-                    halt.told()
-                ),
-            ),
+            BackendError::Halted { halt, ran } => return Self::halted(halt, *ran),
             BackendError::Died(_) => Self::new(
                 Kind::Failed,
                 format!("The tool's backend ended before it answered. {effect}"),

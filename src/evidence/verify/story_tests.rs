@@ -197,17 +197,18 @@ fn begun(call: CallId) -> Event {
 #[test]
 fn a_call_that_began_while_it_was_halted_is_found() {
     let call = CallId::new();
-    let scopes: [(fn(String) -> Scope, &str); 6] = [
-        (Scope::Agent, "bot"),
-        (Scope::Group, "night"),
-        (Scope::Tool, "deploy"),
-        (Scope::Backend, "kubernetes"),
-        (Scope::Capability, "cluster"),
-        (Scope::Workflow, "release-7"),
+    let scopes: [fn(String) -> Scope; 6] = [
+        Scope::Agent,
+        Scope::Group,
+        Scope::Tool,
+        Scope::Backend,
+        Scope::Capability,
+        Scope::Workflow,
     ];
+    let names = ["bot", "night", "deploy", "kubernetes", "cluster", "release-7"];
     let twist = || twist(2, Twist::WhileHalted { call, halt: HALT });
     assert_eq!(told([halted(Scope::All), begun(call)]), twist());
-    for (scope, name) in scopes {
+    for (scope, name) in scopes.into_iter().zip(names) {
         assert_eq!(told([halted(scope(name.to_owned())), begun(call)]), twist(), "{name}");
         assert!(told([halted(scope("other".to_owned())), begun(call)]).is_ok(), "{name}");
     }

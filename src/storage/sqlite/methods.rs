@@ -63,16 +63,14 @@ impl Store for SqliteStore {
     }
 
     async fn open_hold(&self, hold: Hold, event: Event, cap: u32) -> Result<Hold, HoldError> {
-        let asked = match &event {
-            Event::Hold { hold: id, asked, .. }
-                if *id == hold.id && hold.state.name() == StateName::Pending =>
-            {
-                asked.clone()
-            }
-            _ => {
-                let why = "a hold opens as pending, with the entry that says so".to_owned();
-                return Err(StoreError::Engine(why).into());
-            }
+        let asked = if let Event::Hold { hold: id, asked, .. } = &event
+            && *id == hold.id
+            && hold.state.name() == StateName::Pending
+        {
+            asked.clone()
+        } else {
+            let why = "a hold opens as pending, with the entry that says so".to_owned();
+            return Err(StoreError::Engine(why).into());
         };
         let work = move |tx: &mut Tx<'_>| {
             if pending::at_cap(tx.connection, &hold.agent, cap)? {
