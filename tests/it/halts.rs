@@ -390,6 +390,29 @@ fn r7_a_halt_survives_the_gateways_death() {
     gateway.holds_when("pending", 1);
 }
 
+/// The gateway dies on one side of the halt's commit: what it covers has ended after the next start, or nothing has.
+#[test]
+fn r7_a_halt_that_a_crash_interrupts_is_finished_or_never_was() {
+    for (side, state) in [("before", "pending"), ("after", "halted")] {
+        let mut gateway = held().prepare();
+        gateway.set_env("COUNTERSIGN_FAIL_AT", Some(&format!("engage_halt.{side}:1")));
+        gateway.launch();
+        gateway.modern_with_tasks("a").call("count", json!({ "line": "held" }));
+        let hold = gateway.pending();
+        let all = json!({ "scope": "all", "reason": "an incident" });
+        assert!(gateway.try_post("/api/v1/halts", &all).is_none(), "{side}: it answered");
+        gateway.wait_for_death();
+        gateway.set_env("COUNTERSIGN_FAIL_AT", None);
+        gateway.launch();
+        gateway.hold_when(&hold, state);
+        let listed = gateway.cli(&["halt", "--output", "json"]).json();
+        assert_eq!(listed.as_array().unwrap().len(), usize::from(side == "after"));
+        let approved = gateway.cli(&["approvals", "approve", &hold]);
+        assert_eq!(approved.code, if side == "after" { 5 } else { 0 }, "{approved:?}");
+        assert_eq!(gateway.ran().len(), usize::from(side == "before"), "{side}");
+    }
+}
+
 #[test]
 fn a_halt_ends_by_itself_at_its_time_and_the_record_says_so() {
     let gateway = allowed().manual_clock().start();
