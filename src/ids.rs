@@ -63,6 +63,7 @@ schema_of_text!(
     "A call's identifier, a UUID of version 7 (RFC 9562)."
 );
 schema_of_text!(HoldId, "^[0-9a-fA-F]{32}$", "A hold's identifier.");
+schema_of_text!(HaltId, "^[0-9a-fA-F]{32}$", "A halt's identifier.");
 schema_of_text!(StandingId, "^[0-9a-fA-F]{32}$", "A standing approval's identifier.");
 schema_of_text!(AgentName, "^[A-Za-z0-9._-]{1,64}$", "An agent's name.");
 schema_of_text!(PersonName, "^[A-Za-z0-9._@-]{1,64}$", "The name of a person in the register.");
@@ -122,6 +123,11 @@ macro_rules! random_id {
 random_id! {
     /// A call waiting for people.
     HoldId, "hold"
+}
+
+random_id! {
+    /// An engaged kill switch.
+    HaltId, "halt"
 }
 
 random_id! {

@@ -4,7 +4,7 @@
 //! # The path of a call
 //!
 //! [`mcp`] reads a `tools/call` of any protocol version and hands it to [`call::run`], the one door:
-//! the tool is found and its arguments are checked ([`catalog`]), limits are counted ([`limits`]), rules
+//! the tool is found and its arguments are checked ([`catalog`]), halts are looked at ([`halts`]), limits are counted ([`limits`]), rules
 //! decide ([`policy`]), a held call waits for people ([`hold`]), the intent is recorded ([`storage`],
 //! [`evidence`]), the backend runs it ([`backend`]), the result is checked and the outcome recorded.
 //!
@@ -27,6 +27,7 @@ pub mod clock;
 pub mod digest;
 pub mod edge;
 pub mod evidence;
+pub mod halts;
 pub mod hold;
 pub mod ids;
 pub mod json;

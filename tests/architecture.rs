@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Decide without I/O; use only one another.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "catalog",
     "clock",
     "digest",
     "edge",
     "evidence",
+    "halts",
     "hold",
     "ids",
     "json",

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it waits for what may have to be compiled first.
 const BUILD: Duration = Duration::from_secs(1800);
 /// The documents whose commands are run, in this order, against one gateway.
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "docs/operating.md",
     "docs/policy.md",
@@ -36,6 +36,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/metrics.md",
     "docs/notifications.md",
     "docs/holds.md",
+    "docs/halts.md",
     "docs/agents.md",
     "docs/people.md",
     "docs/api.md",

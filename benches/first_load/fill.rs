@@ -67,6 +67,8 @@ fn asked(nth: u32, tool: &str, decision: &str, rule: &str, arguments: Object) ->
         workflow: None,
         tool: tool.to_owned(),
         backend: tool.to_owned(),
+        groups: Vec::new(),
+        capability: None,
         definition_fingerprint: definition,
         arguments,
         revision: Digest::of(b"revision"),

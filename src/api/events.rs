@@ -84,6 +84,7 @@ pub(super) async fn follow(
         headers: parts.headers,
         site,
         written,
+        halts: gateway.store.halts().changes(),
         cursor: after.unwrap_or(head),
         looked: None,
         is_new: true,
@@ -111,6 +112,8 @@ struct Stream {
     headers: HeaderMap,
     site: Option<Site>,
     written: watch::Receiver<u64>,
+    /// Changes when a halt is engaged or ends.
+    halts: watch::Receiver<u64>,
     /// The last entry that was told, or need not be.
     cursor: u64,
     /// When the log was looked at last, on the monotonic clock.
@@ -130,6 +133,10 @@ impl Stream {
             if *self.written.borrow_and_update() == self.cursor {
                 tokio::select! {
                     changed = self.written.changed() => changed.ok()?,
+                    changed = self.halts.changed() => {
+                        changed.ok()?;
+                        self.halts.mark_changed();
+                    }
                     () = gateway.clock.sleep(KEEP_ALIVE) => {
                         return self.is_in().then(|| ": still here\n\n".to_owned());
                     }
@@ -177,6 +184,10 @@ impl Stream {
         }
         let found = self.gateway.store.hold_entries(self.cursor, BATCH).await?;
         let (mut told, mut about_holds) = (String::new(), 0_u64);
+        if self.halts.has_changed().unwrap_or(false) {
+            self.halts.mark_unchanged();
+            told.push_str(&event("halts", None, &json!({})));
+        }
         for stored in &found.entries {
             let Some((kind, holds)) = stored.entry.event.of_holds() else { continue };
             about_holds = about_holds.saturating_add(1);

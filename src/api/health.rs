@@ -19,6 +19,7 @@ use crate::call::manned;
 use crate::catalog::Binding;
 use crate::clock::NEAR;
 use crate::gateway::Gateway;
+use crate::halts::{self, Scope};
 use crate::hold::StateName;
 use crate::storage::HoldQuery;
 
@@ -67,12 +68,41 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
         }
         // It serves all the same: what needs nobody runs, what nobody can approve waits.
-        Ok(()) => match manned::unmanned(&gateway) {
+        // A halted gateway is alive: it refuses, shows and resumes. Taken out of service it could do neither.
+        Ok(()) => match halted(&gateway).or_else(|| manned::unmanned(&gateway)) {
             None => "ok\n".into_response(),
             Some(why) => format!("ok, but {why}\n").into_response(),
         },
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
+}
+
+/// That calls are stopped, if they are; without names and reasons, which a probe has no right to.
+fn halted(gateway: &Gateway) -> Option<String> {
+    let engaged = gateway.store.halts().engaged();
+    let all = engaged.iter().any(|entry| entry.halt.scope == Scope::All);
+    match engaged.len() {
+        0 => None,
+        _ if all => Some("everything is halted".to_owned()),
+        1 => Some("1 halt is engaged".to_owned()),
+        count => Some(format!("{count} halts are engaged")),
+    }
+}
+
+fn halts(gateway: &Gateway) -> Check {
+    let engaged = gateway.store.halts().engaged();
+    let told =
+        |entry: &halts::Entry| format!("{} ({})", entry.halt.scope.told(), entry.halt.reason);
+    let all: Vec<String> = engaged.iter().take(SHOWN).map(told).collect();
+    if all.is_empty() {
+        return Check::good("halts", "nothing is halted");
+    }
+    let more = if engaged.len() > SHOWN { ", …" } else { "" };
+    Check::bad(
+        "halts",
+        format!("stopped: {}{more}", all.join(", ")),
+        "list them with `countersign halt`, end one with `countersign resume ID --reason TEXT`",
+    )
 }
 
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Response {
@@ -86,7 +116,7 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> R
 }
 
 pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {
-    let mut checks = vec![record(&gateway), policy(&gateway)];
+    let mut checks = vec![record(&gateway), halts(&gateway), policy(&gateway)];
     checks.extend(tools(&gateway));
     checks.push(confinement(&gateway));
     checks.extend(servers(&gateway));

@@ -8,6 +8,7 @@ mod calls;
 mod catalog;
 mod events;
 mod explain;
+mod halts;
 mod health;
 mod limits;
 mod notifications;
@@ -50,6 +51,7 @@ pub use body::Body;
 pub use calls::{CallList, CallTimeline, CallView};
 pub use catalog::ToolView;
 pub use explain::{Asked, ExplainView, ExplainWanted, FaultView, RecordedView, explained};
+pub use halts::{HaltConsidered, HaltReach, HaltResumed, HaltWanted};
 pub use health::{Check, probes};
 pub use limits::{LimitLeft, LimitList, LimitView};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
@@ -78,6 +80,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/approvals/{id}/resolution", post(approvals::resolve))
         .route("/api/v1/standing", get(standing::list).post(standing::grant))
         .route("/api/v1/standing/{id}", delete(standing::revoke))
+        .route("/api/v1/halts", get(halts::list).post(halts::engage))
+        .route("/api/v1/halts/reach", post(halts::consider))
+        .route("/api/v1/halts/{id}/resume", post(halts::resume))
         .route("/api/v1/catalog", get(catalog::list))
         .route("/api/v1/policy", get(policy::show))
         .route("/api/v1/policy/table", get(table::show))
@@ -149,7 +154,15 @@ impl IntoResponse for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        let status = match error {
+            StoreError::Halted(_) => StatusCode::CONFLICT,
+            StoreError::Busy { .. }
+            | StoreError::Unwritable(_)
+            | StoreError::Owned(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Engine(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -117,6 +117,7 @@ impl Pass {
                 | BackendError::Resting { .. }
                 | BackendError::Unfit(_)
                 | BackendError::Timeout(_)
+                | BackendError::Halted { .. }
                 | BackendError::Cancelled => return,
             },
         };

@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
 
 use crate::catalog::manifest::BackendSpec;
 use crate::catalog::{Manifests, Offered};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::digest::Digest;
+use crate::halts::{Halt, Pass};
 use crate::json::Object;
 use crate::policy::Permit;
 use crate::storage::Receipt;
@@ -86,6 +86,14 @@ pub enum BackendError {
     /// The caller took the call back; it was stopped. It may have had an effect.
     #[error("cancelled")]
     Cancelled,
+    /// A halt stopped the call.
+    #[error("stopped by halt {}", halt.id)]
+    Halted {
+        /// The halt.
+        halt: Arc<Halt>,
+        /// Whether it had been dispatched. Then it may have had an effect.
+        ran: bool,
+    },
     /// It ended or lost its connection before it answered. It may have had an effect.
     #[error("died: {0}")]
     Died(String),
@@ -106,8 +114,8 @@ pub enum BackendError {
 /// What travels with a call to its backend.
 #[derive(Debug)]
 pub struct Journey {
-    /// Cancelled when the caller takes the call back.
-    pub cancel: CancellationToken,
+    /// What ends it when the caller takes the call back, or a halt covers it.
+    pub pass: Pass,
     /// The way back to the caller.
     pub contact: Contact,
 }
@@ -191,12 +199,8 @@ impl Backends {
     ///
     /// # Errors
     /// When one of them cannot be had. Nothing ran.
-    pub async fn prepare(
-        &self,
-        permit: &Permit,
-        cancel: &CancellationToken,
-    ) -> Result<Prepared, BackendError> {
-        self.running(permit)?.prepare(permit, cancel).await
+    pub async fn prepare(&self, permit: &Permit, pass: &Pass) -> Result<Prepared, BackendError> {
+        self.running(permit)?.prepare(permit, pass).await
     }
 
     /// Carries the permitted and recorded call to its backend. The only way out.

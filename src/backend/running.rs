@@ -16,13 +16,14 @@ use super::links::{Server, Surroundings, Turn};
 use super::mcp::{self, Health, Link, Update, Watching};
 use super::pool::{Pool, Slot};
 use super::secrets::{Named, Redactor, Secrets};
-use super::{BackendError, Journey, RawResult};
+use super::{BackendError, Contact, Journey, RawResult};
 use crate::catalog::manifest::BackendSpec;
 use crate::catalog::template::Rendered;
 use crate::catalog::{Binding, Sandbox};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::digest::Digest;
+use crate::halts;
 use crate::policy::Permit;
 use crate::storage::Receipt;
 
@@ -112,7 +113,16 @@ impl Running {
         })
     }
 
+    /// Everything but the record; a call that a halt covers waits for nothing any more.
     pub(super) async fn prepare(
+        &self,
+        permit: &Permit,
+        pass: &halts::Pass,
+    ) -> Result<Prepared, BackendError> {
+        self.prepared(permit, pass.cancel()).await.map_err(|error| stopped(error, pass, false))
+    }
+
+    async fn prepared(
         &self,
         permit: &Permit,
         cancel: &CancellationToken,
@@ -141,12 +151,30 @@ impl Running {
         Ok(Prepared { _slot: slot, pass, secrets, redactor, how })
     }
 
+    /// The only way out. A halt that covers the call is either seen here, the last thing before bytes leave, or
+    /// finds the call in its register and ends it.
     pub(super) async fn dispatch(
         &self,
         permit: &Permit,
         receipt: &Receipt,
         prepared: Prepared,
         journey: Journey,
+    ) -> Result<RawResult, BackendError> {
+        let Journey { pass, contact } = journey;
+        if let Some(halt) = pass.halt() {
+            return Err(BackendError::Halted { halt: Arc::clone(halt), ran: false });
+        }
+        let way = (pass.cancel().clone(), contact);
+        let gone = self.carried(permit, receipt, prepared, way).await;
+        gone.map_err(|error| stopped(error, &pass, true))
+    }
+
+    async fn carried(
+        &self,
+        permit: &Permit,
+        receipt: &Receipt,
+        prepared: Prepared,
+        (cancel, contact): (CancellationToken, Contact),
     ) -> Result<RawResult, BackendError> {
         let Prepared { _slot: slot, pass, secrets, redactor, how } = prepared;
         let raw = match (how, permit.tool().binding()) {
@@ -171,16 +199,16 @@ impl Running {
                     max_error_bytes: MAX_ERROR_BYTES,
                     grace: GRACE,
                 };
-                let finished = command::run(command, limits, journey.cancel).await?;
+                let finished = command::run(command, limits, cancel).await?;
                 command::into_result(finished, *output)?
             }
             (How::Mcp { link, _turn }, Binding::Mcp(remote)) => {
-                journey.contact.redact(redactor.clone());
+                contact.redact(redactor.clone());
                 let call = mcp::Call {
                     max_result_bytes: permit.max_result_bytes(),
                     deadline: permit.timeout(),
-                    cancel: journey.cancel,
-                    contact: journey.contact,
+                    cancel,
+                    contact,
                     traceparent: None,
                 };
                 let result = link.call(remote, permit.arguments(), call).await;
@@ -266,6 +294,16 @@ impl Running {
         let made = Arc::new(made);
         *kept = Some((digest, Arc::clone(&made)));
         Ok(Some(made))
+    }
+}
+
+/// What ended a call: a halt, if one did and the backend did not end first.
+fn stopped(error: BackendError, pass: &halts::Pass, ran: bool) -> BackendError {
+    match (&error, pass.halt()) {
+        (BackendError::Cancelled, Some(halt)) => {
+            BackendError::Halted { halt: Arc::clone(halt), ran }
+        }
+        _ => error,
     }
 }
 

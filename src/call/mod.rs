@@ -4,6 +4,7 @@
 pub mod asking;
 pub mod board;
 pub mod following;
+pub mod halting;
 pub mod holding;
 pub mod manned;
 pub mod refusal;
@@ -128,6 +129,7 @@ async fn walk(
     if let Some(waiting) = holding::join(gateway, request, &checked).await? {
         return Ok(Answer::Held(Box::new(waiting)));
     }
+    let pass = halting::enter(gateway, request, &checked)?;
     // An approved call was counted when it was asked for.
     if request.approval.is_none() {
         trail.reserve(&revision.policy, request, &checked)?;
@@ -159,9 +161,9 @@ async fn walk(
         }
     };
     // A worker first: a call that finds none must not spend its approval.
-    let prepared = revision.backends.prepare(&permit, &request.cancel).await?;
+    let prepared = revision.backends.prepare(&permit, &pass).await?;
     let receipt = trail.intend(&permit, request, &revision).await?;
-    let journey = Journey { cancel: request.cancel.clone(), contact: request.contact.clone() };
+    let journey = Journey { pass, contact: request.contact.clone() };
     let raw = revision.backends.dispatch(&permit, &receipt, prepared, journey).await;
     let result = trail.returned(&permit, &receipt, raw).await?;
     Ok(Answer::Result(Box::new(Answered {

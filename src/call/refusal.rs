@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backend::BackendError;
 use crate::catalog::{self, Fault, ResultFault};
+use crate::halts::Halt;
 use crate::ids::CallId;
 use crate::json::Object;
 use crate::limits::Reached;
@@ -156,6 +157,24 @@ impl Refusal {
         Self::new(Kind::UnknownTool, told)
     }
 
+    /// A halt covers the call; or ended it while it `ran`.
+    #[must_use]
+    pub fn halted(halt: &Halt, ran: bool) -> Self {
+        let why = halt.told();
+        let told = if ran {
+            format!(
+                "HALTED: this call was stopped while it ran, because {why}. It may have had an effect; look \
+                 before you repeat it, and do not repeat it until people resume it."
+            )
+        } else {
+            format!(
+                "HALTED: this call did not run, because {why}. This is neither consent nor a failure of the \
+                 tool, and no other way around it is wanted. Wait until people resume it."
+            )
+        };
+        Self::new(Kind::Halted, told).because(format!("halt {}", halt.id))
+    }
+
     /// The tool ran, but its outcome could not be recorded.
     #[must_use]
     pub fn not_recorded_after(cause: &str) -> Self {
@@ -209,6 +228,9 @@ impl From<Reached> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Halted(halt) = &error {
+            return Self::halted(halt, false);
+        }
         let told =
             "The gateway cannot record calls now, so it runs none. Nothing ran; try again later.";
         Self::new(Kind::NotRecorded, told).because(error).after(Duration::from_secs(5))
@@ -279,6 +301,7 @@ impl From<BackendError> for Refusal {
             BackendError::Cancelled => {
                 Self::new(Kind::Cancelled, format!("The call was cancelled. {effect}"))
             }
+            BackendError::Halted { halt, ran } => return Self::halted(halt, *ran),
             BackendError::Died(_) => Self::new(
                 Kind::Failed,
                 format!("The tool's backend ended before it answered. {effect}"),

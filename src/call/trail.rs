@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::refusal::{Kind, Refusal};
-use super::{Answer, Request};
+use super::{Answer, Request, halting};
 use crate::backend::{BackendError, Contact, RawResult};
 use crate::catalog::{CheckedArguments, CheckedResult, Durability, Tool};
 use crate::digest::{self, Digest};
@@ -95,10 +95,12 @@ impl<'a> Trail<'a> {
                 call: self.call,
                 agent: self.agent.clone(),
                 owner: request.principal.owner().map(str::to_owned),
+                groups: request.principal.groups().to_vec(),
                 client: request.client.clone(),
                 workflow: request.workflow.clone(),
                 tool: permit.tool().name().to_owned(),
                 backend: permit.tool().backend().to_string(),
+                capability: halting::capability(permit.tool(), permit.arguments()),
                 definition_fingerprint: *permit.tool().fingerprint(),
                 arguments: permit.arguments().clone(),
                 digest: *permit.digest(),
@@ -255,6 +257,7 @@ const fn status_of(kind: Kind) -> OutcomeStatus {
     match kind {
         Kind::TimedOut => OutcomeStatus::Timeout,
         Kind::Cancelled => OutcomeStatus::Cancelled,
+        Kind::Halted => OutcomeStatus::Halted,
         Kind::ResultRefused => OutcomeStatus::ResultRefused,
         Kind::UnknownTool
         | Kind::InvalidArguments
@@ -264,7 +267,6 @@ const fn status_of(kind: Kind) -> OutcomeStatus {
         | Kind::Rejected
         | Kind::Expired
         | Kind::Withdrawn
-        | Kind::Halted
         | Kind::Superseded
         | Kind::Pending
         | Kind::Collected

@@ -100,6 +100,9 @@ fn row(view: &EntryView) -> Vec<String> {
         "tool",
         "decision",
         "refusal",
+        "halt",
+        "scope",
+        "reason",
         "hold",
         "state",
         "by",
@@ -122,6 +125,10 @@ fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
+        // A person is told by the name alone.
+        Value::Object(of) if of.get("name").is_some_and(Value::is_string) => {
+            of.get("name").map(shown).unwrap_or_default()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }

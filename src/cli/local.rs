@@ -85,6 +85,7 @@ pub(super) async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
             StoreError::Busy { .. }
             | StoreError::Unwritable(_)
             | StoreError::Corrupt(_)
+            | StoreError::Halted(_)
             | StoreError::Engine(_) => error.into(),
         })?;
     let gateway = Gateway::open(config.clone(), clock, Arc::new(store)).await?;

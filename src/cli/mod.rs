@@ -10,6 +10,7 @@ mod call;
 mod catalog;
 mod completions;
 mod doctor;
+mod halts;
 mod inbox;
 mod init;
 mod install;
@@ -79,6 +80,10 @@ enum Command {
     Reviewers(FromAfar<reviewers::Command>),
     /// Look at the record and verify it
     Audit(FromAfar<audit::Command>),
+    /// Stop calls at once; without a scope, list what is stopped
+    Halt(halts::Halting),
+    /// Let calls run again that a halt stopped
+    Resume(halts::Resuming),
     /// Look for what is wrong and say what to do about it
     Doctor(doctor::Arguments),
     /// Put the gateway into the configuration of an MCP client
@@ -176,6 +181,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Agents(it) => agents::run(&flags, &it.remote, it.command).await?,
         Command::Reviewers(it) => reviewers::run(&flags, &it.remote, it.command).await?,
         Command::Audit(it) => audit::run(&flags, &it.remote, it.command).await?,
+        Command::Halt(arguments) => halts::halt(&flags, arguments).await?,
+        Command::Resume(arguments) => halts::resume(&flags, arguments).await?,
         Command::Doctor(arguments) => doctor::run(&flags, arguments).await?,
         Command::Install(arguments) => install::run(&flags, arguments).await?,
         Command::Uninstall(place) => install::remove(&place)?,
@@ -200,6 +207,8 @@ fn start_log(command: &Command) {
         | Command::Agents(_)
         | Command::Reviewers(_)
         | Command::Audit(_)
+        | Command::Halt(_)
+        | Command::Resume(_)
         | Command::Doctor(_)
         | Command::Install(_)
         | Command::Uninstall(_)

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Outcome};
+use super::{Access, Asked, Intent, Outcome, Refused};
 use crate::digest::Digest;
+use crate::halts::Scope;
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
-use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
+use crate::ids::{AgentName, CallId, HaltId, HoldId, PersonName, StandingId};
 use crate::json::Object;
-use crate::policy::Edit;
 use crate::principal::{Person, Role};
 
 /// One entry of the audit log: when, and what happened.
@@ -119,6 +119,34 @@ pub enum Event {
         standing: StandingId,
         /// Who revoked it.
         by: String,
+    },
+    /// From now on no call in this scope runs.
+    Halt {
+        /// The halt.
+        halt: HaltId,
+        /// What it stops.
+        scope: Scope,
+        /// Why.
+        reason: String,
+        /// Who engaged it.
+        by: Person,
+        /// When it ends by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// An operator ended a halt.
+    Resume {
+        /// The halt.
+        halt: HaltId,
+        /// Why.
+        reason: String,
+        /// Who ended it.
+        by: Person,
+    },
+    /// A halt ended by itself, at the time that it was engaged until.
+    HaltEnded {
+        /// The halt.
+        halt: HaltId,
     },
     /// A hold ended, or went back, without a verdict.
     HoldChanged {
@@ -272,89 +300,6 @@ pub struct Listed {
     /// When the record ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-}
-
-/// Who asked for what, and what was decided about it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Asked {
-    /// The call.
-    pub call: CallId,
-    /// The agent.
-    pub agent: AgentName,
-    /// The person it acts for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-    /// The client program, as it named itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
-    /// The workflow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow: Option<String>,
-    /// The tool.
-    pub tool: String,
-    /// The backend that would run it.
-    pub backend: String,
-    /// The fingerprint of its definition.
-    pub definition_fingerprint: Digest,
-    /// The final arguments.
-    pub arguments: Object,
-    /// The call digest over them.
-    pub digest: Digest,
-    /// The revision that decided.
-    pub revision: Digest,
-    /// The decision: `ALLOW`, `ALLOW_WITH_CONSTRAINTS`, `REQUIRE_APPROVAL`, `DENY`.
-    pub decision: String,
-    /// The rules that decided.
-    pub rules: Vec<String>,
-    /// What constraints changed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub edits: Vec<Edit>,
-}
-
-/// The intent to dispatch one call.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Intent {
-    /// Who asked for what.
-    #[serde(flatten)]
-    pub asked: Asked,
-    /// The hold whose approval it spends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<HoldId>,
-    /// Who approved.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub approved_by: Vec<String>,
-    /// The standing approval that covers it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<StandingId>,
-}
-
-/// A call that was turned away before it was dispatched.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Refused {
-    /// The call.
-    pub call: CallId,
-    /// The agent.
-    pub agent: AgentName,
-    /// The tool, by the name the agent gave.
-    pub tool: String,
-    /// The requested arguments, unless they are too large or have no canonical form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arguments: Option<Object>,
-    /// SHA-256 of the requested arguments' canonical form, when they have one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arguments_digest: Option<Digest>,
-    /// The revision that decided.
-    pub revision: Digest,
-    /// The kind of refusal, one word.
-    pub refusal: String,
-    /// The rules that decided.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<String>,
-    /// What the agent was told.
-    pub told: String,
-    /// The private cause, for operators.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

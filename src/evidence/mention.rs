@@ -95,6 +95,9 @@ impl Mention {
             | Event::HoldsExtended { .. }
             | Event::StandingGranted { .. }
             | Event::StandingRevoked { .. }
+            | Event::Halt { .. }
+            | Event::Resume { .. }
+            | Event::HaltEnded { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
             | Event::AgentRevoked { .. }
@@ -130,6 +133,9 @@ impl Event {
             Self::Refusal(_)
             | Self::StandingGranted { .. }
             | Self::StandingRevoked { .. }
+            | Self::Halt { .. }
+            | Self::Resume { .. }
+            | Self::HaltEnded { .. }
             | Self::RevisionLoaded { .. }
             | Self::AgentAdded { .. }
             | Self::AgentRevoked { .. }

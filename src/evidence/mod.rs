@@ -1,6 +1,7 @@
 //! The record: what an entry says, how entries are chained, and how the chain is verified.
 
 mod access;
+mod asked;
 pub mod chain;
 mod entry;
 mod mention;
@@ -11,7 +12,8 @@ mod signed;
 pub mod verify;
 
 pub use access::Access;
-pub use entry::{Asked, Entry, Event, Intent, Listed, Refused};
+pub use asked::{Asked, Intent, Refused};
+pub use entry::{Entry, Event, Listed};
 pub use mention::{Began, How, Mention};
 pub use outcome::{AskedClient, Outcome, OutcomeStatus};
 pub use signed::Signature;

@@ -53,6 +53,8 @@ pub enum OutcomeStatus {
     Timeout,
     /// The caller took it back; the tool was stopped.
     Cancelled,
+    /// A halt stopped it.
+    Halted,
     /// The result broke a rule (size, `output_schema`) and was kept from the caller.
     ResultRefused,
     /// The gateway stopped before the outcome was recorded.
@@ -69,6 +71,7 @@ impl OutcomeStatus {
             Self::BackendError => "backend_error",
             Self::Timeout => "timeout",
             Self::Cancelled => "cancelled",
+            Self::Halted => "halted",
             Self::ResultRefused => "result_refused",
             Self::Unknown => "unknown",
         }

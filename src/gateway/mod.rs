@@ -17,7 +17,7 @@ use crate::call::asking::Parked;
 use crate::call::board::{Board, HeldAgents};
 use crate::call::following::Followed;
 use crate::call::standing::Grants;
-use crate::call::{holding, time};
+use crate::call::{halting, holding, time};
 use crate::catalog::Manifests;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -59,6 +59,8 @@ pub struct Gateway {
     pub held_agents: HeldAgents,
     /// Standing approvals in force.
     pub standing: Grants,
+    /// Held by who ends the holds that halts cover.
+    pub halting: tokio::sync::Mutex<()>,
     /// What is counted.
     pub metrics: Metrics,
     /// Who is told of held calls.
@@ -152,6 +154,7 @@ impl Gateway {
             followed: Followed::default(),
             held_agents: HeldAgents::default(),
             standing: Grants::load(store.as_ref()).await?,
+            halting: tokio::sync::Mutex::new(()),
             metrics,
             notifier,
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
@@ -212,6 +215,7 @@ impl Gateway {
     /// When the store fails.
     pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
         self.metrics.holds_pending(&self.store.pending_by_rule().await?);
+        halting::count(self);
         // Some at once, so that whoever opened the gateway to decide is not told that it is too late.
         time::give_time(self).await?;
         let revision = self.revision();

@@ -23,6 +23,11 @@ pub enum Ending {
         /// The hold that is opened in its place.
         anew: Option<HoldId>,
     },
+    /// `Pending` or `Approved`, and a halt covers it.
+    Halt {
+        /// What was stopped, and why.
+        why: String,
+    },
 }
 
 /// A transition that came too late or does not fit: what stands instead.
@@ -63,6 +68,9 @@ pub enum Lost {
         "the rules of this hold do not let its arguments be changed; reject it with a reason instead"
     )]
     NotEditable,
+    /// A halt covers the call.
+    #[error("{0}; nobody decides on it until that is resumed")]
+    Halted(String),
     /// An approval that must be signed is not, or its signature does not hold.
     #[error("{0}")]
     Signature(String),
@@ -74,9 +82,11 @@ impl Lost {
     pub const fn is_forbidden(&self) -> bool {
         match self {
             Self::NotAllowed { .. } | Self::Signature(_) | Self::NotEditable => true,
-            Self::Already(_) | Self::OtherDigest { .. } | Self::TooLate(_) | Self::Again { .. } => {
-                false
-            }
+            Self::Already(_)
+            | Self::OtherDigest { .. }
+            | Self::TooLate(_)
+            | Self::Again { .. }
+            | Self::Halted(_) => false,
         }
     }
 }
@@ -150,9 +160,17 @@ impl Hold {
             (Ending::Supersede { why, anew }, State::Approved { verdicts, .. }) => {
                 State::Superseded { verdicts, at, why, anew }
             }
-            (Ending::Expire | Ending::Withdraw | Ending::Lapse | Ending::Supersede { .. }, _) => {
-                return Err(Lost::Already(name));
+            (Ending::Halt { why }, State::Pending { .. } | State::Approved { .. }) => {
+                State::Halted { at, why }
             }
+            (
+                Ending::Expire
+                | Ending::Withdraw
+                | Ending::Lapse
+                | Ending::Supersede { .. }
+                | Ending::Halt { .. },
+                _,
+            ) => return Err(Lost::Already(name)),
         };
         Ok(self)
     }

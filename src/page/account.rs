@@ -24,6 +24,7 @@ use crate::storage::{Credential, Credentials, Passkey, Session, Which};
 struct AccountPage {
     page: &'static str,
     csrf: String,
+    after: u64,
     passkeys_work: bool,
     named: Option<String>,
     who: Who,
@@ -105,6 +106,7 @@ async fn shown(
     let page = AccountPage {
         page: "account",
         csrf: caller.csrf(),
+        after: caller.after,
         passkeys_work: caller.site.domain().is_some(),
         named: caller.site.with_name(),
         who: Who::new(visitor, capacity),

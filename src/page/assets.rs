@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 25] = [
+const ALL: [(&str, &str, &str); 26] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     ("inbox.css", STYLE, include_str!("assets/inbox.css")),
@@ -38,6 +38,7 @@ const ALL: [(&str, &str, &str); 25] = [
     ("people.js", PROGRAM, include_str!("assets/people.js")),
     ("explain.js", PROGRAM, include_str!("assets/explain.js")),
     ("form.js", PROGRAM, include_str!("assets/form.js")),
+    ("halts.js", PROGRAM, include_str!("assets/halts.js")),
     ("hold.js", PROGRAM, include_str!("assets/hold.js")),
 ];
 

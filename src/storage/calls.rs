@@ -29,6 +29,8 @@ pub enum CallStatus {
     Timeout,
     /// The caller took it back while it ran.
     Cancelled,
+    /// A halt stopped it while it ran.
+    Halted,
     /// The result broke a rule and was kept from the caller.
     ResultRefused,
     /// The gateway stopped before the outcome was recorded.
@@ -37,7 +39,7 @@ pub enum CallStatus {
 
 impl CallStatus {
     /// Every status.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Running,
         Self::Held,
         Self::Refused,
@@ -46,6 +48,7 @@ impl CallStatus {
         Self::BackendError,
         Self::Timeout,
         Self::Cancelled,
+        Self::Halted,
         Self::ResultRefused,
         Self::Unknown,
     ];
@@ -62,6 +65,7 @@ impl CallStatus {
             Self::BackendError => OutcomeStatus::BackendError.as_str(),
             Self::Timeout => OutcomeStatus::Timeout.as_str(),
             Self::Cancelled => OutcomeStatus::Cancelled.as_str(),
+            Self::Halted => OutcomeStatus::Halted.as_str(),
             Self::ResultRefused => OutcomeStatus::ResultRefused.as_str(),
             Self::Unknown => OutcomeStatus::Unknown.as_str(),
         }

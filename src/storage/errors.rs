@@ -1,7 +1,9 @@
 //! Why the store did not do what was asked: nothing was changed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::halts::Halt;
 use crate::hold::{Hold, Lost};
 
 /// Why the store did not do what was asked. Nothing was changed.
@@ -16,6 +18,9 @@ pub enum StoreError {
     /// The last attempt to write failed; nothing is accepted until one succeeds.
     #[error("the record cannot be written: {0}")]
     Unwritable(String),
+    /// A halt covers the call that would have begun.
+    #[error("stopped by halt {}", .0.id)]
+    Halted(Arc<Halt>),
     /// Another process owns the data directory.
     #[error("another gateway owns {}", .0.display())]
     Owned(PathBuf),

@@ -240,8 +240,8 @@ impl Fared {
             CallStatus::Held => Self::Held,
             CallStatus::Refused if call.refusal.as_deref() == Some("denied") => Self::Denied,
             CallStatus::Refused => Self::Refused,
-            // Taken back while it ran: neither it nor the tool failed.
-            CallStatus::Running | CallStatus::Cancelled => Self::Running,
+            // Taken back or halted while it ran: neither it nor the tool failed.
+            CallStatus::Running | CallStatus::Cancelled | CallStatus::Halted => Self::Running,
             CallStatus::Success => Self::Succeeded,
             CallStatus::ToolError
             | CallStatus::BackendError

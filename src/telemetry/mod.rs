@@ -1,6 +1,7 @@
 //! What is counted, and how it is shown: Prometheus text at `/metrics`, names in `docs/metrics.md`.
 
 mod edge;
+mod halts;
 mod revisions;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use edge::{Counted, EdgeMetrics};
+pub use halts::HaltMetrics;
 pub use revisions::RevisionMetrics;
 
 use crate::hold::Hold;
@@ -130,6 +132,8 @@ pub struct Metrics {
     pub edge: EdgeMetrics,
     /// What is counted of revisions.
     pub revisions: RevisionMetrics,
+    /// The halts that are engaged.
+    pub halts: HaltMetrics,
     registry: Registry,
     calls: Family<CallLabels, Counter>,
     deciding: Histogram,
@@ -163,6 +167,7 @@ impl Metrics {
             registry: Registry::with_prefix("countersign"),
             edge: EdgeMetrics::default(),
             revisions: RevisionMetrics::default(),
+            halts: HaltMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
             upstream: Family::new_with_constructor(|| Histogram::new(LONG)),
@@ -246,6 +251,7 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The program", build);
         self.edge.register(to);
+        self.halts.register(to);
     }
 
     /// Counts one call.

@@ -219,6 +219,10 @@ POST   /api/v1/approvals/{id}/resolution               401    401   403    yes  
 GET    /api/v1/standing                                401    401   yes    yes      yes      yes
 POST   /api/v1/standing                                401    401   403    yes      yes      yes
 DELETE /api/v1/standing/{id}                           401    401   403    yes      yes      yes
+GET    /api/v1/halts                                   401    401   yes    yes      yes      yes
+POST   /api/v1/halts                                   401    401   403    403      yes      yes
+POST   /api/v1/halts/reach                             401    401   403    403      yes      yes
+POST   /api/v1/halts/{id}/resume                       401    401   403    403      yes      yes
 GET    /api/v1/catalog                                 401    401   yes    yes      yes      yes
 GET    /api/v1/policy                                  401    401   yes    yes      yes      yes
 GET    /api/v1/policy/table                            401    401   yes    yes      yes      yes

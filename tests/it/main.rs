@@ -30,6 +30,7 @@ mod faithful;
 mod foreign;
 mod generated;
 mod golden;
+mod halts;
 mod harness;
 mod held_call;
 mod hostile_files;

@@ -5,12 +5,14 @@ use serde_json::json;
 use super::operation::{Operation, change, get};
 use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, ExplainView,
-    ExplainWanted, HoldView, IdenticalDecided, IdenticalGiven, Invitation, InvitationWanted,
-    KeyGiven, LimitList, LinkMade, NewAgent, NewPersonToken, NewReviewer, NewToken, PolicyView,
-    ReloadedView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView, StandingView,
-    StandingWanted, StatementMade, StatementWanted, TableView, ToolView, TryView, TryWanted,
-    VerdictGiven, Verified, WhoAmI, approvals, audit, calls, events, limits, reports, table,
+    ExplainWanted, HaltConsidered, HaltReach, HaltResumed, HaltWanted, HoldView, IdenticalDecided,
+    IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LimitList, LinkMade, NewAgent,
+    NewPersonToken, NewReviewer, NewToken, PolicyView, ReloadedView, Renewal, ResolutionGiven,
+    ReviewerEdit, ReviewerView, StandingView, StandingWanted, StatementMade, StatementWanted,
+    TableView, ToolView, TryView, TryWanted, VerdictGiven, Verified, WhoAmI, approvals, audit,
+    calls, events, limits, reports, table,
 };
+use crate::halts::Halt;
 use crate::json::Object;
 use crate::principal::Role::{Operator, Reviewer, Viewer};
 use crate::storage::Statistics;
@@ -32,6 +34,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(standing());
     all.extend(agents());
     all.extend(people());
+    all.extend(halts());
     all
 }
 
@@ -50,6 +53,8 @@ fn reading() -> Vec<Operation> {
         .fails(404, NO_SUCH),
         get("/api/v1/standing", "list_standing", "The standing approvals in force.")
             .gives::<Vec<StandingView>>(),
+        get("/api/v1/halts", "list_halts", "The halts that are engaged, oldest first.")
+            .gives::<Vec<Halt>>(),
         get("/api/v1/catalog", "list_tools", "The tools.").gives::<Vec<ToolView>>(),
         get("/api/v1/policy", "show_policy", "The rules in force.").gives::<PolicyView>(),
         get(
@@ -110,7 +115,7 @@ fn record() -> Vec<Operation> {
             .heeds("Last-Event-ID", "The number of the event that was heard last.", number())
             .gives_text(
                 "text/event-stream",
-                "Server-sent events: `hold`, `entry`, `reset`; each says what to look at again.",
+                "Server-sent events: `hold`, `entry`, `halts`, `reset`; each says what to look at again.",
             ),
         get("/api/v1/doctor", "doctor", "What a person should look at.").gives::<Vec<Check>>(),
         get("/api/v1/openapi.json", "describe", "This document.").gives::<Object>(),
@@ -235,6 +240,40 @@ fn asking() -> Vec<Operation> {
         .gives::<TryView>()
         .fails(409, "An agent has the name by which the page calls for the person.")
         .fails(500, "The result cannot be shown as JSON."),
+    ]
+}
+
+fn halts() -> Vec<Operation> {
+    vec![
+        change(
+            "post",
+            "/api/v1/halts",
+            Operator,
+            "halt",
+            "Stop calls: no call in scope runs until the halt is resumed.",
+        )
+        .takes::<HaltWanted>()
+        .gives::<Halt>()
+        .fails(409, "There are too many."),
+        change(
+            "post",
+            "/api/v1/halts/reach",
+            Operator,
+            "consider_halt",
+            "What a halt would reach now; it changes nothing.",
+        )
+        .takes::<HaltConsidered>()
+        .gives::<HaltReach>(),
+        change(
+            "post",
+            "/api/v1/halts/{id}/resume",
+            Operator,
+            "resume",
+            "End a halt; gives it as it was.",
+        )
+        .takes::<HaltResumed>()
+        .gives::<Halt>()
+        .fails(404, NO_SUCH),
     ]
 }
 

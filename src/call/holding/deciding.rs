@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::running;
+use crate::call::halting;
 use crate::digest::Digest;
 use crate::evidence::Event;
 use crate::gateway::Gateway;
@@ -32,6 +33,10 @@ pub async fn decide(
     id: HoldId,
     verdict: Verdict,
 ) -> Result<Hold, HoldError> {
+    if gateway.store.halts().any() {
+        let hold = gateway.store.hold(id).await?.ok_or(HoldError::NotFound)?;
+        not_halted(gateway, &hold)?;
+    }
     let decided = gateway.store.decide_hold(id, verdict.clone()).await;
     let hold = recorded(gateway, id, &verdict, decided).await?;
     Ok(follow(gateway, hold, &verdict).await)
@@ -48,6 +53,7 @@ pub async fn amend(
     arguments: Object,
     verdict: Verdict,
 ) -> Result<Hold, NotAmended> {
+    not_halted(gateway, hold)?;
     let edited = edited(gateway, hold, arguments).map_err(NotAmended::Unfit)?;
     let amended = gateway.store.amend_hold(hold.id, edited, verdict.clone()).await;
     let hold = recorded(gateway, hold.id, &verdict, amended).await?;
@@ -106,6 +112,9 @@ pub async fn resolve(
         )),
         Resolution::RunAgain => None,
     };
+    if resolution == Resolution::RunAgain {
+        not_halted(gateway, hold)?;
+    }
     let result =
         told.and_then(|told| super::told_as_result(&told, resolution == Resolution::Failed));
     let account = Account { resolution, verdict: verdict.clone() };
@@ -140,6 +149,19 @@ async fn follow(gateway: &Arc<Gateway>, hold: Hold, verdict: &Verdict) -> Hold {
     super::announce(gateway, hold.id).await;
     running::start(gateway, &hold);
     hold
+}
+
+/// Refuses what would let a held call run that a halt covers. The hold ends as soon as it is looked through.
+fn not_halted(gateway: &Gateway, hold: &Hold) -> Result<(), HoldError> {
+    let open = matches!(hold.state.name(), StateName::Pending | StateName::Unknown);
+    let subject = halting::subject_of(&gateway.revision(), hold);
+    match gateway.store.halts().covering(&subject).filter(|_| open) {
+        None => Ok(()),
+        Some(halt) => {
+            let lost = Lost::Halted(halt.told());
+            Err(HoldError::Lost { lost, hold: Box::new(hold.clone()) })
+        }
+    }
 }
 
 /// Records who tried to decide what that person may not; everything else passes as it is.

@@ -76,7 +76,7 @@ pub async fn wait(
 }
 
 /// Wakes who waits for the hold, and lets it go where it has ended and was followed.
-async fn announce(gateway: &Gateway, id: HoldId) {
+pub(in crate::call) async fn announce(gateway: &Gateway, id: HoldId) {
     gateway.board.announce(id);
     if gateway.followed.has(id)
         && let Ok(hold) = gateway.store.hold(id).await

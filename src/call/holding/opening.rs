@@ -1,10 +1,12 @@
 //! A call that needs people: the hold it joins, or the one that is opened for it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::call::refusal::{Kind, Refusal};
-use crate::call::{Request, Waiting};
-use crate::catalog::CheckedArguments;
+use crate::call::{Request, Waiting, halting};
+use crate::catalog::{CheckedArguments, Tool};
 use crate::digest::{self, Digest};
 use crate::evidence::{Asked, Event};
 use crate::gateway::{Gateway, Revision};
@@ -75,11 +77,11 @@ pub(in crate::call) async fn open(
     revision: Digest,
 ) -> Result<Waiting, Refusal> {
     let id = HoldId::from_random(gateway.random()?);
-    let backend = proposal.tool.backend().to_string();
+    let tool = Arc::clone(&proposal.tool);
     let hold = proposed(id, gateway.clock.now(), request, proposal, revision);
     // Taken before anybody can find the hold, so that the same call beside it is a call of its own.
     let seat = Some(gateway.board.wait(id, &request.cancel));
-    Ok(Waiting { hold: store(gateway, hold, backend).await?, seat })
+    Ok(Waiting { hold: store(gateway, hold, &tool).await?, seat })
 }
 
 /// The hold that a proposal makes.
@@ -120,17 +122,19 @@ fn proposed(
     }
 }
 
-async fn store(gateway: &Gateway, hold: Hold, backend: String) -> Result<Hold, Refusal> {
+async fn store(gateway: &Gateway, hold: Hold, tool: &Tool) -> Result<Hold, Refusal> {
     let event = Event::Hold {
         hold: hold.id,
         asked: Asked {
             call: hold.call,
             agent: hold.agent.clone(),
             owner: hold.owner.clone(),
+            groups: hold.groups.clone(),
             client: hold.client.clone(),
             workflow: hold.workflow.clone(),
             tool: hold.tool.clone(),
-            backend,
+            backend: tool.backend().to_string(),
+            capability: halting::capability(tool, &hold.arguments),
             definition_fingerprint: hold.definition_fingerprint,
             arguments: hold.arguments.clone(),
             digest: hold.digest,
@@ -156,7 +160,7 @@ pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Opti
     let request = super::running::request_of(old, None);
     let revision = gateway.revision();
     let proposal = asked_again(&revision, old)?;
-    let backend = proposal.tool.backend().to_string();
+    let tool = Arc::clone(&proposal.tool);
     let now = gateway.clock.now();
     let requested_digest = digest::call_digest(
         &old.agent,
@@ -171,7 +175,7 @@ pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Opti
         anew_of: Some(old.id),
         ..proposed(id, now, &request, proposal, revision.digest)
     };
-    let opened = store(gateway, hold, backend).await;
+    let opened = store(gateway, hold, &tool).await;
     opened
         .inspect_err(|refusal| {
             tracing::warn!(hold = %old.id, told = %refusal.told, "a call could not be held anew");

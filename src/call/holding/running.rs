@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::opening;
 use crate::backend::Contact;
 use crate::call::refusal::{Kind, Refusal};
-use crate::call::{Answer, Request};
+use crate::call::{Answer, Request, halting};
 use crate::gateway::Gateway;
 use crate::hold::{Approval, Ending, Hold};
 use crate::ids::{CallId, HoldId};
@@ -54,14 +54,10 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
             tracing::debug!(hold = %id, cause = ?refusal.cause, "an approved call could not run yet");
         }
         // Its window closed while it waited for a worker, which the sweep notes, or it has ended already.
-        Kind::Pending
-        | Kind::Rejected
-        | Kind::Expired
-        | Kind::Withdrawn
-        | Kind::Halted
-        | Kind::Collected => {
+        Kind::Pending | Kind::Rejected | Kind::Expired | Kind::Withdrawn | Kind::Collected => {
             tracing::debug!(hold = %id, "an approved call came too late to run");
         }
+        Kind::Halted => halted(gateway, hold, refusal).await,
         // Its agent took it back: people are not asked once more.
         Kind::Cancelled => supersede(gateway, hold, refusal.told, None).await,
         Kind::UnknownTool
@@ -79,6 +75,17 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
             let anew = again.then(|| gateway.random().ok().map(HoldId::from_random)).flatten();
             supersede(gateway, hold, refusal.told, anew).await;
         }
+    }
+}
+
+/// Ends an approved hold that a halt covers, unless it ran until then: its outcome says so.
+async fn halted(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
+    let subject = halting::subject_of(&gateway.revision(), hold);
+    let halt = gateway.store.halts().covering(&subject);
+    let why = halt.map_or(refusal.told, |halt| halt.told());
+    match gateway.store.end_hold(hold.id, Ending::Halt { why }).await {
+        Ok(_) | Err(HoldError::Lost { .. }) => {}
+        Err(error) => tracing::error!(hold = %hold.id, %error, "a hold could not be ended"),
     }
 }
 

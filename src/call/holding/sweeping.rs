@@ -6,6 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::running::start;
+use crate::call::halting;
 use crate::gateway::Gateway;
 use crate::hold::{Ending, Hold, StateName};
 use crate::storage::{HoldError, HoldQuery, StoreError};
@@ -23,6 +24,7 @@ const SWEEP_TOGETHER: usize = 32;
 /// # Errors
 /// When the store fails; the next sweep tries again.
 pub async fn sweep(gateway: &Arc<Gateway>) -> Result<(), StoreError> {
+    halting::sweep(gateway).await?;
     for _ in 0..SWEEP_LOOKS {
         let due = gateway.store.due(gateway.clock.now(), SWEEP_BATCH).await?;
         let found = due.len();

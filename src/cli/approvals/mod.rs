@@ -24,6 +24,7 @@ use crate::hold::{Decision, Resolution, StateName};
 
 pub(super) use self::deciding::{name_of_verdict, rendered};
 pub(super) use self::describe::amended;
+pub(super) use self::standing::{Until, until};
 
 /// How often `watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);

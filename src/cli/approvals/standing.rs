@@ -54,7 +54,7 @@ pub(in crate::cli) enum Until {
     At(Timestamp),
 }
 
-fn until(text: &str) -> Result<Until, String> {
+pub(in crate::cli) fn until(text: &str) -> Result<Until, String> {
     if let Ok(at) = text.parse() {
         return Ok(Until::At(at));
     }

@@ -1,5 +1,6 @@
 //! Verification of the audit log: recomputes the chain and follows every call and hold through it.
 
+mod halted;
 mod people;
 mod story;
 #[cfg(test)]

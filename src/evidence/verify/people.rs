@@ -47,6 +47,9 @@ impl Register {
             | Event::StandingGranted { .. }
             | Event::StandingRevoked { .. }
             | Event::HoldChanged { .. }
+            | Event::Halt { .. }
+            | Event::Resume { .. }
+            | Event::HaltEnded { .. }
             | Event::RevisionLoaded { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }

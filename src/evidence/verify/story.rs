@@ -6,12 +6,13 @@ use std::hash::Hash;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::halted::Halted;
 use super::people::Register;
 use super::{Head, Summary};
 use crate::digest::Digest;
 use crate::evidence::{Event, Intent};
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
-use crate::ids::{AgentName, CallId, HoldId, StandingId};
+use crate::ids::{AgentName, CallId, HaltId, HoldId, StandingId};
 
 /// How many ended calls, and how many ended holds, are kept to say of a second ending what it is;
 /// a later one is a fault as well, under a more general name.
@@ -59,6 +60,12 @@ pub enum Twist {
         "call {call} was dispatched under the standing approval {standing}, which does not cover it"
     )]
     NotStanding { call: CallId, standing: StandingId },
+    #[error("call {call} was dispatched while halt {halt}, which covers it, was engaged")]
+    WhileHalted { call: CallId, halt: HaltId },
+    #[error("a second halt {0}")]
+    SecondHalt(HaltId),
+    #[error("halt {0} ends, and was not engaged")]
+    NotHalted(HaltId),
 }
 
 /// Where a hold stands while it is open.
@@ -100,6 +107,7 @@ pub(super) struct Story {
     holds: HashMap<HoldId, Phase>,
     standing: HashMap<StandingId, Granted>,
     people: Register,
+    halts: Halted,
     ended_calls: Recent<CallId>,
     spent: Recent<HoldId>,
     intents: u64,
@@ -145,6 +153,9 @@ impl Story {
                 self.standing.remove(standing);
                 Ok(())
             }
+            Event::Halt { .. } | Event::Resume { .. } | Event::HaltEnded { .. } => {
+                self.halts.follow(event)
+            }
             Event::VerdictRefused { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
@@ -175,6 +186,7 @@ impl Story {
 
     fn intent(&mut self, intent: &Intent, time: Timestamp) -> Result<(), Twist> {
         let call = intent.asked.call;
+        self.halts.check(intent)?;
         match (intent.hold, intent.standing) {
             (Some(hold), _) => self.spend(hold, intent)?,
             (None, Some(standing)) if !self.covers(standing, intent, time) => {

@@ -4,8 +4,9 @@
 use super::tests::{HELD, approved, asked, changed, decided, intent, opened, told, twist};
 use super::*;
 use crate::evidence::{Event, Intent, Signature};
+use crate::halts::Scope;
 use crate::hold::{Amendment, Decision, Demand, Resolution, Standing, StateName, Terms, Verdict};
-use crate::ids::{CallId, StandingId};
+use crate::ids::{CallId, HaltId, StandingId};
 use crate::json::Object;
 use crate::principal::Person;
 
@@ -170,4 +171,59 @@ fn a_call_runs_only_under_a_standing_approval_in_force() {
     assert_eq!(told([granted("bot", at(-60)), covered(call)]), twist(2, uncovered.clone()));
     let revoked = Event::StandingRevoked { standing: STANDING, by: "ada".to_owned() };
     assert_eq!(told([granted("bot", long), revoked, covered(call)]), twist(3, uncovered));
+}
+
+const HALT: HaltId = HaltId::from_random([9; 16]);
+
+fn halted(scope: Scope) -> Event {
+    let by = Person::local("ada".to_owned());
+    Event::Halt { halt: HALT, scope, reason: "an incident".to_owned(), by, until: None }
+}
+
+fn resumed() -> Event {
+    let by = Person::local("ada".to_owned());
+    Event::Resume { halt: HALT, reason: "it is over".to_owned(), by }
+}
+
+/// A call of which an intent says all that a halt may be about.
+fn begun(call: CallId) -> Event {
+    let mut asked = asked(call, "ALLOW", b"call");
+    asked.groups = vec!["night".to_owned()];
+    asked.capability = Some("cluster".to_owned());
+    asked.workflow = Some("release-7".to_owned());
+    Event::Intent(Intent { asked, hold: None, approved_by: Vec::new(), standing: None })
+}
+
+#[test]
+fn a_call_that_began_while_it_was_halted_is_found() {
+    let call = CallId::new();
+    let scopes: [fn(String) -> Scope; 6] = [
+        Scope::Agent,
+        Scope::Group,
+        Scope::Tool,
+        Scope::Backend,
+        Scope::Capability,
+        Scope::Workflow,
+    ];
+    let names = ["bot", "night", "deploy", "kubernetes", "cluster", "release-7"];
+    let twist = || twist(2, Twist::WhileHalted { call, halt: HALT });
+    assert_eq!(told([halted(Scope::All), begun(call)]), twist());
+    for (scope, name) in scopes.into_iter().zip(names) {
+        assert_eq!(told([halted(scope(name.to_owned())), begun(call)]), twist(), "{name}");
+        assert!(told([halted(scope("other".to_owned())), begun(call)]).is_ok(), "{name}");
+    }
+    assert!(told([begun(call), halted(Scope::All)]).is_ok());
+    for end in [resumed(), Event::HaltEnded { halt: HALT }] {
+        assert!(told([halted(Scope::All), end, begun(call)]).is_ok());
+    }
+}
+
+#[test]
+fn a_halt_is_engaged_once_and_ends_once() {
+    let all = || halted(Scope::All);
+    assert_eq!(told([all(), all()]), twist(2, Twist::SecondHalt(HALT)));
+    assert_eq!(told([resumed()]), twist(1, Twist::NotHalted(HALT)));
+    let twice = [all(), resumed(), Event::HaltEnded { halt: HALT }];
+    assert_eq!(told(twice), twist(3, Twist::NotHalted(HALT)));
+    assert!(told([all(), resumed(), all()]).is_ok());
 }

@@ -36,30 +36,38 @@ export const get = (path) => send('GET', path);
 export const post = (path, value, patience) => send('POST', path, typeof value === 'string' ? value : JSON.stringify(value), patience);
 export const remove = (path) => send('DELETE', path);
 
-// Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds.
+// Calls `changed` when something happened, at once after a break and at least every `EVERY` milliseconds. All that
+// follow share one stream: a browser opens few connections to one place.
 const EVERY = 20_000;
 // How far the log had come when this page was made: what came later the stream tells, so that nothing is asked
 // for twice when it opens first.
 const after = document.querySelector('meta[name=after]').content;
+const followers = [];
+let stream;
+let isFirst = true;
+const tell = (how) => followers.forEach(({ standing }) => standing(how));
+function heed({ changed, kinds }) {
+  for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, ({ lastEventId }) => { if (lastEventId !== after) changed(); });
+}
+function open() {
+  stream = new EventSource(`/api/v1/events?after=${after}`);
+  stream.addEventListener('open', () => {
+    tell('live');
+    if (!isFirst) followers.forEach(({ changed }) => changed());
+    isFirst = false;
+  });
+  followers.forEach(heed);
+  stream.addEventListener('error', () => {
+    tell(navigator.onLine ? 'broken' : 'offline');
+    // The browser comes back by itself after a break, and not after a refusal.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(open, 3_000);
+  });
+}
 export function live(changed, standing, kinds = ['hold']) {
-  let stream;
-  let isFirst = true;
-  const news = ({ lastEventId }) => { if (lastEventId !== after) changed(); };
-  const open = () => {
-    stream = new EventSource(`/api/v1/events?after=${after}`);
-    stream.addEventListener('open', () => {
-      standing('live');
-      if (!isFirst) changed();
-      isFirst = false;
-    });
-    for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, news);
-    stream.addEventListener('error', () => {
-      standing(navigator.onLine ? 'broken' : 'offline');
-      // The browser comes back by itself after a break, and not after a refusal.
-      if (stream.readyState === EventSource.CLOSED) setTimeout(open, 3_000);
-    });
-  };
-  open();
+  const follower = { changed, standing, kinds };
+  followers.push(follower);
+  if (!stream) open(); else heed(follower);
+  if (stream.readyState === EventSource.OPEN) standing('live');
   setInterval(changed, EVERY);
   addEventListener('online', changed);
   addEventListener('offline', () => standing('offline'));

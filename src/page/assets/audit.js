@@ -17,8 +17,9 @@ const KEPT = 2_000;
 let entries = [];
 let list;
 
-const who = (entry) => entry.agent ?? entry.person?.name ?? entry.reviewer ?? entry.by ?? '';
-const what = (entry) => [entry.tool, entry.event, entry.state, entry.access, entry.outcome?.status, entry.decision]
+const who = (entry) => entry.agent ?? entry.person?.name ?? entry.reviewer ?? entry.by?.name ?? entry.by ?? '';
+const scope = (of) => (of && typeof of === 'object' ? Object.entries(of)[0].join(' ') : of);
+const what = (entry) => [scope(entry.scope), entry.kind === 'halt' || entry.kind === 'resume' ? entry.reason : null, entry.tool, entry.event, entry.state, entry.access, entry.outcome?.status, entry.decision]
   .filter((part) => typeof part === 'string').join(' · ');
 
 function opened({ index, chain, entry }) {

@@ -12,7 +12,7 @@ const PAGE = 100;
 const KEPT = 2_000;
 
 // How a call may stand, and how that is coloured.
-const KINDS = { running: 'warn', held: 'warn', refused: 'wrong', success: 'done', tool_error: 'wrong', backend_error: 'wrong', timeout: 'wrong', cancelled: '', result_refused: 'wrong', unknown: 'wrong' };
+const KINDS = { running: 'warn', held: 'warn', refused: 'wrong', success: 'done', tool_error: 'wrong', backend_error: 'wrong', timeout: 'wrong', cancelled: '', halted: 'wrong', result_refused: 'wrong', unknown: 'wrong' };
 const status = (call) => el('span', { class: `badge ${KINDS[call.status] ?? ''}` }, [call.status, call.refusal].filter(Boolean).join(': ').replaceAll('_', ' '));
 
 let calls = [];

@@ -127,7 +127,7 @@ impl Tx<'_> {
     /// Ends a hold that will not run.
     pub(super) fn end_hold(&mut self, id: HoldId, ending: Ending) -> Result<Hold, Trouble> {
         let why = match &ending {
-            Ending::Supersede { why, .. } => Some(why.clone()),
+            Ending::Supersede { why, .. } | Ending::Halt { why } => Some(why.clone()),
             Ending::Expire | Ending::Withdraw | Ending::Lapse => None,
         };
         let now = self.now();

@@ -10,7 +10,7 @@ use super::trouble::Trouble;
 use crate::digest::Digest;
 use crate::hold::{Hold, State, StateName};
 use crate::ids::{AgentName, HoldId};
-use crate::storage::HoldQuery;
+use crate::storage::{HoldPlace, HoldQuery};
 
 /// How many holds one query gives at most.
 pub(super) const MAX_HOLDS: u32 = 1000;
@@ -123,6 +123,31 @@ pub(super) fn find(connection: &Connection, id: HoldId) -> Result<Option<Hold>, 
 /// Every hold in one state, oldest first.
 pub(super) fn all_in(connection: &Connection, state: StateName) -> Result<Vec<Hold>, Trouble> {
     select(connection, "WHERE state = ?1 ORDER BY created_at", [state.as_str()])
+}
+
+/// At most `limit` holds in one state, oldest first, after a place; and the place to go on from, if there may be
+/// more.
+pub(super) fn from(
+    connection: &Connection,
+    state: StateName,
+    after: Option<HoldPlace>,
+    limit: u32,
+) -> Result<(Vec<Hold>, Option<HoldPlace>), Trouble> {
+    let after = after.unwrap_or(HoldPlace { created_at: i64::MIN, row: i64::MIN });
+    let mut statement = connection.prepare_cached(
+        "SELECT id, state, body, created_at, rowid FROM holds
+         WHERE state = ?1 AND (created_at, rowid) > (?2, ?3) ORDER BY created_at, rowid LIMIT ?4",
+    )?;
+    let wanted = params![state.as_str(), after.created_at, after.row, limit];
+    let mut rows = statement.query(wanted)?;
+    let (mut found, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        let [id, state, body]: [String; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+        found.push(read(&id, &state, &body)?);
+        last = Some(HoldPlace { created_at: row.get(3)?, row: row.get(4)? });
+    }
+    let full = u32::try_from(found.len()).is_ok_and(|found| found >= limit);
+    Ok((found, last.filter(|_| full)))
 }
 
 /// Holds, newest first. Each wanted state is looked up by itself, so that an index gives its newest.

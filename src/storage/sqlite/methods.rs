@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::SqliteStore;
 use super::job::{Carried, Job, Step};
 use super::trouble::plain;
+use super::tx::Tx;
 use super::{absence, agents, calls, channels, holds, log, pending, reviewers, standing, stopped};
 use crate::digest::Digest;
 use crate::evidence::chain::Draft;
@@ -31,14 +32,19 @@ impl Store for SqliteStore {
             let why = "an intent that names an approval depends on it".to_owned();
             return Err(StoreError::Engine(why));
         }
+        let asked = intent.asked.clone();
         let draft = Draft::new(Event::Intent(intent))?;
         match wait {
-            Wait::Queued => self.accept(Step::Begin, call, draft)?,
+            Wait::Queued => {
+                let accept = || self.accept(Step::Begin, call, draft);
+                self.halts
+                    .unless_halted(|| asked.subject(), accept)
+                    .map_err(StoreError::Halted)??;
+            }
             Wait::Durable => {
                 let id = call.to_string();
-                self.durably("begin_call", move |tx| tx.begin(&id, None, &draft))
-                    .await
-                    .map_err(plain)?;
+                let work = move |tx: &mut Tx<'_>| tx.begin(&id, None, &draft);
+                self.durably_unless_halted(&asked, "begin_call", work).await.map_err(plain)?;
             }
         }
         Ok(Receipt::new(call, None))
@@ -57,21 +63,24 @@ impl Store for SqliteStore {
     }
 
     async fn open_hold(&self, hold: Hold, event: Event, cap: u32) -> Result<Hold, HoldError> {
-        if !matches!(&event, Event::Hold { hold: id, .. } if *id == hold.id)
-            || hold.state.name() != StateName::Pending
+        let asked = if let Event::Hold { hold: id, asked, .. } = &event
+            && *id == hold.id
+            && hold.state.name() == StateName::Pending
         {
+            asked.clone()
+        } else {
             let why = "a hold opens as pending, with the entry that says so".to_owned();
             return Err(StoreError::Engine(why).into());
-        }
-        self.durably("open_hold", move |tx| {
+        };
+        let work = move |tx: &mut Tx<'_>| {
             if pending::at_cap(tx.connection, &hold.agent, cap)? {
                 return Err(HoldError::TooMany { cap }.into());
             }
             holds::insert(tx.connection, &hold)?;
             tx.append(event, Some(hold.call))?;
             Ok(hold)
-        })
-        .await
+        };
+        self.durably_unless_halted(&asked, "open_hold", work).await
     }
 
     async fn decide_hold(&self, id: HoldId, verdict: Verdict) -> Result<Hold, HoldError> {
@@ -113,11 +122,11 @@ impl Store for SqliteStore {
             let why = "the intent names no standing approval".to_owned();
             return Err(StoreError::Engine(why).into());
         };
-        let call = intent.asked.call;
+        let (call, asked) = (intent.asked.call, intent.asked.clone());
         let draft = Draft::new(Event::Intent(intent)).map_err(StoreError::from)?;
         let id = call.to_string();
-        self.durably("begin_standing_call", move |tx| tx.begin_standing(standing, &id, &draft))
-            .await?;
+        let work = move |tx: &mut Tx<'_>| tx.begin_standing(standing, &id, &draft);
+        self.durably_unless_halted(&asked, "begin_standing_call", work).await?;
         Ok(Receipt::new(call, None))
     }
 
@@ -126,14 +135,15 @@ impl Store for SqliteStore {
             return Err(StoreError::Engine("the intent names another hold".to_owned()).into());
         }
         intent.hold = Some(id);
-        let (call, digest) = (intent.asked.call, intent.asked.digest);
+        let (call, asked) = (intent.asked.call, intent.asked.clone());
         let draft = Draft::new(Event::Intent(intent)).map_err(StoreError::from)?;
-        self.durably("spend_approval", move |tx| {
+        let digest = asked.digest;
+        let work = move |tx: &mut Tx<'_>| {
             let now = tx.now();
             tx.move_hold(id, |hold| hold.spend(call, &digest, now))?;
             tx.begin(&call.to_string(), Some(id), &draft)
-        })
-        .await?;
+        };
+        self.durably_unless_halted(&asked, "spend_approval", work).await?;
         Ok(Receipt::new(call, Some(id)))
     }
 

@@ -9,6 +9,7 @@ mod agents;
 mod calls;
 mod channels;
 mod faults;
+mod halts;
 mod held;
 mod holds;
 mod job;
@@ -36,10 +37,12 @@ use std::thread::JoinHandle;
 
 use nix::fcntl::Flock;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::evidence::Asked;
 use crate::evidence::chain::Draft;
+use crate::halts::Register;
 use crate::ids::CallId;
 #[expect(unused_imports, reason = "for the documentation above")]
 use crate::storage::Store;
@@ -62,6 +65,8 @@ pub struct SqliteStore {
     readers: Readers,
     /// The turn of whoever verifies the log.
     verifying: Arc<Semaphore>,
+    /// Where calls and halts meet; also what is accepted here and a halt.
+    halts: Arc<Register>,
     /// The place of the last entry that is on disk.
     written: Arc<watch::Sender<u64>>,
     /// Released last, when nothing writes any more.
@@ -81,6 +86,7 @@ impl SqliteStore {
         let mut connection = schema::open_writer(dir)?;
         let mut tip = log::tip(&connection)?;
         opening::go_on(&mut connection, &mut tip, clock.as_ref(), torn)?;
+        let halts = Arc::new(Register::new(halts::all(&connection)?));
         owner::mark_used(&owned)?;
         let health = Arc::<Health>::default();
         let hurry = Arc::<Notify>::default();
@@ -102,7 +108,7 @@ impl SqliteStore {
         let readers = Readers::new(dir.to_owned());
         let (queue, thread) = (Some(queue), Some(thread));
         let verifying = Arc::new(Semaphore::new(1));
-        Ok(Self { queue, thread, health, hurry, readers, verifying, written, _owned: owned })
+        Ok(Self { queue, thread, health, hurry, readers, verifying, halts, written, _owned: owned })
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Job>, StoreError> {
@@ -130,13 +136,35 @@ impl SqliteStore {
         method: &'static str,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, HoldError> {
+        self.queue_now(method, work)?.written().await
+    }
+
+    /// Queues work if there is a place for it now; it is on disk when its answer is there.
+    fn queue_now<T: Send + 'static>(
+        &self,
+        method: &'static str,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<Queued<T>, StoreError> {
         let (job, answer) = Durable::new(method, work);
         self.queue()?.try_send(Job::Durable(job)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy { capacity: QUEUE },
             TrySendError::Closed(_) => stopped(),
         })?;
         self.hurry.notify_one();
-        answer.await.map_err(|_| stopped())?
+        Ok(Queued(answer))
+    }
+
+    /// As [`Self::durably`], for what lets a call run: refused when a halt covers the call. What is queued
+    /// before a halt stands before it in the log.
+    async fn durably_unless_halted<T: Send + 'static>(
+        &self,
+        asked: &Asked,
+        method: &'static str,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, HoldError> {
+        let queue = || self.queue_now(method, work);
+        let queued = self.halts.unless_halted(|| asked.subject(), queue);
+        queued.map_err(StoreError::Halted)??.written().await
     }
 
     /// As [`Self::durably`], but waits for a place: what has happened outside must be recorded.
@@ -149,6 +177,15 @@ impl SqliteStore {
         self.queue()?.send(Job::Durable(job)).await.map_err(|_| stopped())?;
         self.hurry.notify_one();
         answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// Work that has a place in the queue, and whose answer comes when it is on disk.
+struct Queued<T>(oneshot::Receiver<Result<T, HoldError>>);
+
+impl<T> Queued<T> {
+    async fn written(self) -> Result<T, HoldError> {
+        self.0.await.map_err(|_| stopped())?
     }
 }
 

@@ -26,7 +26,7 @@ const WRITER_CACHE_KIB: i64 = 64 << 10;
 const CACHED_STATEMENTS: usize = 64;
 
 /// One element per released form of the database, each leading from the form before it.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
     // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
     // nanoseconds since 1970.
@@ -161,6 +161,8 @@ const MIGRATIONS: [&str; 4] = [
         WHERE call IS NULL AND json_valid(body) AND body ->> '$.kind' = 'verdict_refused';
      UPDATE entries SET call = 'extended'
         WHERE call IS NULL AND json_valid(body) AND body ->> '$.kind' = 'holds_extended';",
+    // The halts that are engaged, so that a start finds them without reading the log.
+    "CREATE TABLE halts(id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
 ];
 
 /// The one connection that writes.

@@ -1,21 +1,23 @@
 //! A store whose process dies at one of its writing methods: before it, or after it is on disk. From then on
 //! it answers nobody.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign::digest::Digest;
 use countersign::evidence::verify::{Fault, Summary};
 use countersign::evidence::{Event, Intent, Outcome, Refused};
-use countersign::hold::{Account, Edited, Ending, Hold, Standing, Verdict};
-use countersign::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
+use countersign::halts::{Halt, Register};
+use countersign::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
+use countersign::ids::{AgentName, CallId, HaltId, HoldId, PersonName, StandingId};
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
     AccessError, AccessStore, Agent, CallPage, CallQuery, ChannelState, Credential, Credentials,
-    EntryPage, EntryQuery, EntrySearch, HoldEntries, HoldError, HoldQuery, Link, Passkey,
-    PeopleError, Proof, Receipt, ReportStore, Reviewer, ReviewerChange, Rotation, Session, Span,
-    SshKey, Statistics, Store, StoreError, StoredEntry, Timeline, Wait, Which,
+    Ended, EntryPage, EntryQuery, EntrySearch, HaltEnding, HaltError, HaltStore, HoldEntries,
+    HoldError, HoldPlace, HoldQuery, Link, Passkey, PeopleError, Proof, Receipt, ReportStore,
+    Reviewer, ReviewerChange, Rotation, Session, Span, SshKey, Statistics, Store, StoreError,
+    StoredEntry, Timeline, Wait, Which,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -209,5 +211,21 @@ handed_on! {
         fn statistics(span: Span) -> Result<Statistics, StoreError>;
         fn search_entries(query: EntrySearch) -> Result<EntryPage, StoreError>;
         fn verify_log() -> Result<Option<Result<Summary, Fault>>, StoreError>;
+    }
+}
+
+handed_on! {
+    HaltStore
+    writes {
+        fn engage_halt(halt: Halt) -> Result<(), HaltError>;
+        fn end_halt(id: HaltId, ending: HaltEnding) -> Result<bool, StoreError>;
+        fn halt_holds(holds: Vec<HoldId>, why: String) -> Result<Vec<Ended>, StoreError>;
+    }
+    reads {
+        fn holds_from(state: StateName, after: Option<HoldPlace>) -> Result<(Vec<Hold>, Option<HoldPlace>), StoreError>;
+    }
+    at_once {}
+    watched {
+        fn halts() -> &Arc<Register>;
     }
 }

@@ -8,12 +8,12 @@ mod world;
 use std::collections::HashMap;
 
 use countersign::hold::{Decision, Hold, Resolution, State as Real};
-use countersign::ids::{HoldId, StandingId};
+use countersign::ids::{HaltId, HoldId, StandingId};
 use proptest::prelude::*;
 
 use crate::harness::RUNTIME;
 use faulty::Side;
-use small::{Account, Asked, Call, Held, MISSING, Model, PEOPLE, POLICIES, State};
+use small::{Account, Asked, Call, Held, MISSING, Model, PEOPLE, POLICIES, Scope, State};
 use world::World;
 
 /// How many sequences there are, unless `PROPTEST_CASES` says otherwise, and how long each is.
@@ -32,6 +32,8 @@ enum Event {
     Withdraw { hold: usize },
     Grant { hold: usize, person: usize, seconds: i64 },
     Revoke { standing: usize },
+    Halt { scope: Scope },
+    Resume { halt: usize },
     Role { person: usize, may_decide: bool },
     Pass { seconds: i64 },
     Start { policy: usize, definition: usize },
@@ -45,6 +47,10 @@ fn event() -> impl Strategy<Value = Event> {
     let call =
         (any::<bool>(), number()).prop_map(|(idempotent, number)| Call { idempotent, number });
     let account = prop_oneof![Just(Account::Done), Just(Account::Again)];
+    let scope = prop_oneof![
+        Just(Scope::All),
+        any::<bool>().prop_map(|idempotent| Scope::Tool { idempotent }),
+    ];
     prop_oneof![
         8 => call.prop_map(Event::Ask),
         12 => (hold(), person()).prop_map(|(hold, person)| Event::Approve { hold, person }),
@@ -58,6 +64,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (hold(), person(), 1..200_i64)
             .prop_map(|(hold, person, seconds)| Event::Grant { hold, person, seconds }),
         1 => (0..2_usize).prop_map(|standing| Event::Revoke { standing }),
+        1 => scope.prop_map(|scope| Event::Halt { scope }),
+        2 => (0..3_usize).prop_map(|halt| Event::Resume { halt }),
         2 => (person(), any::<bool>())
             .prop_map(|(person, may_decide)| Event::Role { person, may_decide }),
         3 => prop_oneof![1..30_i64, 40..110_i64, 590..610_i64]
@@ -80,12 +88,13 @@ struct Pair {
     /// What the gateway calls the holds of the model.
     names: Vec<Option<HoldId>>,
     standing: Vec<StandingId>,
+    halts: Vec<HaltId>,
 }
 
 impl Pair {
     async fn new() -> Self {
         let (world, model) = (World::new().await, Model::new());
-        Self { world, model, names: Vec::new(), standing: Vec::new() }
+        Self { world, model, names: Vec::new(), standing: Vec::new(), halts: Vec::new() }
     }
 
     async fn take(mut self, (event, death): Step) -> Self {
@@ -116,7 +125,9 @@ impl Pair {
             | Event::Resolve { .. }
             | Event::Withdraw { .. }
             | Event::Grant { .. }
-            | Event::Revoke { .. } => return self.take_mortal(event, death).await,
+            | Event::Revoke { .. }
+            | Event::Halt { .. }
+            | Event::Resume { .. } => return self.take_mortal(event, death).await,
         }
         self.world.rest().await;
         self.compare().await;
@@ -125,6 +136,9 @@ impl Pair {
 
     /// An event during which the process may die.
     async fn take_mortal(mut self, event: Event, death: Option<(u8, Side)>) -> Self {
+        // Of two writes of one method nobody could tell at which the process died.
+        let twice = matches!(event, Event::Halt { scope } if self.model.halts_twice(scope));
+        let death = death.filter(|_| !twice);
         self.world.dies_at(death);
         let found = self.happens(event).await;
         self.world.rest().await;
@@ -159,6 +173,15 @@ impl Pair {
                 self.world.revoke(self.standing[standing]).await;
                 return None;
             }
+            Event::Halt { scope } => {
+                self.halts.extend(self.world.halt(scope).await);
+                return None;
+            }
+            Event::Resume { halt } => {
+                let halt = self.halts.len().checked_sub(halt + 1)?;
+                self.world.resume(self.halts[halt]).await;
+                return None;
+            }
             Event::Approve { hold, .. }
             | Event::Reject { hold, .. }
             | Event::ApproveBlindly { hold, .. }
@@ -191,6 +214,8 @@ impl Pair {
             }
             Event::Ask(_)
             | Event::Revoke { .. }
+            | Event::Halt { .. }
+            | Event::Resume { .. }
             | Event::Role { .. }
             | Event::Pass { .. }
             | Event::Start { .. } => {}
@@ -238,6 +263,12 @@ impl Pair {
                     self.model.revoke(standing);
                 }
             }
+            Event::Halt { scope } => self.model.halt(scope),
+            Event::Resume { halt } => {
+                if let Some(halt) = self.model.halts.len().checked_sub(halt + 1) {
+                    self.model.resume(halt);
+                }
+            }
             Event::ApproveBlindly { .. }
             | Event::Role { .. }
             | Event::Pass { .. }
@@ -273,7 +304,7 @@ impl Pair {
             let by: Vec<&str> = held.by.iter().map(|person| PEOPLE[*person].0).collect();
             let verdicts = real.state.verdicts().iter().map(|verdict| verdict.person.name.as_str());
             if !matches!(held.state, State::Lapsed | State::Superseded { .. })
-                && !matches!(held.state, State::Expired | State::Withdrawn)
+                && !matches!(held.state, State::Expired | State::Withdrawn | State::Halted)
             {
                 assert_eq!(verdicts.collect::<Vec<_>>(), by, "hold {index}: {held:?}");
             }
@@ -316,7 +347,7 @@ fn state_of(hold: &Hold) -> State {
         Real::Withdrawn { .. } => State::Withdrawn,
         Real::Lapsed { .. } => State::Lapsed,
         Real::Superseded { anew, .. } => State::Superseded { anew: anew.is_some() },
-        Real::Halted { .. } => panic!("nothing halts"),
+        Real::Halted { .. } => State::Halted,
     }
 }
 

@@ -65,6 +65,23 @@ pub(super) enum State {
     Withdrawn,
     Lapsed,
     Superseded { anew: bool },
+    Halted,
+}
+
+/// What a halt is about: everything, or one of the two tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    All,
+    Tool { idempotent: bool },
+}
+
+impl Scope {
+    fn covers(self, call: Call) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tool { idempotent } => call.idempotent == idempotent,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +133,8 @@ pub(super) struct Model {
     pub(super) definition: usize,
     pub(super) holds: Vec<Held>,
     pub(super) standing: Vec<Standing>,
+    /// The halts, and whether each is engaged.
+    pub(super) halts: Vec<(Scope, bool)>,
     pub(super) may_decide: [bool; 4],
     /// Every run, in the words of the tool.
     pub(super) ran: Vec<String>,
@@ -131,6 +150,7 @@ impl Model {
             definition: 0,
             holds: Vec::new(),
             standing: Vec::new(),
+            halts: Vec::new(),
             may_decide: [true; 4],
             ran: Vec::new(),
             death: None,
@@ -168,6 +188,9 @@ impl Model {
         if !joined.is_empty() {
             return Asked::Joined(joined);
         }
+        if self.halted(call) {
+            return Asked::Refused;
+        }
         match self.says() {
             Says::Deny => Asked::Refused,
             Says::Allow => self.run_without_people("begin_call", call),
@@ -197,7 +220,8 @@ impl Model {
             | State::Expired
             | State::Withdrawn
             | State::Lapsed
-            | State::Superseded { .. } => false,
+            | State::Superseded { .. }
+            | State::Halted => false,
         };
         let same = |hold: &Held| hold.call == call && hold.definition == self.definition;
         let all = || self.holds.iter().enumerate().filter(|(_, it)| same(it) && joins(it));
@@ -288,7 +312,11 @@ impl Model {
         let terms = self.terms(hold);
         let mut next = self.holds[hold].clone();
         let in_time = self.now <= next.decide_by && next.state == State::Pending;
-        if !in_time || !self.may_approve(person, terms) || next.by.contains(&person) {
+        if self.halted(next.call)
+            || !in_time
+            || !self.may_approve(person, terms)
+            || next.by.contains(&person)
+        {
             return None;
         }
         next.by.push(person);
@@ -313,7 +341,8 @@ impl Model {
     pub(super) fn reject(&mut self, hold: usize, person: usize) {
         let held = &self.holds[hold];
         let may = self.may_say(person, self.terms(hold));
-        if held.state == State::Pending && self.now <= held.decide_by && may {
+        let open = held.state == State::Pending && !self.halted(held.call);
+        if open && self.now <= held.decide_by && may {
             let next =
                 Held { state: State::Rejected { at: self.now }, by: vec![person], ..held.clone() };
             self.becomes(hold, next, "decide_hold");
@@ -349,6 +378,9 @@ impl Model {
         if next.state != State::Unknown || !self.may_approve(person, terms) {
             return;
         }
+        if account == Account::Again && self.halted(next.call) {
+            return;
+        }
         if account == Account::Done {
             next.state = State::Finished { collected: false };
         } else {
@@ -374,6 +406,12 @@ impl Model {
             return;
         }
         let held = self.holds[hold].clone();
+        if self.halted(held.call) {
+            if self.writes("end_hold").0 {
+                self.holds[hold].state = State::Halted;
+            }
+            return;
+        }
         let would = self.capped(if held.edited { held.last } else { held.call.number });
         let covered = held.definition == self.definition && would == held.last;
         if !covered || matches!(self.says(), Says::Deny) {
@@ -404,9 +442,65 @@ impl Model {
         }
     }
 
+    fn halted(&self, call: Call) -> bool {
+        self.halts.iter().any(|(scope, engaged)| *engaged && scope.covers(call))
+    }
+
+    /// Everything in scope stops: from then on nothing of it begins, and what waits or is approved ends.
+    pub(super) fn halt(&mut self, scope: Scope) {
+        let (is_there, goes_on) = self.writes("engage_halt");
+        if is_there {
+            self.halts.push((scope, true));
+        }
+        if goes_on {
+            self.end_halted();
+        }
+    }
+
+    /// Ends what waits, and then what is approved, where a halt covers it.
+    fn end_halted(&mut self) {
+        for approved in [false, true] {
+            let ends: Vec<usize> = self.open_and_halted(approved).collect();
+            if ends.is_empty() {
+                continue;
+            }
+            let (ended, goes_on) = self.writes("halt_holds");
+            for hold in ends.into_iter().filter(|_| ended) {
+                self.holds[hold].state = State::Halted;
+            }
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    fn open_and_halted(&self, approved: bool) -> impl Iterator<Item = usize> {
+        let is_open = move |held: &Held| match approved {
+            false => held.state == State::Pending,
+            true => matches!(held.state, State::Approved { .. }),
+        };
+        let holds = self.holds.iter().enumerate();
+        let open = holds.filter(move |(_, held)| is_open(held) && self.halted(held.call));
+        open.map(|(index, _)| index)
+    }
+
+    /// Whether a halt of this scope would end what waits and, by a write of its own, what is approved.
+    pub(super) fn halts_twice(&self, scope: Scope) -> bool {
+        let covered = || self.holds.iter().filter(|held| scope.covers(held.call));
+        covered().any(|held| held.state == State::Pending)
+            && covered().any(|held| matches!(held.state, State::Approved { .. }))
+    }
+
+    pub(super) fn resume(&mut self, halt: usize) {
+        if self.halts[halt].1 && self.writes("end_halt").0 {
+            self.halts[halt].1 = false;
+        }
+    }
+
     /// Time passes, and it is looked what that means.
     pub(super) fn pass(&mut self, seconds: i64) {
         self.now += seconds;
+        self.end_halted();
         for hold in 0..self.holds.len() {
             let held = &mut self.holds[hold];
             match held.state {
@@ -421,7 +515,8 @@ impl Model {
                 | State::Expired
                 | State::Withdrawn
                 | State::Lapsed
-                | State::Superseded { .. } => {}
+                | State::Superseded { .. }
+                | State::Halted => {}
             }
         }
     }

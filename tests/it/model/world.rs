@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::call::standing::{self, Wish};
-use countersign::call::{Answer, Request, holding, run};
+use countersign::call::{Answer, Request, halting, holding, run};
 use countersign::clock::{Clock, ManualClock};
 use countersign::config::{Config, Flags};
 use countersign::gateway::Gateway;
+use countersign::halts;
 use countersign::hold::{Decision, Hold, Resolution, Verdict};
-use countersign::ids::{CallId, HoldId, StandingId};
+use countersign::ids::{CallId, HaltId, HoldId, StandingId};
 use countersign::json::Object;
 use countersign::principal::{Person, Role};
 use countersign::storage::sqlite::{SqliteStore, open_log_read_only};
@@ -23,7 +24,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::faulty::{Death, Faulty, Side};
-use super::small::{Call, DECIDE_WITHIN, EXECUTE_WITHIN, PEOPLE, POLICIES, Says};
+use super::small::{Call, DECIDE_WITHIN, EXECUTE_WITHIN, PEOPLE, POLICIES, Says, Scope};
 use crate::harness::PATIENCE;
 
 /// A gateway, and everything that outlives it.
@@ -240,6 +241,27 @@ impl World {
 
     pub(super) async fn revoke(&self, standing: StandingId) {
         drop(standing::revoke(&self.gateway, standing, "root".to_owned()).await);
+    }
+
+    /// Halts; its name, if it was engaged or may have been.
+    pub(super) async fn halt(&self, scope: Scope) -> Option<HaltId> {
+        let scope = match scope {
+            Scope::All => halts::Scope::All,
+            Scope::Tool { idempotent: true } => halts::Scope::Tool("again".to_owned()),
+            Scope::Tool { idempotent: false } => halts::Scope::Tool("plain".to_owned()),
+        };
+        let by = Person::local("root".to_owned());
+        let wish = halting::Wish { scope, reason: "an incident".to_owned(), until: None, by };
+        let engaged = halting::engage(&self.gateway, wish).await;
+        if self.died() == Some(("engage_halt", Side::After)) {
+            return self.gateway.store.halts().engaged().last().map(|entry| entry.halt.id);
+        }
+        engaged.ok().map(|halt| halt.id)
+    }
+
+    pub(super) async fn resume(&self, halt: HaltId) {
+        let by = Person::local("root".to_owned());
+        drop(halting::resume(&self.gateway, halt, by, "it is over".to_owned()).await);
     }
 
     pub(super) async fn role(&self, person: usize, may_decide: bool) {

@@ -87,7 +87,7 @@ async fn a_database_of_the_form_before_gets_the_same_list() {
     let connection = rusqlite::Connection::open(dir.path().join(schema::FILE)).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE calls;
+            "DROP TABLE calls; DROP TABLE halts;
              UPDATE entries SET call = NULL WHERE body ->> '$.kind' = 'verdict_refused';
              PRAGMA user_version = 3;",
         )

@@ -47,69 +47,75 @@ async fn story(name: &str, store: &SqliteStore) -> HashMap<HoldId, Recorded> {
     let mut holds: HashMap<HoldId, Recorded> = HashMap::new();
     let query = EntryQuery { limit: 1000, ..EntryQuery::default() };
     for stored in store.entries(query).await.unwrap() {
-        match stored.entry.event {
-            Event::Hold { hold, asked, .. } => {
-                let digest = asked.digest;
-                let new =
-                    Recorded { state: StateName::Pending, digest, approvals: 0, executions: 0 };
-                assert!(holds.insert(hold, new).is_none(), "{name}");
-            }
-            Event::Verdict { hold, state, verdict } => {
-                let known = holds.get_mut(&hold).unwrap();
-                assert_eq!((known.state, known.digest), (StateName::Pending, verdict.digest));
-                known.approvals += usize::from(state == StateName::Approved);
-                known.state = state;
-            }
-            Event::HoldAmended { hold, amendment, .. } => {
-                let known = holds.get_mut(&hold).unwrap();
-                assert_eq!((known.state, known.digest), (StateName::Pending, amendment.from));
-                known.digest = amendment.to;
-            }
-            Event::HoldResolved { hold, state, .. } => {
-                let known = holds.get_mut(&hold).unwrap();
-                assert_eq!(known.state, StateName::Unknown, "{name}");
-                known.approvals += usize::from(state == StateName::Approved);
-                known.state = state;
-            }
-            Event::Intent(Intent { asked, hold: Some(hold), .. }) => {
-                let known = holds.get_mut(&hold).unwrap();
-                assert_eq!((known.state, known.digest), (StateName::Approved, asked.digest));
-                known.executions += 1;
-                known.state = StateName::Executing;
-            }
-            Event::Outcome { hold: Some(hold), .. } => {
-                let known = holds.get_mut(&hold).unwrap();
-                let runs = [StateName::Executing, StateName::Unknown].contains(&known.state);
-                assert!(runs, "{name}: an outcome of what did not run");
-                known.state = StateName::Finished;
-            }
-            Event::HoldChanged { hold, state, .. } => {
-                let known = holds.get_mut(&hold).unwrap();
-                let open = [StateName::Pending, StateName::Approved, StateName::Executing];
-                assert!(open.contains(&known.state), "{name}: it had ended");
-                known.state = state;
-            }
-            Event::Intent(_)
-            | Event::Outcome { .. }
-            | Event::Refusal(_)
-            | Event::VerdictRefused { .. }
-            | Event::StandingGranted { .. }
-            | Event::StandingRevoked { .. }
-            | Event::RevisionLoaded { .. }
-            | Event::AgentAdded { .. }
-            | Event::AgentRevoked { .. }
-            | Event::AgentRotated { .. }
-            | Event::ReviewerAdded { .. }
-            | Event::ReviewerChanged { .. }
-            | Event::ReviewerRevoked { .. }
-            | Event::KeyRegistered { .. }
-            | Event::Access { .. }
-            | Event::KeyRemoved { .. }
-            | Event::ClockSkew { .. }
-            | Event::Absence { .. }
-            | Event::HoldsExtended { .. }
-            | Event::TailRepaired { .. } => {}
-        }
+        follow(name, &mut holds, stored.entry.event);
     }
     holds
+}
+
+fn follow(name: &str, holds: &mut HashMap<HoldId, Recorded>, event: Event) {
+    match event {
+        Event::Hold { hold, asked, .. } => {
+            let digest = asked.digest;
+            let new = Recorded { state: StateName::Pending, digest, approvals: 0, executions: 0 };
+            assert!(holds.insert(hold, new).is_none(), "{name}");
+        }
+        Event::Verdict { hold, state, verdict } => {
+            let known = holds.get_mut(&hold).unwrap();
+            assert_eq!((known.state, known.digest), (StateName::Pending, verdict.digest));
+            known.approvals += usize::from(state == StateName::Approved);
+            known.state = state;
+        }
+        Event::HoldAmended { hold, amendment, .. } => {
+            let known = holds.get_mut(&hold).unwrap();
+            assert_eq!((known.state, known.digest), (StateName::Pending, amendment.from));
+            known.digest = amendment.to;
+        }
+        Event::HoldResolved { hold, state, .. } => {
+            let known = holds.get_mut(&hold).unwrap();
+            assert_eq!(known.state, StateName::Unknown, "{name}");
+            known.approvals += usize::from(state == StateName::Approved);
+            known.state = state;
+        }
+        Event::Intent(Intent { asked, hold: Some(hold), .. }) => {
+            let known = holds.get_mut(&hold).unwrap();
+            assert_eq!((known.state, known.digest), (StateName::Approved, asked.digest));
+            known.executions += 1;
+            known.state = StateName::Executing;
+        }
+        Event::Outcome { hold: Some(hold), .. } => {
+            let known = holds.get_mut(&hold).unwrap();
+            let runs = [StateName::Executing, StateName::Unknown].contains(&known.state);
+            assert!(runs, "{name}: an outcome of what did not run");
+            known.state = StateName::Finished;
+        }
+        Event::HoldChanged { hold, state, .. } => {
+            let known = holds.get_mut(&hold).unwrap();
+            let open = [StateName::Pending, StateName::Approved, StateName::Executing];
+            assert!(open.contains(&known.state), "{name}: it had ended");
+            known.state = state;
+        }
+        Event::Intent(_)
+        | Event::Outcome { .. }
+        | Event::Refusal(_)
+        | Event::VerdictRefused { .. }
+        | Event::StandingGranted { .. }
+        | Event::StandingRevoked { .. }
+        | Event::RevisionLoaded { .. }
+        | Event::AgentAdded { .. }
+        | Event::AgentRevoked { .. }
+        | Event::AgentRotated { .. }
+        | Event::ReviewerAdded { .. }
+        | Event::ReviewerChanged { .. }
+        | Event::ReviewerRevoked { .. }
+        | Event::KeyRegistered { .. }
+        | Event::Access { .. }
+        | Event::KeyRemoved { .. }
+        | Event::ClockSkew { .. }
+        | Event::Absence { .. }
+        | Event::HoldsExtended { .. }
+        | Event::Halt { .. }
+        | Event::Resume { .. }
+        | Event::HaltEnded { .. }
+        | Event::TailRepaired { .. } => {}
+    }
 }
