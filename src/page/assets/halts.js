@@ -73,7 +73,7 @@ async function resume(halt) {
 }
 
 // The first step: what to stop, and why.
-async function wanted(before) {
+async function wanted() {
   const wrong = fault();
   const names = el('datalist', { id: 'halt-names' });
   const name = el('input', { id: 'halt-name', list: 'halt-names', autocomplete: 'off', maxlength: 256, 'aria-describedby': 'halt-name-hint' });
@@ -90,8 +90,7 @@ async function wanted(before) {
   const scope = el('select', { id: 'halt-scope', onchange: () => { name.value = ''; offer(); } },
     el('option', { value: 'all' }, 'Everything'), Object.entries(SCOPES).map(([kind, [word]]) => el('option', { value: kind }, word)));
   const ends = el('select', { id: 'halt-ends' }, ENDS.map(([minutes, word]) => el('option', { value: minutes }, word)));
-  const reason = el('textarea', { id: 'halt-reason', rows: 2, required: true, maxlength: 2000, 'aria-describedby': 'halt-reason-hint', value: before?.reason ?? '' });
-  if (before) { scope.value = before.kind; name.value = before.name; ends.value = before.minutes; }
+  const reason = el('textarea', { id: 'halt-reason', rows: 2, required: true, maxlength: 2000, 'aria-describedby': 'halt-reason-hint' });
   offer();
   return ask('Halt calls', [
     el('label', { for: 'halt-scope' }, 'Stop'), scope, named,
