@@ -166,6 +166,7 @@ pub(super) async fn explain(
         None => Vec::new(),
     };
     // With very many rules it takes a while.
+    let _place = super::place_to_ask(&gateway)?;
     let told = tokio::task::spawn_blocking(move || explained(&revision, asked, &standing)).await;
     let failed = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "it was not explained");
     let mut view = told.map_err(failed)??;

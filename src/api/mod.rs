@@ -36,6 +36,7 @@ use http::header::WWW_AUTHENTICATE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::call::holding::NotAmended;
 use crate::gateway::Gateway;
@@ -115,6 +116,13 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
     #[cfg(feature = "testing")]
     let routes = routes.merge(testing::routes());
     routes.with_state(gateway)
+}
+
+/// A place to ask much of the rules: few may at once, because with very many rules it takes a core for long.
+fn place_to_ask(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Failure> {
+    let told = "others ask much of the rules just now; ask again soon";
+    let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, told);
+    Arc::clone(&gateway.asking).try_acquire_owned().map_err(busy)
 }
 
 /// A request that was not done: the status, and why in words.

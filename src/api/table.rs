@@ -122,6 +122,7 @@ pub(super) async fn show(
     let known = agents.into_iter().map(|(name, (groups, known))| (Some(name), groups, known));
     let known: Vec<Who> = known.collect();
     let revision = gateway.revision();
+    let _place = super::place_to_ask(&gateway)?;
     let made = move || {
         let sought = (wanted.agent.as_deref(), wanted.tool.as_deref());
         decision_table(&revision, known, sought)

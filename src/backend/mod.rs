@@ -223,16 +223,10 @@ impl Backends {
         links.filter_map(|(name, link)| Some((name, link?)))
     }
 
-    /// What the server `backend` offers, without what repeats a secret of that backend.
-    ///
-    /// # Errors
-    /// When its secrets cannot be had: then nobody can tell.
-    pub fn withhold(&self, backend: &str, offered: Offered) -> Result<Offered, BackendError> {
-        let Some(open) = self.running.get(backend) else { return Ok(offered) };
-        Ok(match open.running.secrets_of_now()? {
-            Some(secrets) => withholding::without_secrets(backend, offered, &secrets),
-            None => offered,
-        })
+    /// The backend of this name.
+    #[must_use]
+    pub fn one(&self, backend: &str) -> Option<One> {
+        self.running.get(backend).map(|open| One(Arc::clone(&open.running)))
     }
 
     /// Watches the resource `uri` of the MCP server `backend`, until what this gives is dropped. Who may
@@ -271,6 +265,35 @@ impl Backends {
         let name = permit.tool().backend();
         let missing = || BackendError::Unavailable(format!("there is no backend `{name}`"));
         self.running.get(name.as_ref()).map(|open| &*open.running).ok_or_else(missing)
+    }
+}
+
+/// One backend, as it was opened.
+#[derive(Clone)]
+pub struct One(Arc<Running>);
+
+impl One {
+    /// Whether the other is the very same.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The link to its MCP server as it is now, if it is one and its secrets can be had.
+    #[must_use]
+    pub fn link(&self) -> Option<Arc<mcp::Link>> {
+        self.0.link()
+    }
+
+    /// What its server offers, without what repeats a secret of it.
+    ///
+    /// # Errors
+    /// When its secrets cannot be had: then nobody can tell.
+    pub fn withhold(&self, backend: &str, offered: Offered) -> Result<Offered, BackendError> {
+        Ok(match self.0.secrets_of_now()? {
+            Some(secrets) => withholding::without_secrets(backend, offered, &secrets),
+            None => offered,
+        })
     }
 }
 

@@ -24,8 +24,9 @@ use crate::gateway::Gateway;
 use crate::hold::{Amendment, Approval, Hold};
 use crate::ids::{CallId, HoldId};
 use crate::json::Object;
-use crate::policy::{Decision, Edit, Facts};
+use crate::policy::{Decision, Edit, Facts, Permit};
 use crate::principal::Principal;
+use crate::storage::Receipt;
 use board::Waiter;
 use refusal::Refusal;
 use trail::Trail;
@@ -98,6 +99,21 @@ pub struct Answered {
     pub amendments: Vec<Amendment>,
 }
 
+impl Answered {
+    fn of(permit: &Permit, receipt: &Receipt, revision: Digest, result: CheckedResult) -> Self {
+        Self {
+            call: receipt.call(),
+            result,
+            decision: permit.decision().as_str(),
+            rules: permit.rules().to_vec(),
+            edits: permit.edits().to_vec(),
+            revision,
+            hold: receipt.hold(),
+            amendments: Vec::new(),
+        }
+    }
+}
+
 /// Runs one call. It leaves the caller's task, so that a caller who goes away loses nothing.
 pub async fn run(gateway: Arc<Gateway>, request: Request) -> Answer {
     let task = tokio::spawn(async move {
@@ -120,6 +136,7 @@ async fn walk(
     trail: &mut Trail<'_>,
 ) -> Result<Answer, Refusal> {
     let revision = gateway.revision();
+    trail.under(&revision);
     let tool = revision.catalog.available(&request.tool);
     let tool = tool.ok_or_else(|| Refusal::unknown_tool(&request.tool))?;
     trail.found(tool);
@@ -166,14 +183,5 @@ async fn walk(
     let journey = Journey { pass, contact: request.contact.clone() };
     let raw = revision.backends.dispatch(&permit, &receipt, prepared, journey).await;
     let result = trail.returned(&permit, &receipt, raw).await?;
-    Ok(Answer::Result(Box::new(Answered {
-        call: receipt.call(),
-        result,
-        decision: permit.decision().as_str(),
-        rules: permit.rules().to_vec(),
-        edits: permit.edits().to_vec(),
-        revision: revision.digest,
-        hold: receipt.hold(),
-        amendments: Vec::new(),
-    })))
+    Ok(Answer::Result(Box::new(Answered::of(&permit, &receipt, revision.digest, result))))
 }

@@ -27,6 +27,8 @@ pub(super) struct Trail<'a> {
     contact: Contact,
     agent: AgentName,
     tool: Option<Arc<Tool>>,
+    /// What was in force when it arrived, then what decided.
+    revision: Digest,
     approval: Option<HoldId>,
     begun: Duration,
     decided: Option<Duration>,
@@ -44,6 +46,7 @@ impl<'a> Trail<'a> {
             contact: request.contact.clone(),
             agent: request.principal.agent().clone(),
             tool: None,
+            revision: gateway.revision().digest,
             approval: request.approval.as_ref().map(crate::hold::Approval::hold),
             begun: gateway.clock.monotonic(),
             decided: None,
@@ -52,6 +55,11 @@ impl<'a> Trail<'a> {
             decision: "none",
             outcome: None,
         }
+    }
+
+    /// The revision that decides.
+    pub(super) fn under(&mut self, revision: &Revision) {
+        self.revision = revision.digest;
     }
 
     pub(super) fn found(&mut self, tool: &Arc<Tool>) {
@@ -240,7 +248,7 @@ impl<'a> Trail<'a> {
             tool: request.tool.chars().take(128).collect(),
             arguments: small.then(|| request.arguments.clone()),
             arguments_digest: canonical.map(|bytes| Digest::of(&bytes)),
-            revision: self.gateway.revision().digest,
+            revision: self.revision,
             refusal: refusal.kind.as_str().to_owned(),
             rules: refusal.rules.clone(),
             told: refusal.told.clone(),

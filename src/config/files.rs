@@ -57,11 +57,17 @@ pub struct Stamp {
     changed: (i64, i64),
 }
 
-/// The stamps of the files that [`read_directory`] reads.
-///
-/// # Errors
-/// When the directory or a file cannot be looked at.
-pub fn stamps(directory: &Path) -> std::io::Result<Vec<Stamp>> {
+/// What was seen of the directories of policies and of manifests: the stamps of their files, or nothing where
+/// that could not be looked at.
+pub type Looked = [Option<Vec<Stamp>>; 2];
+
+/// Looks at the files that [`read_directory`] reads of both directories.
+#[must_use]
+pub fn look(config: &super::Config) -> Looked {
+    [&config.policies, &config.tool_manifests].map(|directory| stamps(directory).ok())
+}
+
+fn stamps(directory: &Path) -> std::io::Result<Vec<Stamp>> {
     let files = listed(directory).map_err(std::io::Error::other)?;
     let stamp = |path: PathBuf| {
         let file = std::fs::metadata(&path)?;
@@ -74,9 +80,12 @@ pub fn stamps(directory: &Path) -> std::io::Result<Vec<Stamp>> {
 fn listed(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(directory)
         .map_err(|error| format!("the directory cannot be read: {error}"))?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
+    // A list that ends early for an error would be rules that are left out.
+    let paths: Result<Vec<PathBuf>, _> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut files: Vec<PathBuf> = paths
+        .map_err(|error| format!("the directory cannot be read: {error}"))?
+        .into_iter()
         .filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             (name.ends_with(".yaml") || name.ends_with(".yml"))

@@ -15,8 +15,8 @@ use ssh_key::public::KeyData;
 use ssh_key::{EcdsaCurve, HashAlg, PublicKey, SshSig};
 
 use crate::digest::{self, Digest, NotCanonical};
-use crate::hold::Decision;
-use crate::ids::HoldId;
+use crate::hold::{Decision, Resolution};
+use crate::ids::{CallId, HoldId};
 
 /// The namespace of a verdict's signature, which no signature for anything else has.
 pub const NAMESPACE: &str = "countersign-verdict@v1";
@@ -48,6 +48,18 @@ pub struct Statement<'a> {
     pub reason: Option<&'a str>,
     /// Until when people may decide.
     pub decide_by: Timestamp,
+    /// Where it says what became of an execution: so that an approval's signature is none of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolves: Option<Resolves>,
+}
+
+/// What a person says of an execution whose outcome nobody recorded.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Resolves {
+    /// What became of it.
+    pub resolution: Resolution,
+    /// The execution.
+    pub call: CallId,
 }
 
 impl Statement<'_> {

@@ -167,6 +167,7 @@ fn a_statement_is_canonical_and_says_everything() {
         person: "ada",
         reason: None,
         decide_by: Timestamp::UNIX_EPOCH,
+        resolves: None,
     };
     let message = String::from_utf8(statement.message().unwrap()).unwrap();
     let hold = "01".repeat(16);

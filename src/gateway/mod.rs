@@ -31,6 +31,9 @@ pub use reloading::{RefusedReload, Reloaded};
 use revision::Learned;
 pub use revision::{InForce, Revision};
 
+/// How many people may ask at once what the rules would decide.
+const ASKING: usize = 2;
+
 /// Every long-lived part of a running gateway.
 pub struct Gateway {
     /// The configuration.
@@ -67,10 +70,14 @@ pub struct Gateway {
     pub notifier: Notifier,
     /// One for each request to call a tool that may be under way at once.
     pub places: Arc<Semaphore>,
+    /// One for each person who may ask at once what the rules would decide.
+    pub asking: Arc<Semaphore>,
     /// Who follows the log, of those that may at once.
     pub listeners: Arc<Places>,
     /// The key that seals `requestState`.
     pub seal: rmcp::model::RequestStateCodec,
+    /// What was seen of the files just before they were read at start.
+    pub files_at_start: config::Looked,
     revision: ArcSwap<InForce>,
     refused: ArcSwapOption<RefusedReload>,
     changes: watch::Sender<u64>,
@@ -120,6 +127,7 @@ impl Gateway {
             }
             tracing::warn!("{exposed}");
         }
+        let files_at_start = config::look(&config);
         let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
         let policies = config::read_directory(&config.policies)?;
         let learned = HashMap::new();
@@ -158,6 +166,7 @@ impl Gateway {
             metrics,
             notifier,
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
+            asking: Arc::new(Semaphore::new(ASKING)),
             listeners: Arc::default(),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(InForce {
@@ -166,6 +175,7 @@ impl Gateway {
                 manifests: Arc::new(manifests),
             }),
             refused: ArcSwapOption::empty(),
+            files_at_start,
             changes: watch::Sender::new(0),
             leaving: CancellationToken::new(),
             learned: Mutex::new(learned),
@@ -175,7 +185,7 @@ impl Gateway {
             clock,
             store,
         });
-        gateway.revision_loaded().await?;
+        gateway.revision_loaded(&gateway.revision()).await?;
         Ok(gateway)
     }
 

@@ -6,12 +6,16 @@ use jiff::Timestamp;
 
 use super::revision::{InForce, Learned, Revision};
 use super::{Gateway, OpenError};
-use crate::backend::{self, Backends};
+use crate::backend::{self, One};
 use crate::catalog::{Kind, Manifests, Offered};
-use crate::config;
+use crate::config::{self, Config};
 use crate::digest::Digest;
 use crate::evidence::Event;
+use crate::source::SourceFile;
 use crate::storage::StoreError;
+
+/// How often files that change while they are read are read again.
+const READ_AGAIN: u32 = 5;
 
 /// Files that were taken up.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +43,12 @@ impl Gateway {
     /// When the policy cannot be bound to the new catalog: the revision in force stays.
     pub async fn learn(
         &self,
-        (backend, from): (&str, &Backends),
+        (backend, from): (&str, &One),
         offered: Result<Offered, String>,
     ) -> Result<(), OpenError> {
         let _one_at_a_time = self.learning.lock().await;
         let now = self.revision();
-        if !now.backends.share(from, backend) {
+        if !now.backends.one(backend).is_some_and(|now| now.is(from)) {
             return Ok(());
         }
         let mut learned = self.learned();
@@ -76,6 +80,13 @@ impl Gateway {
     /// # Errors
     /// With everything that is wrong with the files; when a backend cannot be opened; when the store fails.
     pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
+        let gateway = Arc::clone(self);
+        // It goes on when whoever asked for it has gone.
+        let reloading = tokio::spawn(async move { gateway.reload_once().await });
+        reloading.await.map_err(|error| OpenError::Other(error.to_string()))?
+    }
+
+    async fn reload_once(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
         let _one_at_a_time = self.learning.lock().await;
         let reloaded = self.take_up_files().await;
         self.metrics.revisions.reloaded(reloaded.is_ok());
@@ -110,8 +121,8 @@ impl Gateway {
             return Err(OpenError::Other(exposed.to_string()));
         }
         let now = self.revision();
-        let manifests = Manifests::read(config::read_directory(&self.config.tool_manifests)?)?;
-        let policies = config::read_directory(&self.config.policies)?;
+        let (manifests, policies) = self.files_of_one_moment()?;
+        let manifests = Manifests::read(manifests)?;
         let backends = now.backends.followed_by(&manifests, &self.config, &self.clock);
         let backends = backends.map_err(|error| OpenError::Other(error.to_string()))?;
         let mut learned = self.learned();
@@ -121,15 +132,33 @@ impl Gateway {
         Ok((InForce { revision, backends, manifests }, learned))
     }
 
-    /// Whether that is another revision than before.
+    /// Manifests and policies as they stood at one moment: what is moved from one file to another while they
+    /// are read would be in neither.
+    fn files_of_one_moment(&self) -> Result<(Vec<SourceFile>, Vec<SourceFile>), OpenError> {
+        let Config { policies, tool_manifests, .. } = &self.config;
+        for _ in 0..READ_AGAIN {
+            let before = config::look(&self.config);
+            let files =
+                (config::read_directory(tool_manifests)?, config::read_directory(policies)?);
+            if config::look(&self.config) == before {
+                return Ok(files);
+            }
+        }
+        Err(OpenError::Other("the files change all the time while they are read".to_owned()))
+    }
+
+    /// Records that a revision comes into force, and puts it in force: what is not recorded decides nothing.
+    /// Says whether it is another than before.
     async fn put_in_force(&self, next: InForce, learned: Learned) -> Result<bool, StoreError> {
-        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
         let is_another = next.digest != self.revision().digest;
+        if is_another {
+            self.revision_loaded(&next).await?;
+        }
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
         // Why a tool cannot be called is no part of the digest, and people are shown it all the same.
         self.revision.store(Arc::new(next));
         if is_another {
             self.changes.send_modify(|count| *count += 1);
-            self.revision_loaded().await?;
         }
         Ok(is_another)
     }
@@ -150,14 +179,14 @@ impl Gateway {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) async fn revision_loaded(&self) -> Result<(), StoreError> {
-        let revision = self.revision();
-        self.metrics.revisions.in_force(&revision.digest);
+    pub(super) async fn revision_loaded(&self, revision: &Revision) -> Result<(), StoreError> {
         let event = Event::RevisionLoaded {
             revision: revision.digest,
             rules: revision.policy.rule_count() as u64,
             tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
         };
-        self.store.record(event).await
+        self.store.record(event).await?;
+        self.metrics.revisions.in_force(&revision.digest);
+        Ok(())
     }
 }

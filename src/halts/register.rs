@@ -116,7 +116,10 @@ impl Register {
     /// When there are too many; then nothing was done.
     pub fn engage(&self, halt: Halt) -> Result<(), Full> {
         let mut state = self.lock();
-        if state.engaged.len() >= MAX_HALTS {
+        // What stops everything is never refused, but where it is engaged already.
+        let is_all = |halt: &Halt| halt.scope == super::Scope::All;
+        let room_for_all = is_all(&halt) && !state.engaged.iter().any(|it| is_all(&it.halt));
+        if state.engaged.len() >= MAX_HALTS && !room_for_all {
             return Err(Full);
         }
         let halt = Arc::new(halt);

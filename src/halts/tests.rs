@@ -102,10 +102,14 @@ fn any_of_several_stops_a_call_and_each_ends_alone() {
 
 #[test]
 fn there_are_not_more_than_may_be() {
-    let all = |number: usize| halt(u8::try_from(number).unwrap(), Scope::All);
-    let register = Register::new((0..MAX_HALTS).map(all).collect());
-    assert_eq!(register.engage(halt(200, Scope::All)), Err(Full));
+    let one =
+        |number: usize| halt(u8::try_from(number).unwrap(), Scope::Tool(format!("tool-{number}")));
+    let register = Register::new((0..MAX_HALTS).map(one).collect());
+    assert_eq!(register.engage(halt(200, Scope::Tool("deploy".to_owned()))), Err(Full));
     assert_eq!(register.engaged().len(), MAX_HALTS);
+    // Everything can be stopped all the same, once.
+    register.engage(halt(201, Scope::All)).unwrap();
+    assert_eq!(register.engage(halt(202, Scope::All)), Err(Full));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     Verdict,
 };
 use crate::digest::Digest;
-use crate::evidence::signature::Statement;
+use crate::evidence::signature::{Resolves, Statement};
 use crate::evidence::{Outcome, OutcomeStatus};
 use crate::ids::CallId;
 use crate::json::Object;
@@ -57,7 +57,7 @@ impl Hold {
     /// person may not decide, has approved already, or did not sign what must be signed.
     pub fn decide(mut self, verdict: Verdict, people: &People<'_>) -> Result<Self, Lost> {
         self.must_be(StateName::Pending)?;
-        let capacity = self.weigh(&verdict, people)?;
+        let capacity = self.weigh(&verdict, None, people)?;
         if verdict.at > self.decide_by {
             return Err(Lost::TooLate(self.decide_by));
         }
@@ -130,7 +130,14 @@ impl Hold {
     pub fn resolve(mut self, account: Account, people: &People<'_>) -> Result<Self, Lost> {
         let Account { resolution, verdict } = account;
         self.must_be(StateName::Unknown)?;
-        let capacity = self.weigh(&verdict, people)?;
+        if verdict.decision != Decision::Approve {
+            return Err(Lost::NotAllowed {
+                person: verdict.person.name,
+                why: "what became of a call is said with `approve`".to_owned(),
+            });
+        }
+        let resolves = self.execution().map(|call| Resolves { resolution, call });
+        let capacity = self.weigh(&verdict, resolves, people)?;
         let State::Unknown { mut verdicts, call, .. } = self.state else {
             return Err(Lost::Already(self.state.name()));
         };
@@ -191,7 +198,12 @@ impl Hold {
     }
 
     /// Whether the verdict is for this very call, of somebody who may give it, and signed if it must be.
-    fn weigh(&self, verdict: &Verdict, people: &People<'_>) -> Result<Capacity, Lost> {
+    fn weigh(
+        &self,
+        verdict: &Verdict,
+        resolves: Option<Resolves>,
+        people: &People<'_>,
+    ) -> Result<Capacity, Lost> {
         if verdict.digest != self.digest {
             return Err(Lost::OtherDigest { seen: verdict.digest, held: self.digest });
         }
@@ -211,6 +223,7 @@ impl Hold {
             person: &verdict.person.name,
             reason: verdict.reason.as_deref(),
             decide_by: self.decide_by,
+            resolves,
         };
         let refused = |why: String| Lost::Signature(why);
         let message = statement.message().map_err(|error| refused(error.to_string()))?;

@@ -6,7 +6,17 @@ use crate::ids::HoldId;
 pub(super) const REMEMBERED: u64 = 600;
 
 /// The pages besides those of one call.
-const PAGES: [&str; 7] = ["/", "/calls", "/audit", "/policy", "/catalog", "/people", "/account"];
+const PAGES: [&str; 9] = [
+    "/",
+    "/calls",
+    "/audit",
+    "/policy",
+    "/catalog",
+    "/people",
+    "/limits",
+    "/statistics",
+    "/account",
+];
 /// What stands before the identifier of a call's hold.
 const HOLDS: &str = "/holds/";
 

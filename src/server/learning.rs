@@ -1,7 +1,6 @@
 //! Keeps the catalog at what MCP servers offer, and at what the files say.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,38 +8,45 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Backends;
-use crate::backend::mcp::Link;
+use crate::backend::One;
 use crate::catalog::Offered;
-use crate::config::{self, Stamp};
-use crate::gateway::Gateway;
+use crate::config::{self, Looked};
+use crate::gateway::{Gateway, OpenError};
 
 /// How long a server that gave no definitions is left alone, at first and at the most.
 const LEARN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often it is looked whether files changed. What changed is taken up once it stayed the same from one
 /// look to the next, so that whoever writes several files is not read in between.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long files that could not be taken up, and are not wrong, are left alone.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether the link to a server was replaced, as when its secrets change.
+const LINK_AGAIN: Duration = Duration::from_secs(60);
+/// How long a server is left alone after it was asked: one that changes all the time keeps nobody busy.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Asks the servers of the revision in force what they offer, and those of later ones.
 pub(super) async fn follow_servers(gateway: Arc<Gateway>, shutdown: CancellationToken) {
     let mut changes = gateway.revision_changes();
-    let mut asked: HashMap<String, (Arc<Backends>, AbortHandle)> = HashMap::new();
+    let mut asked: HashMap<String, (One, AbortHandle)> = HashMap::new();
     loop {
         changes.mark_unchanged();
         let backends = Arc::clone(&gateway.revision().backends);
-        asked.retain(|name, (from, learning)| {
-            let same = backends.share(from, name);
+        asked.retain(|name, (one, learning)| {
+            let same = backends.one(name).is_some_and(|now| now.is(one));
             if !same {
                 learning.abort();
             }
             same
         });
-        for (name, link) in backends.servers() {
-            if !asked.contains_key(name) {
-                let from = (name.to_owned(), Arc::clone(&backends));
-                let learning = learn(Arc::clone(&gateway), from, link, shutdown.clone());
+        for (name, _) in backends.servers() {
+            if !asked.contains_key(name)
+                && let Some(one) = backends.one(name)
+            {
+                let server = (name.to_owned(), one.clone());
+                let learning = learn(Arc::clone(&gateway), server, shutdown.clone());
                 let learning = tokio::spawn(learning).abort_handle();
-                asked.insert(name.to_owned(), (Arc::clone(&backends), learning));
+                asked.insert(name.to_owned(), (one, learning));
             }
         }
         drop(backends);
@@ -51,34 +57,42 @@ pub(super) async fn follow_servers(gateway: Arc<Gateway>, shutdown: Cancellation
 }
 
 /// Keeps the catalog at what one server offers.
-async fn learn(
-    gateway: Arc<Gateway>,
-    (backend, from): (String, Arc<Backends>),
-    link: Arc<Link>,
-    shutdown: CancellationToken,
-) {
-    let mut changed = link.changed();
+async fn learn(gateway: Arc<Gateway>, (backend, one): (String, One), shutdown: CancellationToken) {
     let mut wait = LEARN_AGAIN.0;
     while !shutdown.is_cancelled() {
+        // Taken anew each time: another takes its place when secrets change.
+        let Some(link) = one.link() else {
+            gateway.clock.sleep(LEARN_AGAIN.1).await;
+            continue;
+        };
+        let mut changed = link.changed();
         changed.mark_unchanged();
         let learned = link.offered().await;
-        let learned = learned.and_then(|offered| from.withhold(&backend, offered));
+        let learned = learned.and_then(|offered| one.withhold(&backend, offered));
         let offered = learned.map_err(|error| format!("its server cannot be asked: {error}"));
         let missing = offered.as_ref().map_or_else(|why| Some(why.as_str()), Offered::missing);
         let failed = missing.is_some();
         if let Some(why) = missing {
             tracing::warn!(%backend, %why, "an MCP server did not say all it offers");
         }
-        if let Err(error) = gateway.learn((&backend, &from), offered).await {
+        if let Err(error) = gateway.learn((&backend, &one), offered).await {
             tracing::error!(%backend, %error, "what an MCP server offers was not taken up");
         }
         if failed {
             gateway.clock.sleep(wait).await;
             wait = (wait * 2).min(LEARN_AGAIN.1);
-        } else {
-            wait = LEARN_AGAIN.0;
-            if changed.changed().await.is_err() {
-                return;
+            continue;
+        }
+        wait = LEARN_AGAIN.0;
+        gateway.clock.sleep(PAUSE).await;
+        let is_the_same = || one.link().is_some_and(|now| Arc::ptr_eq(&now, &link));
+        while is_the_same() {
+            tokio::select! {
+                news = changed.changed() => match news {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = gateway.clock.sleep(LINK_AGAIN) => {}
             }
         }
     }
@@ -86,9 +100,14 @@ async fn learn(
 
 /// Takes up policies and manifests when their files change, and on SIGHUP.
 pub(super) async fn follow_files(gateway: Arc<Gateway>) {
-    let mut hangup = signal(SignalKind::hangup()).ok();
-    let directories = [gateway.config.policies.clone(), gateway.config.tool_manifests.clone()];
-    let mut taken = looked(&directories).await;
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => Some(hangup),
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be heard; files are looked at by time");
+            None
+        }
+    };
+    let mut taken = gateway.files_at_start.clone();
     let mut before = taken.clone();
     loop {
         let hung_up = async {
@@ -99,27 +118,32 @@ pub(super) async fn follow_files(gateway: Arc<Gateway>) {
         };
         tokio::select! {
             () = gateway.clock.sleep(LOOK) => {
-                let now = looked(&directories).await;
+                let now = looked(&gateway).await;
                 let still = now == before;
                 before = now;
-                if !gateway.config.watch || !still || before == taken {
+                if !gateway.config.watch || !still || before == taken || vanished(&taken, &before) {
                     continue;
                 }
             }
-            () = hung_up => before = looked(&directories).await,
+            () = hung_up => before = looked(&gateway).await,
         }
-        taken.clone_from(&before);
-        // What is wrong is told where the reload is made.
-        drop(gateway.reload().await);
+        // What is wrong is told where the reload is made. What is not the files' fault is tried again.
+        if matches!(gateway.reload().await, Ok(_) | Err(OpenError::Files(_))) {
+            taken.clone_from(&before);
+        } else {
+            gateway.clock.sleep(TRY_AGAIN).await;
+        }
     }
 }
 
-async fn looked(directories: &[PathBuf; 2]) -> Vec<Option<Vec<Stamp>>> {
-    let directories = directories.clone();
-    let stamps = move || directories.iter().map(|it: &PathBuf| stamps(it)).collect();
-    tokio::task::spawn_blocking(stamps).await.unwrap_or_default()
+/// Whether a directory that had files has none, or cannot be looked at: more likely a volume that is gone for a
+/// while than a wish. On SIGHUP, or when asked for, it is taken up all the same.
+fn vanished(taken: &Looked, now: &Looked) -> bool {
+    let has_files = |them: &Option<Vec<_>>| them.as_ref().is_some_and(|files| !files.is_empty());
+    taken.iter().zip(now).any(|(taken, now)| has_files(taken) && !has_files(now))
 }
 
-fn stamps(directory: &Path) -> Option<Vec<Stamp>> {
-    config::stamps(directory).ok()
+async fn looked(gateway: &Arc<Gateway>) -> Looked {
+    let looking = Arc::clone(gateway);
+    tokio::task::spawn_blocking(move || config::look(&looking.config)).await.unwrap_or_default()
 }

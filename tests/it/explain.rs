@@ -199,6 +199,8 @@ rules:
 fn the_decision_table_of_what_is_shipped() {
     let gateway = TestGateway::builder()
         .policy("defaults.yaml", include_str!("../../policies/defaults.yaml"))
+        .policy("database.yaml", include_str!("../../policies/database.yaml"))
+        .policy("git.yaml", include_str!("../../policies/git.yaml"))
         .policy("safety.yaml", include_str!("../../policies/safety.yaml"))
         .manifest("files.yaml", include_str!("../../tool-manifests/files.yaml"))
         .manifest("git.yaml", include_str!("../../tool-manifests/git.yaml"))

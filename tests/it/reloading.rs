@@ -168,34 +168,37 @@ fn reloaded_under_load(times: usize) {
             })
         })
         .collect();
-    // What a revision allows, it allows with the rules of its two files, which change together.
+    // What a revision says, it says with the rules of its two files, which change together.
     let mut revisions = std::collections::HashMap::new();
-    let name = |round: usize, file: &str| format!("{file}-{round}");
-    let mut count = 0;
+    let first = gateway.api_get("/api/v1/policy").json()["revision"].take();
+    revisions.insert(first.as_str().unwrap().to_owned(), vec!["one-a".to_owned()]);
     for round in 0..times {
-        gateway.put_policy("one.yaml", &rule(&name(round, "one"), "ALLOW"));
-        gateway.put_policy("two.yaml", &rule(&name(round, "two"), "ALLOW"));
+        let decision = if round % 2 == 0 { "ALLOW" } else { "DENY" };
+        let names = ["one", "two"].map(|file| format!("{file}-{round}"));
+        gateway.put_policy("one.yaml", &rule(&names[0], decision));
+        gateway.put_policy("two.yaml", &rule(&names[1], decision));
         let reloaded = reload(&gateway);
-        revisions.insert(reloaded["revision"].as_str().unwrap().to_owned(), round);
-        count += 1;
+        revisions.insert(reloaded["revision"].as_str().unwrap().to_owned(), names.to_vec());
     }
     stop.store(true, Ordering::Relaxed);
     let calls: usize = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
-    assert!(calls > 10, "{calls} calls beside {count} reloads");
-    let mut seen = 0;
-    for entry in gateway.entries().iter().filter(|it| it["entry"]["kind"] == "intent") {
-        let Some(round) = revisions.get(entry["entry"]["revision"].as_str().unwrap()) else {
+    assert!(calls > 10, "{calls} calls");
+    let (mut loaded, mut seen) = (std::collections::HashSet::new(), [0, 0]);
+    for entry in gateway.entries().iter().map(|it| &it["entry"]) {
+        let revision = entry["revision"].as_str().unwrap_or_default();
+        let kind = entry["kind"].as_str().unwrap();
+        if kind == "revision_loaded" {
+            loaded.insert(revision.to_owned());
+        }
+        if !matches!(kind, "intent" | "refusal") {
             continue;
-        };
-        let mut rules: Vec<_> = entry["entry"]["rules"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| it.as_str().unwrap())
-            .collect();
+        }
+        assert!(loaded.contains(revision), "it decides before the record says so: {entry}");
+        let mut rules: Vec<_> =
+            entry["rules"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
         rules.sort_unstable();
-        assert_eq!(rules, [name(*round, "one"), name(*round, "two")], "{entry}");
-        seen += 1;
+        assert_eq!(rules, revisions[revision], "{entry}");
+        seen[usize::from(kind == "refusal")] += 1;
     }
-    assert!(seen > 10, "{seen} calls under reloaded rules");
+    assert!(seen.iter().all(|count| *count > 5), "{seen:?} calls ran and were denied");
 }

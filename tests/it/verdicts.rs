@@ -255,7 +255,10 @@ fn a9_nobody_approves_the_calls_of_an_agent_of_their_own() {
     gateway.cli(&["approvals", "reject", &own]).done();
     assert_eq!(gateway.ran(), ["one"]);
     let me = ask(&gateway, Method::GET, "/api/v1/whoami", &[&ada], &Value::Null).json();
-    assert_eq!(me, json!({ "name": "ada", "local": false, "role": "reviewer", "groups": [] }));
+    let mcp = format!("{}/mcp", gateway.url());
+    let ada =
+        json!({ "name": "ada", "local": false, "role": "reviewer", "groups": [], "mcp": mcp });
+    assert_eq!(me, ada);
 }
 
 #[test]

@@ -15,9 +15,9 @@ use crate::authentication::browser::Site;
 use crate::call::holding::{digest_of_edit, refuse_signature};
 use crate::digest::Digest;
 use crate::evidence::Signature;
-use crate::evidence::signature::Statement;
+use crate::evidence::signature::{Resolves, Statement};
 use crate::gateway::Gateway;
-use crate::hold::{Decision, Hold, Lost, Verdict};
+use crate::hold::{Decision, Hold, Lost, Resolution, Verdict};
 use crate::json::Object;
 use crate::principal::{Capacity, Person};
 use crate::storage::HoldError;
@@ -37,6 +37,16 @@ pub struct StatementWanted {
     /// The arguments that are approved in place of those that were shown.
     #[serde(default)]
     edit: Option<Object>,
+    /// What became of the execution, where its outcome is unknown and that is what is said.
+    #[serde(default)]
+    resolution: Option<Resolution>,
+}
+
+fn resolves(hold: &Hold, resolution: Option<Resolution>) -> Result<Option<Resolves>, Failure> {
+    let Some(resolution) = resolution else { return Ok(None) };
+    let told = "the outcome of this call is not unknown";
+    let call = hold.execution().ok_or_else(|| Failure::new(StatusCode::CONFLICT, told))?;
+    Ok(Some(Resolves { resolution, call }))
 }
 
 /// What a person signs, and with which passkeys this can be done here.
@@ -89,6 +99,7 @@ pub(in crate::api) async fn state(
         person: &person.name,
         reason: wanted.reason.as_deref(),
         decide_by: hold.decide_by,
+        resolves: resolves(&hold, wanted.resolution)?,
     };
     let unwritable = |error: &dyn std::fmt::Display| {
         Failure::new(StatusCode::UNPROCESSABLE_ENTITY, format!("it has no canonical form: {error}"))

@@ -17,7 +17,7 @@ use crate::cli::way::Way;
 use crate::clock::{Clock, SystemClock};
 use crate::digest::{Digest, call_digest};
 use crate::evidence::Signature;
-use crate::evidence::signature::Statement;
+use crate::evidence::signature::{Resolves, Statement};
 use crate::hold::{Decision, Rendered, Resolution, StateName};
 use crate::json::{self, Object};
 
@@ -71,8 +71,16 @@ impl Chosen {
         hold: &HoldView,
         decision: Decision,
         digest: &Digest,
+        resolution: Option<Resolution>,
     ) -> Result<Option<Signature>, Failed> {
         let Some(key) = self.sign_with.clone() else { return Ok(None) };
+        // Nothing is signed but what was shown, whatever digest the gateway gives it.
+        let shown =
+            call_digest(&hold.agent, &hold.tool, &hold.definition_fingerprint, &hold.arguments);
+        if shown.map_err(anyhow::Error::from)? != hold.digest {
+            let told = "the digest that the gateway gives is not of the call that it shows; nothing was signed";
+            return Err(Failed::new(1, told));
+        }
         let me: WhoAmI = way.get("/api/v1/whoami").await?;
         let statement = Statement {
             hold: hold.id,
@@ -81,6 +89,7 @@ impl Chosen {
             person: &me.name,
             reason: self.reason.as_deref(),
             decide_by: hold.decide_by,
+            resolves: resolution.map(|resolution| Resolves { resolution, call: hold.call }),
         };
         let message = statement.message().map_err(anyhow::Error::from)?;
         // It may wait for a passphrase or a touch.
@@ -137,7 +146,7 @@ pub(super) async fn decide(
     let digest = chosen.digest.unwrap_or(hold.digest);
     let given = VerdictGiven {
         edit,
-        signature: chosen.signature(way, &hold, decision, &runs).await?,
+        signature: chosen.signature(way, &hold, decision, &runs, None).await?,
         ..chosen.verdict(decision, digest, &shown)?
     };
     let path = format!("/api/v1/approvals/{}/verdict", hold.id);
@@ -159,7 +168,9 @@ pub(super) async fn resolve(
     }
     let digest = chosen.digest.unwrap_or(hold.digest);
     let verdict = VerdictGiven {
-        signature: chosen.signature(way, &hold, Decision::Approve, &digest).await?,
+        signature: chosen
+            .signature(way, &hold, Decision::Approve, &digest, Some(resolution))
+            .await?,
         ..chosen.verdict(Decision::Approve, digest, &shown)?
     };
     let path = format!("/api/v1/approvals/{}/resolution", hold.id);

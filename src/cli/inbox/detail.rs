@@ -284,6 +284,7 @@ impl Detail {
             person,
             reason: given.reason.as_deref(),
             decide_by: hold.decide_by,
+            resolves: None,
         };
         statement.message()
     }

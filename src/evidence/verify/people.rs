@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::story::Twist;
 use crate::evidence::passkey::Registered;
-use crate::evidence::signature::Statement;
+use crate::evidence::signature::{Resolves, Statement};
 use crate::evidence::{Access, Event};
 use crate::hold::Verdict;
 use crate::ids::HoldId;
@@ -32,9 +32,10 @@ impl Register {
             }
             Event::KeyRemoved { fingerprint, .. } => drop(self.keys.remove(fingerprint)),
             Event::Access { person, access, .. } => self.follow_access(&person.name, access),
-            // Whoever is added again under the name has none of the passkeys from before.
+            // Whoever is added again under the name has none of the passkeys and keys from before.
             Event::ReviewerRevoked { reviewer, .. } => {
                 self.passkeys.retain(|_, (owner, _)| owner != reviewer.as_str());
+                self.keys.retain(|_, (owner, _)| owner != reviewer.as_str());
             }
             Event::Intent(_)
             | Event::Outcome { .. }
@@ -91,6 +92,7 @@ impl Register {
         verdict: &Verdict,
         decide_by: jiff::Timestamp,
         required: bool,
+        resolves: Option<Resolves>,
     ) -> Result<(), Twist> {
         let person = &verdict.person.name;
         let Some(signature) = &verdict.signature else {
@@ -104,6 +106,7 @@ impl Register {
             person,
             reason: verdict.reason.as_deref(),
             decide_by,
+            resolves,
         };
         let names = self.same_human(person);
         let keys: Vec<String> = of(&self.keys, &names);

@@ -10,6 +10,7 @@ use super::halted::Halted;
 use super::people::Register;
 use super::{Head, Summary};
 use crate::digest::Digest;
+use crate::evidence::signature::Resolves;
 use crate::evidence::{Event, Intent};
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
 use crate::ids::{AgentName, CallId, HaltId, HoldId, StandingId};
@@ -264,12 +265,12 @@ impl Story {
         }
         match (verdict.decision, to) {
             (Decision::Reject, StateName::Rejected) => {
-                return self.people.check(hold, verdict, bound.decide_by, false);
+                return self.people.check(hold, verdict, bound.decide_by, false, None);
             }
             (Decision::Approve, StateName::Pending | StateName::Approved) => {}
             (Decision::Approve | Decision::Reject, _) => return Err(out_of_turn),
         }
-        self.people.check(hold, verdict, bound.decide_by, bound.signature)?;
+        self.people.check(hold, verdict, bound.decide_by, bound.signature, None)?;
         if !approvals.contains(&verdict.person.name) {
             approvals.push(verdict.person.name.clone());
         }
@@ -307,10 +308,12 @@ impl Story {
         let Some(Phase::Unknown { bound, call: unknown }) = self.holds.remove(&hold) else {
             return Err(out_of_turn);
         };
-        if unknown != call {
+        let is_of_it = verdict.digest == bound.digest && verdict.decision == Decision::Approve;
+        if unknown != call || !is_of_it {
             return Err(out_of_turn);
         }
-        self.people.check(hold, verdict, bound.decide_by, bound.signature)?;
+        let resolves = Some(Resolves { resolution, call });
+        self.people.check(hold, verdict, bound.decide_by, bound.signature, resolves)?;
         match (resolution, to) {
             (Resolution::Done | Resolution::Failed, StateName::Finished) => Ok(()),
             (Resolution::RunAgain, StateName::Approved) => {

@@ -47,7 +47,8 @@ let stream;
 let isFirst = true;
 const tell = (how) => followers.forEach(({ standing }) => standing(how));
 function heed({ changed, kinds }) {
-  for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, ({ lastEventId }) => { if (lastEventId !== after) changed(); });
+  // The first entry that is told shows where the stream begins: at what this page knows.
+  for (const kind of [...kinds, 'reset']) stream.addEventListener(kind, ({ type, lastEventId }) => { if (type !== 'entry' || lastEventId !== after) changed(); });
 }
 function open() {
   stream = new EventSource(`/api/v1/events?after=${after}`);

@@ -22,9 +22,16 @@ let list;
 const kind = el('select', { 'aria-label': 'Only calls that stand so', onchange: () => refresh(true) },
   el('option', { value: '' }, 'Every outcome'), Object.keys(KINDS).map((name) => el('option', { value: name }, name.replaceAll('_', ' '))));
 
+// What all calls of the record are looked through for.
+const field = (name, words) => el('input', { class: 'filter', 'data-filter': name, placeholder: words, maxlength: 128, autocomplete: 'off', spellcheck: 'false', 'aria-label': `Only calls with this: ${words}`, onchange: () => refresh(true) });
+const filters = [field('agent', 'Agent'), field('tool', 'Tool'), field('rule', 'Rule'), field('id', 'Call')];
+// Which of the questions under way is the last: what others answer late is not shown.
+let asked = 0;
+
 function query(cursor) {
   const wanted = new URLSearchParams({ limit: PAGE });
   if (kind.value) wanted.set('status', kind.value);
+  for (const { dataset, value } of filters) if (value.trim()) wanted.set(dataset.filter, value.trim());
   if (cursor) wanted.set('cursor', cursor);
   return `/calls?${wanted}`;
 }
@@ -71,7 +78,9 @@ function draw() {
   const older = el('button', { type: 'button', onclick: async () => {
     if (!next || calls.length >= KEPT) { say(next ? 'No more fit here; search for what you want.' : 'That is the beginning.', 'note'); return; }
     try {
+      const mine = asked;
       const more = await get(query(next));
+      if (mine !== asked) return;
       calls = [...calls, ...more.calls];
       next = more.next;
       draw();
@@ -81,16 +90,19 @@ function draw() {
 }
 
 async function refresh(anew = false) {
+  if (anew) asked += 1;
+  const mine = asked;
   try {
     const first = await get(query());
+    if (mine !== asked) return;
     const known = anew ? [] : calls.filter((call) => !first.calls.some((other) => other.call === call.call));
     if (anew || !calls.length) next = first.next;
     calls = [...first.calls, ...known].slice(0, KEPT);
     draw();
     ofUse();
-  } catch (error) { if (!list) fail(error); }
+  } catch (error) { if (list) say(error.message, 'wrong'); else fail(error); }
 }
 
-tools.append(kind);
+tools.append(...filters, kind);
 live(() => refresh(), () => {}, ['entry', 'hold']);
 refresh();

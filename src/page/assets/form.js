@@ -7,6 +7,9 @@ import { plain, shown } from './text.js';
 
 // How deep a form goes; what is deeper is JSON.
 const DEPTH = 5;
+// How many lines a tree has, and how many fields a form opens up: what refers to itself grows without end.
+const MOST = 1_000;
+let room = MOST;
 // How many references are followed to one part of a schema.
 const HOPS = 16;
 // How many items of a list get fields.
@@ -47,31 +50,34 @@ function bounds(schema) {
 const kindOf = (schema) => (schema.enum ? 'one of' : ['oneOf', 'anyOf', 'allOf'].find((key) => schema[key]) ?? ([schema.type].flat().filter(Boolean).join(' or ') || 'anything'));
 
 // The schema as a tree: each property with its type, bounds and description.
-export function tree(root, schema = root, level = 0) {
+export function tree(root, schema = root, level = 0, lines = { left: MOST }) {
   const whole = resolve(root, schema);
   const required = new Set(Array.isArray(whole.required) ? whole.required : []);
-  const inner = (part) => (level < DEPTH ? tree(root, part, level + 1) : null);
+  const inner = (part) => (level < DEPTH && lines.left > 0 ? tree(root, part, level + 1, lines) : null);
   const line = (name, part, marks) => {
+    lines.left -= 1;
+    if (lines.left < 0) return lines.left === -1 ? el('li', { class: 'faint' }, 'and more: see it as JSON') : null;
     const it = resolve(root, part);
     const limits = bounds(it);
     return el('li', {}, el('div', {}, name, ' ', el('span', { class: 'faint' }, shown(kindOf(it)), marks ? `, ${marks}` : ''),
       it.enum ? [' ', el('code', {}, shown(it.enum.map((one) => write(one, 0)).join(', ')))] : null, limits ? el('span', { class: 'faint' }, '; ', shown(limits)) : null),
     typeof it.description === 'string' ? el('div', { class: 'faint' }, shown(it.description)) : null, inner(it));
   };
-  const lines = [
+  const all = [
     ...Object.entries(isTree(whole.properties) ? whole.properties : {}).map(([name, part]) => line(el('code', { class: 'key' }, shown(name)), part, required.has(name) ? 'required' : '')),
     ...(isTree(whole.items) ? [line('each item', whole.items)] : []),
     ...['oneOf', 'anyOf', 'allOf'].flatMap((key) => (Array.isArray(whole[key]) ? whole[key].map((part, at) => line(`${key} ${at + 1}`, part)) : [])),
     ...(isTree(whole.additionalProperties) ? [line('any other', whole.additionalProperties)] : []),
   ];
-  const closed = level === 0 && whole.additionalProperties === false && lines.length ? el('li', { class: 'faint' }, 'and nothing else') : null;
-  if (!lines.length) return level === 0 ? el('p', { class: 'faint' }, whole.additionalProperties === false ? 'It takes no arguments.' : 'It says nothing of its arguments.') : null;
-  return el('ul', { class: 'tree' }, lines, closed);
+  const closed = level === 0 && whole.additionalProperties === false && all.length ? el('li', { class: 'faint' }, 'and nothing else') : null;
+  if (!all.length) return level === 0 ? el('p', { class: 'faint' }, whole.additionalProperties === false ? 'It takes no arguments.' : 'It says nothing of its arguments.') : null;
+  return el('ul', { class: 'tree' }, all, closed);
 }
 
 // A field: `place` to put it, `text()` its value as JSON (`undefined`: not given), `at(pointer)` who shows a fault there.
 function field(root, part, { name, pointer, required, value, level }) {
   const schema = resolve(root, part);
+  room -= 1;
   const id = `field-${(next += 1)}`;
   const type = typeOf(schema);
   const given = value === undefined ? schema.default : value;
@@ -109,10 +115,10 @@ function field(root, part, { name, pointer, required, value, level }) {
     if (required && !(schema.minLength > 0)) made.place.append(el('label', { class: 'check' }, empty, ' an empty text'));
     return made;
   }
-  if (type === 'object' && isTree(schema.properties) && level < DEPTH && !Object.keys(schema.properties).includes('__proto__')) {
+  if (type === 'object' && isTree(schema.properties) && level < DEPTH && (room > 0 || level === 0) && !Object.keys(schema.properties).includes('__proto__')) {
     return group(root, schema, { name, pointer, required, value: isTree(given) ? given : undefined, level, hint, fault });
   }
-  if (type === 'array' && isTree(schema.items) && level < DEPTH) {
+  if (type === 'array' && isTree(schema.items) && level < DEPTH && room > 0) {
     return list(root, schema, { name, pointer, required, value: Array.isArray(given) ? given : [], given: given !== undefined, level, hint, fault });
   }
   const input = el('textarea', { ...common, class: 'code', rows: 3, spellcheck: 'false', value: given === undefined ? '' : write(given, 2) });
@@ -163,6 +169,7 @@ function list(root, schema, { name, pointer, value, required, given, level, hint
 // The form for `schema`, with `value` in it. `value()` gives the arguments as JSON, `undefined` where they are none;
 // `faults(all)` shows at each field what the gateway says is wrong there.
 export function form(schema, value) {
+  room = MOST;
   const id = `raw-${(next += 1)}`;
   const fault = el('p', { class: 'wrong', id: `${id}-fault`, role: 'alert', hidden: true });
   const raw = el('textarea', { id, class: 'code', rows: 8, spellcheck: 'false', 'aria-describedby': `${id}-fault` });

@@ -65,6 +65,8 @@ pub struct SqliteStore {
     readers: Readers,
     /// The turn of whoever verifies the log.
     verifying: Arc<Semaphore>,
+    /// The turn of whoever has a report made.
+    reporting: Arc<Semaphore>,
     /// Where calls and halts meet; also what is accepted here and a halt.
     halts: Arc<Register>,
     /// The place of the last entry that is on disk.
@@ -107,8 +109,19 @@ impl SqliteStore {
             .map_err(failed)?;
         let readers = Readers::new(dir.to_owned());
         let (queue, thread) = (Some(queue), Some(thread));
-        let verifying = Arc::new(Semaphore::new(1));
-        Ok(Self { queue, thread, health, hurry, readers, verifying, halts, written, _owned: owned })
+        let [verifying, reporting] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
+        Ok(Self {
+            queue,
+            thread,
+            health,
+            hurry,
+            readers,
+            verifying,
+            reporting,
+            halts,
+            written,
+            _owned: owned,
+        })
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Job>, StoreError> {

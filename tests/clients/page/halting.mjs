@@ -47,7 +47,7 @@ export default ({ browser, given, pages, person }) => {
       const seen = await banner(other);
       const buttons = await other.locator(".halt button").count();
       const everywhere = [];
-      for (const name of ["", ...pages, "account"]) {
+      for (const name of ["", ...Object.keys(pages), "account"]) {
         await other.goto(`${given.url}/${name}`);
         await other.waitForSelector(".halt");
         everywhere.push(name);

@@ -23,6 +23,32 @@ export default ({ given, person }) => ({
     return { row, facts: await page.locator("#facts").innerText(), beside: await page.locator(".aside").innerText() };
   },
 
+  /** What the list of calls shows of one tool. */
+  async calls() {
+    const page = await person(given);
+    await page.goto(`${given.url}/calls`);
+    await page.waitForSelector("button.open");
+    await page.fill("[data-filter=tool]", given.tool);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction((count) => document.querySelectorAll("tbody tr").length === count, given.count);
+    return { rows: await page.locator("tbody").innerText() };
+  },
+
+  /** What is said while the gateway cannot be reached, and after it can be again. */
+  async offline() {
+    const page = await person(given);
+    const standing = () => page.locator("#standing").innerText();
+    const stands = (how) => page.waitForSelector(`#standing[data-standing=${how}]`);
+    await stands("live");
+    await page.context().setOffline(true);
+    await stands("offline");
+    const offline = await standing();
+    if (given.into) await page.screenshot({ path: `${given.into}/offline-wide-light.png` });
+    await page.context().setOffline(false);
+    await stands("live");
+    return { offline, live: await standing() };
+  },
+
   /** What a search of the whole log finds. */
   async search() {
     const page = await person(given);

@@ -87,3 +87,24 @@ fn a_changed_byte_is_found_by_whoever_presses_verify() {
         "{told}"
     );
 }
+
+#[test]
+fn calls_are_looked_for_by_what_they_are() {
+    let gateway = mixed();
+    let agent = gateway.modern("worker");
+    for _ in 0..3 {
+        agent.call("work", json!({ "how": "well" }));
+    }
+    agent.call("never", json!({}));
+    let saw = visit(&gateway, "calls", json!({ "tool": "never", "count": 1 }));
+    let rows = saw["rows"].as_str().unwrap();
+    assert!(rows.contains("never") && rows.contains("refused: denied"), "{rows}");
+}
+
+#[test]
+fn whoever_is_offline_is_told_so_and_when_it_is_over() {
+    let gateway = mixed();
+    let into = super::pictures();
+    let saw = visit(&gateway, "offline", json!({ "into": into }));
+    assert_eq!((&saw["offline"], &saw["live"]), (&json!("Offline"), &json!("Live")), "{saw}");
+}
