@@ -50,7 +50,7 @@ use crate::storage::{HoldError, StoreError};
 
 use job::{Carried, Durable, Job, Step};
 pub use log::{LogReader, MAX_ENTRIES, open_log_read_only};
-use readers::Readers;
+use readers::{READERS, Readers};
 use trouble::Trouble;
 use tx::Tx;
 use writer::{Health, QUEUE, Shared, Writer};
@@ -65,8 +65,8 @@ pub struct SqliteStore {
     readers: Readers,
     /// The turn of whoever verifies the log.
     verifying: Arc<Semaphore>,
-    /// The turn of whoever has a report made.
-    reporting: Arc<Semaphore>,
+    /// For reads that go over much, so that none keeps a call waiting: one at a time.
+    reports: Readers,
     /// Where calls and halts meet; also what is accepted here and a halt.
     halts: Arc<Register>,
     /// The place of the last entry that is on disk.
@@ -107,9 +107,10 @@ impl SqliteStore {
             .name("store-writer".to_owned())
             .spawn(move || writer.run(&runtime, jobs))
             .map_err(failed)?;
-        let readers = Readers::new(dir.to_owned());
+        let readers = Readers::new(dir.to_owned(), READERS);
         let (queue, thread) = (Some(queue), Some(thread));
-        let [verifying, reporting] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
+        let reports = Readers::new(dir.to_owned(), 1);
+        let verifying = Arc::new(Semaphore::new(1));
         Ok(Self {
             queue,
             thread,
@@ -117,7 +118,7 @@ impl SqliteStore {
             hurry,
             readers,
             verifying,
-            reporting,
+            reports,
             halts,
             written,
             _owned: owned,

@@ -11,8 +11,8 @@ use super::schema;
 use super::trouble::Trouble;
 use crate::storage::StoreError;
 
-/// How many reads run at once.
-const READERS: usize = 4;
+/// How many reads that serve calls and people run at once.
+pub(super) const READERS: usize = 4;
 
 /// How long a read waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
@@ -25,8 +25,9 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, turns: Arc::new(Semaphore::new(READERS)), idle: Arc::default() }
+    /// Readers of which `many` read at once.
+    pub(super) fn new(dir: PathBuf, many: usize) -> Self {
+        Self { dir, turns: Arc::new(Semaphore::new(many)), idle: Arc::default() }
     }
 
     pub(super) fn dir(&self) -> &Path {

@@ -1,7 +1,6 @@
 //! Reads that go over much: how calls fared, and whether the log is as it was written.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::calls::{place_of, read_status, timestamp};
 use super::log::{as_sql, open_log_read_only, raw_row, stored};
 use super::trouble::Trouble;
-use super::{SqliteStore, holds, schema};
+use super::{SqliteStore, holds};
 use crate::evidence::verify::{Fault, Summary};
 use crate::storage::StoreError;
 use crate::storage::reports::{
@@ -24,19 +23,17 @@ const SEARCHED_ENTRIES: u32 = 20_000;
 /// How many bytes of entries one search reads, at most, and how many it gives, but for the last entry.
 const SEARCHED_BYTES: usize = 64 << 20;
 const FOUND_BYTES: usize = 8 << 20;
-/// How long a report waits for its turn.
-const TURN: Duration = Duration::from_secs(5);
 /// How many held calls one report goes over, at most; the newest.
 const COUNTED_HOLDS: u32 = 20_000;
 
 #[async_trait]
 impl ReportStore for SqliteStore {
     async fn statistics(&self, span: Span) -> Result<Statistics, StoreError> {
-        self.report(move |connection| statistics(connection, span)).await
+        self.reports.read(move |connection| statistics(connection, span)).await
     }
 
     async fn search_entries(&self, query: EntrySearch) -> Result<EntryPage, StoreError> {
-        self.report(move |connection| search(connection, &query)).await
+        self.reports.read(move |connection| search(connection, &query)).await
     }
 
     async fn verify_log(&self) -> Result<Option<Result<Summary, Fault>>, StoreError> {
@@ -54,26 +51,6 @@ impl ReportStore for SqliteStore {
     }
 }
 
-impl SqliteStore {
-    /// Reads on a connection of its own, one report at a time: those that serve calls are few, and no report
-    /// keeps a call waiting.
-    async fn report<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let turn = Arc::clone(&self.reporting).acquire_owned();
-        let busy = || StoreError::Engine(format!("no turn for a report within {TURN:?}"));
-        let turn = tokio::time::timeout(TURN, turn).await.map_err(|_| busy())?;
-        let turn = turn.map_err(|_| busy())?;
-        let dir = self.readers.dir().to_owned();
-        let reading = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            read(&schema::open_reader(&dir)?)
-        });
-        Ok(reading.await.map_err(|error| StoreError::Engine(error.to_string()))??)
-    }
-}
-
 fn search(connection: &Connection, query: &EntrySearch) -> Result<EntryPage, Trouble> {
     // As they stand in JSON: between quotes that are not part of them.
     let written = |word: &String| {
@@ -87,12 +64,10 @@ fn search(connection: &Connection, query: &EntrySearch) -> Result<EntryPage, Tro
     )?;
     let below = query.below.map_or(i64::MAX, as_sql);
     let mut rows = statement.query(params![below, SEARCHED_ENTRIES])?;
-    let (mut entries, mut searched, mut last) = (Vec::new(), 0_u32, None);
-    let mut cut = false;
+    let (mut entries, mut last) = (Vec::new(), None);
     let (mut read, mut found) = (0_usize, 0_usize);
     while let Some(row) = rows.next()? {
         let row = raw_row(row)?;
-        searched = searched.saturating_add(1);
         read = read.saturating_add(row.body.len());
         last = Some(row.index);
         let text = String::from_utf8_lossy(&row.body).to_ascii_lowercase();
@@ -100,13 +75,12 @@ fn search(connection: &Connection, query: &EntrySearch) -> Result<EntryPage, Tro
             found = found.saturating_add(row.body.len());
             entries.push(stored(row)?);
         }
-        cut = entries.len() >= query.limit || read >= SEARCHED_BYTES || found >= FOUND_BYTES;
-        if cut {
+        if entries.len() >= query.limit || read >= SEARCHED_BYTES || found >= FOUND_BYTES {
             break;
         }
     }
-    let whole = searched < SEARCHED_ENTRIES && !cut;
-    Ok(EntryPage { entries, next: last.filter(|place| !whole && *place > 1) })
+    // Indexes have no gaps: the search was whole where it reached the first entry.
+    Ok(EntryPage { entries, next: last.filter(|place| *place > 1) })
 }
 
 fn statistics(connection: &Connection, span: Span) -> Result<Statistics, Trouble> {
