@@ -9,6 +9,7 @@ use http::header::REFERRER_POLICY;
 use http::{HeaderValue, StatusCode};
 
 use super::answer::{Wrong, page};
+use super::pages;
 use super::visiting::Caller;
 use crate::authentication::Visitor;
 use crate::gateway::Gateway;
@@ -94,38 +95,11 @@ struct Listing {
     who: Who,
 }
 
-fn listing(caller: &Caller, page: &'static str, title: &'static str) -> Result<Response, Wrong> {
+pub(super) fn list(caller: &Caller, page: &'static pages::Listing) -> Result<Response, Wrong> {
     let Some((visitor, capacity)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
     let (who, after) = (Who::new(visitor, capacity), caller.after);
-    caller.page(StatusCode::OK, &Listing { page, title, csrf: caller.csrf(), after, who })
-}
-
-pub(super) async fn calls(caller: Caller) -> Result<Response, Wrong> {
-    listing(&caller, "calls", "Calls")
-}
-
-pub(super) async fn audit(caller: Caller) -> Result<Response, Wrong> {
-    listing(&caller, "audit", "Audit")
-}
-
-pub(super) async fn limits(caller: Caller) -> Result<Response, Wrong> {
-    listing(&caller, "limits", "Limits")
-}
-
-pub(super) async fn statistics(caller: Caller) -> Result<Response, Wrong> {
-    listing(&caller, "statistics", "Metrics")
-}
-
-pub(super) async fn policy(caller: Caller) -> Result<Response, Wrong> {
-    listing(&caller, "policy", "Policy")
-}
-
-pub(super) async fn catalog(caller: Caller) -> Result<Response, Wrong> {
-    listing(&caller, "catalog", "Catalog")
-}
-
-pub(super) async fn people(caller: Caller) -> Result<Response, Wrong> {
-    listing(&caller, "people", "Agents and people")
+    let pages::Listing { name, title, .. } = *page;
+    caller.page(StatusCode::OK, &Listing { page: name, title, csrf: caller.csrf(), after, who })
 }
 
 fn inbox(caller: &Caller, hold: String) -> Option<Result<Response, Wrong>> {

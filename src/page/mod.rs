@@ -8,6 +8,7 @@ mod entering;
 mod inbox;
 mod invitation;
 mod next;
+mod pages;
 mod passkeys;
 mod provider;
 mod visiting;
@@ -18,6 +19,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
+use self::visiting::Caller;
 use crate::authentication::oidc::CALLBACK;
 use crate::gateway::Gateway;
 
@@ -26,16 +28,13 @@ const MAX_BODY: usize = 64 << 10;
 
 /// The pages. A GET changes nothing, but that a session was used.
 pub fn routes(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+    let listings = pages::LISTINGS.iter().fold(Router::new(), |routes, listing| {
+        let show = move |caller: Caller| async move { inbox::list(&caller, listing) };
+        routes.route(&format!("/{}", listing.name), get(show))
+    });
+    listings
         .route("/", get(inbox::show))
         .route("/holds/{id}", get(inbox::hold))
-        .route("/calls", get(inbox::calls))
-        .route("/audit", get(inbox::audit))
-        .route("/limits", get(inbox::limits))
-        .route("/statistics", get(inbox::statistics))
-        .route("/policy", get(inbox::policy))
-        .route("/catalog", get(inbox::catalog))
-        .route("/people", get(inbox::people))
         .route("/sign-in", get(entering::show).post(entering::with_password))
         .route("/sign-in/link", post(entering::with_link))
         .route("/sign-in/passkey/start", post(passkeys::ask_to_sign_in))

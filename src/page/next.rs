@@ -1,22 +1,11 @@
 //! Where somebody wanted to go before signing in: one of our own pages, and nothing else.
 
+use super::pages;
 use crate::ids::HoldId;
 
 /// For how long that is remembered, in seconds: as long as a way to a provider may take.
 pub(super) const REMEMBERED: u64 = 600;
 
-/// The pages besides those of one call.
-const PAGES: [&str; 9] = [
-    "/",
-    "/calls",
-    "/audit",
-    "/policy",
-    "/catalog",
-    "/people",
-    "/limits",
-    "/statistics",
-    "/account",
-];
 /// What stands before the identifier of a call's hold.
 const HOLDS: &str = "/holds/";
 
@@ -34,7 +23,7 @@ impl Next {
     /// The page that `text` names, letter by letter; none when it names anything else. Nothing is decoded or
     /// mended: what browsers read as another address is no page of ours to begin with.
     pub(super) fn read(text: &str) -> Option<Self> {
-        if PAGES.contains(&text) {
+        if pages::is_at(text) {
             return Some(Self(text.to_owned()));
         }
         let id: HoldId = text.strip_prefix(HOLDS)?.parse().ok()?;
@@ -62,8 +51,10 @@ mod tests {
     #[test]
     fn only_our_own_pages_are_gone_to() {
         let hold = format!("/holds/{}", "0123456789abcdef".repeat(2));
-        for page in PAGES.iter().copied().chain([hold.as_str()]) {
-            assert_eq!(Next::read(page).unwrap().path(), page);
+        let listings = pages::LISTINGS.iter().map(|listing| format!("/{}", listing.name));
+        let others = ["/", "/account", hold.as_str()].map(str::to_owned);
+        for page in listings.chain(others) {
+            assert_eq!(Next::read(&page).unwrap().path(), page);
         }
         for other in [
             "",
