@@ -183,8 +183,7 @@ impl Backends {
     /// Whether `backend` is the very same in both.
     #[must_use]
     pub fn share(&self, other: &Self, backend: &str) -> bool {
-        let [one, another] = [self, other].map(|them| them.running.get(backend));
-        one.zip(another).is_some_and(|(one, another)| Arc::ptr_eq(&one.running, &another.running))
+        self.one(backend).zip(other.one(backend)).is_some_and(|(one, another)| one.is(&another))
     }
 
     /// Those that `next` does not go on with, to be ended when no call uses them any more.

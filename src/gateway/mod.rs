@@ -28,7 +28,7 @@ use crate::storage::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 pub use reloading::{RefusedReload, Reloaded};
-use revision::Learned;
+use revision::{Files, Learned};
 pub use revision::{InForce, Revision};
 
 /// How many people may ask at once what the rules would decide.
@@ -76,8 +76,6 @@ pub struct Gateway {
     pub listeners: Arc<Places>,
     /// The key that seals `requestState`.
     pub seal: rmcp::model::RequestStateCodec,
-    /// What was seen of the files just before they were read at start.
-    pub files_at_start: config::Looked,
     revision: ArcSwap<InForce>,
     refused: ArcSwapOption<RefusedReload>,
     changes: watch::Sender<u64>,
@@ -127,9 +125,8 @@ impl Gateway {
             }
             tracing::warn!("{exposed}");
         }
-        let files_at_start = config::look(&config);
-        let manifests = Manifests::read(config::read_directory(&config.tool_manifests)?)?;
-        let policies = config::read_directory(&config.policies)?;
+        let Files { looked, manifests, policies } = Files::read(&config)?;
+        let manifests = Manifests::read(manifests)?;
         let learned = HashMap::new();
         let revision = Revision::build(&manifests, policies, &learned, &config)?;
         let backends = Backends::open(&manifests, &config, &clock)
@@ -173,9 +170,9 @@ impl Gateway {
                 revision,
                 backends: Arc::new(backends),
                 manifests: Arc::new(manifests),
+                files: looked,
             }),
             refused: ArcSwapOption::empty(),
-            files_at_start,
             changes: watch::Sender::new(0),
             leaving: CancellationToken::new(),
             learned: Mutex::new(learned),

@@ -4,18 +4,14 @@ use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 
-use super::revision::{InForce, Learned, Revision};
+use super::revision::{Files, InForce, Learned, Revision};
 use super::{Gateway, OpenError};
 use crate::backend::{self, One};
 use crate::catalog::{Kind, Manifests, Offered};
-use crate::config::{self, Config};
+use crate::config::{self, Looked};
 use crate::digest::Digest;
 use crate::evidence::Event;
-use crate::source::SourceFile;
 use crate::storage::StoreError;
-
-/// How often files that change while they are read are read again.
-const READ_AGAIN: u32 = 5;
 
 /// Files that were taken up.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +29,8 @@ pub struct RefusedReload {
     pub at: Timestamp,
     /// Why, for operators: each fault with its place.
     pub why: String,
+    /// What was seen of the files just before, where they are to blame: they are wrong until they change.
+    files: Option<Looked>,
 }
 
 impl Gateway {
@@ -69,6 +67,7 @@ impl Gateway {
             revision: next,
             backends: Arc::clone(&now.backends),
             manifests: Arc::clone(&now.manifests),
+            files: now.files.clone(),
         };
         self.put_in_force(next, learned).await?;
         Ok(())
@@ -88,12 +87,14 @@ impl Gateway {
 
     async fn reload_once(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
         let _one_at_a_time = self.learning.lock().await;
+        let looked = config::look(&self.config);
         let reloaded = self.take_up_files().await;
         self.metrics.revisions.reloaded(reloaded.is_ok());
         let refused = reloaded.as_ref().err().map(|error| {
             let why = error.to_string();
             tracing::error!(%why, "the files were not taken up: the revision before stays in force");
-            Arc::new(RefusedReload { at: self.clock.now(), why })
+            let files = matches!(error, OpenError::Files(_)).then_some(looked);
+            Arc::new(RefusedReload { at: self.clock.now(), why, files })
         });
         self.refused.store(refused);
         reloaded
@@ -121,7 +122,7 @@ impl Gateway {
             return Err(OpenError::Other(exposed.to_string()));
         }
         let now = self.revision();
-        let (manifests, policies) = self.files_of_one_moment()?;
+        let Files { looked, manifests, policies } = Files::read(&self.config)?;
         let manifests = Manifests::read(manifests)?;
         let backends = now.backends.followed_by(&manifests, &self.config, &self.clock);
         let backends = backends.map_err(|error| OpenError::Other(error.to_string()))?;
@@ -129,22 +130,7 @@ impl Gateway {
         learned.retain(|backend, _| backends.share(&now.backends, backend));
         let revision = Revision::build(&manifests, policies, &learned, &self.config)?;
         let (backends, manifests) = (Arc::new(backends), Arc::new(manifests));
-        Ok((InForce { revision, backends, manifests }, learned))
-    }
-
-    /// Manifests and policies as they stood at one moment: what is moved from one file to another while they
-    /// are read would be in neither.
-    fn files_of_one_moment(&self) -> Result<(Vec<SourceFile>, Vec<SourceFile>), OpenError> {
-        let Config { policies, tool_manifests, .. } = &self.config;
-        for _ in 0..READ_AGAIN {
-            let before = config::look(&self.config);
-            let files =
-                (config::read_directory(tool_manifests)?, config::read_directory(policies)?);
-            if config::look(&self.config) == before {
-                return Ok(files);
-            }
-        }
-        Err(OpenError::Other("the files change all the time while they are read".to_owned()))
+        Ok((InForce { revision, backends, manifests, files: looked }, learned))
     }
 
     /// Records that a revision comes into force, and puts it in force: what is not recorded decides nothing.
@@ -167,6 +153,19 @@ impl Gateway {
     #[must_use]
     pub fn refused_reload(&self) -> Option<Arc<RefusedReload>> {
         self.refused.load_full()
+    }
+
+    /// What was seen of the files that are in force.
+    #[must_use]
+    pub fn files_in_force(&self) -> Looked {
+        self.revision().files.clone()
+    }
+
+    /// Whether files that look so are in force, or were found wrong.
+    #[must_use]
+    pub fn has_judged(&self, files: &Looked) -> bool {
+        self.revision().files == *files
+            || self.refused_reload().is_some_and(|refused| refused.files.as_ref() == Some(files))
     }
 
     /// Whether the server of `backend` has been asked what it offers, since this gateway was opened.

@@ -5,12 +5,16 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::OpenError;
 use crate::backend::{self, Backends};
 use crate::catalog::{Catalog, Environment, Manifests, Offered};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Looked};
 use crate::digest::{self, Digest};
 use crate::policy::Policy;
 use crate::source::{Problems, SourceFile};
+
+/// How often files that change while they are read are read again.
+const READ_AGAIN: u32 = 5;
 
 /// By backend: what its server offers, or why it has not said.
 pub(super) type Learned = HashMap<String, Result<Offered, String>>;
@@ -23,6 +27,31 @@ pub struct InForce {
     /// What runs its tools.
     pub backends: Arc<Backends>,
     pub(super) manifests: Arc<Manifests>,
+    /// What was seen of the files when they were read.
+    pub(super) files: Looked,
+}
+
+/// Manifests and policies as they stood at one moment.
+pub(super) struct Files {
+    pub(super) looked: Looked,
+    pub(super) manifests: Vec<SourceFile>,
+    pub(super) policies: Vec<SourceFile>,
+}
+
+impl Files {
+    /// Reads them, and again when they change meanwhile: what is moved from one file to another while they are
+    /// read would be in neither.
+    pub(super) fn read(config: &Config) -> Result<Self, OpenError> {
+        for _ in 0..READ_AGAIN {
+            let looked = config::look(config);
+            let manifests = config::read_directory(&config.tool_manifests)?;
+            let policies = config::read_directory(&config.policies)?;
+            if config::look(config) == looked {
+                return Ok(Self { looked, manifests, policies });
+            }
+        }
+        Err(OpenError::Other("the files change all the time while they are read".to_owned()))
+    }
 }
 
 impl Deref for InForce {

@@ -107,8 +107,7 @@ pub(super) async fn follow_files(gateway: Arc<Gateway>) {
             None
         }
     };
-    let mut taken = gateway.files_at_start.clone();
-    let mut before = taken.clone();
+    let mut before = gateway.files_in_force();
     loop {
         let hung_up = async {
             match &mut hangup {
@@ -121,16 +120,15 @@ pub(super) async fn follow_files(gateway: Arc<Gateway>) {
                 let now = looked(&gateway).await;
                 let still = now == before;
                 before = now;
-                if !gateway.config.watch || !still || before == taken || vanished(&taken, &before) {
+                let settled = still && !gateway.has_judged(&before);
+                if !gateway.config.watch || !settled || vanished(&gateway.files_in_force(), &before) {
                     continue;
                 }
             }
-            () = hung_up => before = looked(&gateway).await,
+            () = hung_up => {}
         }
         // What is wrong is told where the reload is made. What is not the files' fault is tried again.
-        if matches!(gateway.reload().await, Ok(_) | Err(OpenError::Files(_))) {
-            taken.clone_from(&before);
-        } else {
+        if let Err(OpenError::Store(_) | OpenError::Other(_)) = gateway.reload().await {
             gateway.clock.sleep(TRY_AGAIN).await;
         }
     }
@@ -138,9 +136,9 @@ pub(super) async fn follow_files(gateway: Arc<Gateway>) {
 
 /// Whether a directory that had files has none, or cannot be looked at: more likely a volume that is gone for a
 /// while than a wish. On SIGHUP, or when asked for, it is taken up all the same.
-fn vanished(taken: &Looked, now: &Looked) -> bool {
+fn vanished(in_force: &Looked, now: &Looked) -> bool {
     let has_files = |them: &Option<Vec<_>>| them.as_ref().is_some_and(|files| !files.is_empty());
-    taken.iter().zip(now).any(|(taken, now)| has_files(taken) && !has_files(now))
+    in_force.iter().zip(now).any(|(then, now)| has_files(then) && !has_files(now))
 }
 
 async fn looked(gateway: &Arc<Gateway>) -> Looked {
