@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::answer::{Wrong, go};
 use super::inbox::Who;
 use super::invitation::Chosen;
-use super::visiting::{Caller, Posted};
+use super::visiting::{Caller, Posted, Then};
 use crate::authentication::{SignInError, Visitor, registered};
 use crate::gateway::Gateway;
 use crate::principal::Authentication;
@@ -24,7 +24,7 @@ use crate::storage::{Credential, Credentials, Passkey, Session, Which};
 struct AccountPage {
     page: &'static str,
     csrf: String,
-    after: u64,
+    then: Then,
     passkeys_work: bool,
     named: Option<String>,
     who: Who,
@@ -106,7 +106,7 @@ async fn shown(
     let page = AccountPage {
         page: "account",
         csrf: caller.csrf(),
-        after: caller.after,
+        then: caller.then,
         passkeys_work: caller.site.domain().is_some(),
         named: caller.site.with_name(),
         who: Who::new(visitor, capacity),

@@ -13,10 +13,14 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 26] = [
+const ALL: [(&str, &str, &str); 27] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
-    ("inbox.css", STYLE, include_str!("assets/inbox.css")),
+    (
+        "inside.css",
+        STYLE,
+        concat!(include_str!("assets/page.css"), include_str!("assets/inside.css")),
+    ),
     ("passkey.js", PROGRAM, include_str!("assets/passkey.js")),
     ("webauthn.js", PROGRAM, include_str!("assets/webauthn.js")),
     ("sign.js", PROGRAM, include_str!("assets/sign.js")),
@@ -39,6 +43,7 @@ const ALL: [(&str, &str, &str); 26] = [
     ("explain.js", PROGRAM, include_str!("assets/explain.js")),
     ("form.js", PROGRAM, include_str!("assets/form.js")),
     ("halts.js", PROGRAM, include_str!("assets/halts.js")),
+    ("resolve.js", PROGRAM, include_str!("assets/resolve.js")),
     ("hold.js", PROGRAM, include_str!("assets/hold.js")),
 ];
 

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::answer::{Wrong, page};
 use super::pages;
-use super::visiting::Caller;
+use super::visiting::{Caller, Then};
 use crate::authentication::Visitor;
 use crate::gateway::Gateway;
 use crate::ids::HoldId;
@@ -44,8 +44,7 @@ impl Who {
 struct Inbox {
     page: &'static str,
     csrf: String,
-    /// How far the log has come; the stream of events goes on from there.
-    after: u64,
+    then: Then,
     who: Who,
     /// The hold that is looked at, or nothing.
     hold: String,
@@ -91,22 +90,21 @@ struct Listing {
     page: &'static str,
     title: &'static str,
     csrf: String,
-    after: u64,
+    then: Then,
     who: Who,
 }
 
 pub(super) fn list(caller: &Caller, page: &'static pages::Listing) -> Result<Response, Wrong> {
     let Some((visitor, capacity)) = caller.signed_in() else { return Ok(caller.to_sign_in()) };
-    let (who, after) = (Who::new(visitor, capacity), caller.after);
+    let (who, then) = (Who::new(visitor, capacity), caller.then);
     let pages::Listing { name, title, .. } = *page;
-    caller.page(StatusCode::OK, &Listing { page: name, title, csrf: caller.csrf(), after, who })
+    caller.page(StatusCode::OK, &Listing { page: name, title, csrf: caller.csrf(), then, who })
 }
 
 fn inbox(caller: &Caller, hold: String) -> Option<Result<Response, Wrong>> {
     let (visitor, capacity) = caller.signed_in()?;
-    let (who, after) = (Who::new(visitor, capacity), caller.after);
+    let (who, then) = (Who::new(visitor, capacity), caller.then);
     Some(
-        caller
-            .page(StatusCode::OK, &Inbox { page: "inbox", csrf: caller.csrf(), after, who, hold }),
+        caller.page(StatusCode::OK, &Inbox { page: "inbox", csrf: caller.csrf(), then, who, hold }),
     )
 }

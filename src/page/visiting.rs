@@ -38,15 +38,31 @@ pub(super) struct Caller {
     wanted: Option<Next>,
     /// Who is signed in there, and what they may do now.
     pub(super) visitor: Option<(Visitor, Capacity)>,
-    /// How far the log had come when it asked.
+    /// What was so when it asked.
+    pub(super) then: Then,
+}
+
+/// What the programs of a page begin with, so that they need not ask for it.
+#[derive(Clone, Copy)]
+pub(super) struct Then {
+    /// How far the log had come; the stream of events goes on from there.
     pub(super) after: u64,
+    /// Whether any halt was engaged, looked at after that.
+    pub(super) halted: bool,
+}
+
+impl Then {
+    fn now(gateway: &Gateway) -> Self {
+        let after = *gateway.store.written().borrow();
+        Self { after, halted: !gateway.store.halts().engaged().is_empty() }
+    }
 }
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = Wrong;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Wrong> {
-        let after = *gateway.store.written().borrow();
+        let then = Then::now(gateway);
         let public_url = gateway.config.public_url.as_deref();
         let site = Site::of(parts, public_url)
             .ok_or_else(|| Wrong::new(StatusCode::BAD_REQUEST, "The request names no host."))?;
@@ -68,7 +84,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         if let Some((visitor, _)) = &visitor {
             gateway.sign_in.used(&visitor.session).await?;
         }
-        Ok(Self { site, from, browser, known, here, wanted, visitor, after })
+        Ok(Self { site, from, browser, known, here, wanted, visitor, then })
     }
 }
 

@@ -1,6 +1,7 @@
 // A person at a browser. `node page.mjs SCENARIO JSON` does what the scenario says and prints what it saw as JSON.
 // The scenarios are in `page/`: each file there gives some.
 import { readdirSync } from "node:fs";
+import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 const [scenario, given] = [process.argv[2], JSON.parse(process.argv[3])];
@@ -57,6 +58,21 @@ const rows = (page) => page.locator("#rows a");
 const wait = (page, count) => page.waitForFunction((count) => document.querySelectorAll("#rows a").length === count, count);
 const opened = (page, state = "pending") => page.waitForSelector(`article[data-state=${state}]`);
 
+const { source } = createRequire(import.meta.url)("axe-core");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+/** What axe finds on a page (opened with `bypassCSP`), in both themes; `also` looks at it in each. */
+async function violations(page, where, also = async () => {}) {
+  const found = [];
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.evaluate(source);
+    const { violations } = await page.evaluate((runOnly) => axe.run({ runOnly }), RULES);
+    for (const { id, nodes } of violations) found.push(`${where}, ${colorScheme}: ${id}: ${nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
+    await also(colorScheme);
+  }
+  return found;
+}
+
 /** The pages, and what is there once they have what they show; a row opens beside them. */
 const ROW = "button.open";
 const pages = { calls: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, limits: ROW, statistics: ".tiles" };
@@ -64,7 +80,7 @@ const pages = { calls: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, 
 const scenarios = {};
 for (const file of readdirSync(new URL("page/", import.meta.url))) {
   const { default: some } = await import(`./page/${file}`);
-  Object.assign(scenarios, some({ browser, given, blank, person, rows, wait, opened, pages, wrong, elsewhere }));
+  Object.assign(scenarios, some({ browser, given, blank, person, rows, wait, opened, pages, violations, wrong, elsewhere }));
 }
 
 try {

@@ -15,7 +15,8 @@ async function send(method, path, body, patience = PATIENCE) {
   try {
     answer = await fetch(`/api/v1${path}`, {
       method,
-      headers: { accept: 'application/json', 'x-csrf-token': csrf, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      // A page may have asked for it before this program ran; with other headers it would be asked for again.
+      headers: method === 'GET' ? {} : { 'x-csrf-token': csrf, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
       body,
       signal: AbortSignal.timeout(patience),
     });

@@ -126,4 +126,4 @@ document.getElementById('halt')?.addEventListener('click', async () => {
 });
 
 live(refresh, () => {}, ['halts']);
-refresh();
+if (place.dataset.engaged === 'true') refresh();

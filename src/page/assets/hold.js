@@ -3,6 +3,7 @@
 import { ask, el, say } from './dom.js';
 import { get, post } from './api.js';
 import { differences, pretty, read, write } from './json.js';
+import { resolutions } from './resolve.js';
 import { body, signed } from './sign.js';
 import { badge, shown } from './text.js';
 import { time } from './time.js';
@@ -26,7 +27,7 @@ const copyable = (text, label) => el('button', {
 
 function effects(tool) {
   if (!tool) return null;
-  const kinds = { read: 'calm', write: 'warn', destructive: 'wrong' };
+  const kinds = { read: 'calm', write: 'warn', delete: 'wrong', admin: 'wrong' };
   return [
     tool.action_type && el('span', { class: `badge ${kinds[tool.action_type] ?? ''}` }, tool.action_type),
     tool.risk && el('span', { class: `badge ${['high', 'critical'].includes(tool.risk) ? 'wrong' : ''}` }, `${tool.risk} risk`),
@@ -153,6 +154,7 @@ export function article(view, more, changed) {
         ? el('p', { class: 'clocks' }, 'Decide within ', time(view.decide_by, { until: true }), ` · then it may begin to run for ${Math.round(view.execute_within / 60)} min`)
         : null),
     pending ? null : outcome(view),
+    view.state === 'unknown' && more.me.decides ? resolutions(view, () => presented(result), changed) : null,
     argumentsOf(view, more, () => { whole.read = true; actions?.ready(); }),
     why(view, more.rules),
     el('div', { class: 'radius' }),

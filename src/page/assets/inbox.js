@@ -2,8 +2,7 @@
 
 import { get, live } from './api.js';
 import { el, ofUse, say } from './dom.js';
-import { article, background, complete } from './hold.js';
-import { help, keys, palette } from './keys.js';
+import { keys, palette } from './keys.js';
 import { write } from './json.js';
 import { shown } from './text.js';
 import { time } from './time.js';
@@ -22,7 +21,11 @@ const count = document.getElementById('count');
 const standing = document.getElementById('standing');
 const search = document.getElementById('search');
 const me = { name: root.dataset.name, decides: root.dataset.decides === 'true' };
-const state = { holds: null, selected: root.dataset.hold || null, view: null, extra: {}, rules: new Map(), tools: new Map(), drawn: '', limit: ROWS };
+const state = { holds: null, unsure: [], selected: root.dataset.hold || null, view: null, extra: {}, rules: new Map(), tools: new Map(), drawn: '', limit: ROWS };
+
+// What shows one call: the list does not wait for it.
+let showing = null;
+const one = () => (showing ??= import('./hold.js').then((program) => { state.program = program; }, (error) => { showing = null; throw error; }));
 
 // What every call is shown with, from when the first is looked at; without it a call is shown all the same.
 let asked = null;
@@ -36,7 +39,8 @@ const matches = (hold) => {
   return !wanted || [hold.tool, hold.agent, hold.owner, hold.id, ...hold.rules].some((text) => text?.toLowerCase().includes(wanted));
 };
 const isMore = () => state.holds?.length >= state.limit;
-const visible = () => (state.holds ?? []).filter(matches);
+// Those whose outcome nobody recorded come first: they wait for a person too.
+const visible = () => [...state.unsure, ...(state.holds ?? [])].filter(matches);
 
 const glimpse = (given) => {
   const text = Object.entries(given).map(([key, value]) => `${key} ${typeof value === 'string' ? value : write(value, 0)}`).join(', ');
@@ -48,7 +52,7 @@ function row(hold) {
     href: `/holds/${hold.id}`, 'data-id': hold.id, 'aria-current': hold.id === state.selected ? 'true' : null,
     onclick: (event) => { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); select(hold.id, true); } },
   },
-  el('span', { class: 'row' }, el('code', {}, shown(hold.tool)), hold.identical > 1 ? el('span', { class: 'badge warn' }, `× ${hold.identical}`) : null, time(hold.decide_by, { until: true })),
+  el('span', { class: 'row' }, el('code', {}, shown(hold.tool)), hold.identical > 1 ? el('span', { class: 'badge warn' }, `× ${hold.identical}`) : null, hold.state === 'unknown' ? el('span', { class: 'badge wrong' }, 'outcome unknown') : time(hold.decide_by, { until: true })),
   el('span', { class: 'glimpse' }, shown(glimpse(hold.arguments))),
   el('span', { class: 'faint' }, el('bdi', {}, shown(hold.agent)), hold.owner ? [' for ', el('bdi', {}, shown(hold.owner))] : null, ' · ', time(hold.created_at))));
 }
@@ -63,7 +67,7 @@ function drawList() {
     list.replaceChildren(...holds.map(row), ...(isMore() ? [el('li', { class: 'empty' }, el('button', { type: 'button', onclick: () => more() }, 'More'))] : []));
     if (focused) list.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
   }
-  const waiting = (state.holds ?? []).reduce((sum, hold) => sum + hold.identical, 0);
+  const waiting = [...state.unsure, ...(state.holds ?? [])].reduce((sum, hold) => sum + hold.identical, 0);
   count.textContent = state.holds ? `${waiting}${isMore() ? '+' : ''}` : '';
   document.title = `${waiting ? `(${waiting}) ` : ''}Inbox - Countersign`;
 }
@@ -80,17 +84,17 @@ function drawDetail() {
   const besides = Object.assign(state.extra, { me, rules: state.rules, tools: state.tools, back: () => select(null) });
   const drawn = JSON.stringify(state.view);
   // What has not changed stays, with what is being typed into it.
-  if (drawn === state.drawn) { complete(detail.firstElementChild, besides); return; }
+  if (drawn === state.drawn) { state.program.complete(detail.firstElementChild, besides); return; }
   const focused = detail.contains(document.activeElement);
   const writing = detail.querySelector('.rejecting:not([hidden])') || document.querySelector('dialog');
   if (writing && state.view.state === 'pending' && detail.firstElementChild?.dataset.id === state.view.id) return;
   state.drawn = drawn;
-  detail.replaceChildren(article(state.view, besides, refresh));
+  detail.replaceChildren(state.program.article(state.view, besides, refresh));
   if (focused) detail.querySelector('h2').focus({ preventScroll: true });
 }
 
 async function load(id) {
-  const [view] = await Promise.all([get(`/approvals/${encodeURIComponent(id)}`), known()]);
+  const [view] = await Promise.all([get(`/approvals/${encodeURIComponent(id)}`), known(), one()]);
   if (state.selected !== id) return;
   const before = state.view;
   state.view = view;
@@ -100,7 +104,7 @@ async function load(id) {
   }
   drawDetail();
   if (!state.extra.recent) {
-    const known = await background(view).catch(() => ({ last: null, recent: null }));
+    const known = await state.program.background(view).catch(() => ({ last: null, recent: null }));
     if (state.selected !== id) return;
     Object.assign(state.extra, known);
     drawDetail();
@@ -121,6 +125,14 @@ function fail(error) {
   detail.replaceChildren(el('div', { class: 'empty' }, el('p', { class: 'wrong' }, error.message)));
 }
 
+// Asked for beside the list, which does not wait for it.
+async function doubts() {
+  const unsure = await get(`/approvals?state=unknown&limit=${ROWS}`);
+  if (!unsure.length && !state.unsure.length) return;
+  state.unsure = unsure;
+  drawList();
+}
+
 let busy = null;
 let again = false;
 export async function refresh() {
@@ -133,6 +145,7 @@ export async function refresh() {
         state.holds = holds;
         drawList();
         ofUse();
+        requestIdleCallback(() => Promise.all([one(), doubts()]).catch(() => {}));
       } while (again);
       stands('live');
     } catch (error) {
@@ -178,7 +191,6 @@ keys({
   s: ['let such calls pass', () => [...detail.querySelectorAll('.actions button')].find((it) => it.textContent.startsWith('Let'))?.click()],
   '/': ['search', () => search.focus()],
   Escape: ['back to the list', () => { search.blur(); select(null); }],
-  '?': ['all keys', () => help()],
   ':': ['all commands', () => palette([
     ['Inbox', () => location.assign('/')], ['Account', () => location.assign('/account')],
     ...visible().map((hold) => [`${hold.tool} of ${hold.agent} (${hold.id.slice(0, 8)})`, () => select(hold.id, true)]),

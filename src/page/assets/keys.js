@@ -4,8 +4,11 @@ import { el } from './dom.js';
 
 let known = {};
 
+const pages = () => palette([...document.querySelectorAll('nav a')].map((link) => [link.textContent, () => location.assign(link.href)]));
+
+// What the keys of a page do, besides what they do on every page.
 export function keys(commands) {
-  known = commands;
+  known = { '?': ['all keys', () => help()], ':': ['all pages', pages], ...commands };
   document.addEventListener('keydown', (event) => {
     const typing = event.target.closest('input, textarea, select, dialog');
     if (event.key === 'k' && (event.ctrlKey || event.metaKey) && !typing) { event.preventDefault(); known[':']?.[1](); return; }
@@ -30,7 +33,7 @@ function over(title, body) {
   return dialog;
 }
 
-export const help = () => over('Keys', el('dl', { class: 'keys' }, Object.entries(known).map(([key, [told]]) => [
+const help = () => over('Keys', el('dl', { class: 'keys' }, Object.entries(known).map(([key, [told]]) => [
   el('dt', {}, el('kbd', {}, key === ':' ? 'Ctrl K' : key)), el('dd', {}, told),
 ])));
 

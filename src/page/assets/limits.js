@@ -4,10 +4,10 @@ import { get, live } from './api.js';
 import { el } from './dom.js';
 import { content, count, facts, fail, table, terms } from './listing.js';
 import { shown } from './text.js';
+import { UNITS } from './time.js';
 
 // How often what is left is looked at anew, in milliseconds: it comes back by itself.
 const PACE = 5_000;
-const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
 
 const round = (value) => value.toLocaleString(undefined, { maximumFractionDigits: 1 });
 

@@ -1,7 +1,7 @@
 // What pages that list something share: a table that can be searched, and one row in full beside it.
 
 import { el } from './dom.js';
-import { help, keys, palette } from './keys.js';
+import { keys } from './keys.js';
 
 export const page = document.getElementById('page');
 export const content = document.getElementById('content');
@@ -58,8 +58,6 @@ export function table(columns, rows, { label, open, text, key = (row) => row, se
     k: ['the row before', () => step(-1)],
     '/': ['search', () => search.focus()],
     Escape: ['close what is open', () => { detail.hidden = true; }],
-    '?': ['all keys', () => help()],
-    ':': ['all pages', () => palette([...document.querySelectorAll('nav a')].map((link) => [link.textContent, () => location.assign(link.href)]))],
   });
   const place = el('div', { class: 'listing' },
     el('div', { class: 'main' }, search,

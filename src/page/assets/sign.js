@@ -29,7 +29,8 @@ function nothingFits(view, made) {
 // What the gateway asks to sign must be the verdict that this page is about.
 function checked(message, view, given, edited) {
   const said = JSON.parse(message);
-  const same = said.hold === view.id && said.decision === given.decision && (said.reason ?? undefined) === given.reason;
+  const same = said.hold === view.id && said.decision === given.decision && (said.reason ?? undefined) === given.reason
+    && said.resolves?.resolution === given.resolution;
   if (!same || (!edited && said.digest !== view.digest)) throw new Error('The gateway asked to sign something else than was shown. Nothing was signed.');
 }
 
@@ -39,8 +40,8 @@ export const body = (given, edit) =>
 
 // The verdict with a signature of it. Throws, and changes nothing, when there is none.
 export async function signed(view, given, edit) {
-  const { decision, digest, reason } = given;
-  const made = await post(`/approvals/${view.id}/statement`, body({ decision, digest, reason }, edit));
+  const { decision, digest, reason, resolution } = given;
+  const made = await post(`/approvals/${view.id}/statement`, body({ decision, digest, reason, resolution }, edit));
   if (!made.passkeys.length) throw nothingFits(view, made);
   if (!navigator.credentials?.get || !crypto.subtle) throw new CannotSign('This browser has no passkeys here.', commands(view));
   checked(made.message, view, given, edit !== undefined);

@@ -2,7 +2,7 @@
 
 import { get, live } from './api.js';
 import { el } from './dom.js';
-import { help, keys, palette } from './keys.js';
+import { keys } from './keys.js';
 import { content, facts, fail, tools } from './listing.js';
 import { plot } from './plot.js';
 import { shown } from './text.js';
@@ -79,10 +79,7 @@ function soon() {
   due ??= setTimeout(() => { due = undefined; refresh(); }, PACE);
 }
 
-keys({
-  '?': ['all keys', () => help()],
-  ':': ['all pages', () => palette([...document.querySelectorAll('nav a')].map((link) => [link.textContent, () => location.assign(link.href)]))],
-});
+keys({});
 tools.append(span);
 live(soon, () => {}, ['entry']);
 refresh();

@@ -3,7 +3,8 @@
 import { el } from './dom.js';
 
 let local = null;
-const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
+// Lengths of time, in seconds.
+export const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
 
 function relative(seconds) {
   const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);

@@ -1,8 +1,6 @@
 // The kill switch, as people see it.
-import { createRequire } from "node:module";
 
-const require = createRequire(import.meta.url);
-export default ({ browser, given, pages, person }) => {
+export default ({ browser, given, pages, person, violations }) => {
   /** Fills in the first step and goes to the second. */
   const choose = async (page, { scope, name, reason }) => {
     await page.click("#halt");
@@ -61,25 +59,16 @@ export default ({ browser, given, pages, person }) => {
 
     /** What axe finds in the banner and the dialogs, and how far a phone scrolls sideways. */
     async "halts looked at"() {
-      const { source } = require("axe-core");
       const page = await person(given, { bypassCSP: true });
       const found = [];
-      const look = async (where) => {
-        for (const colorScheme of ["light", "dark"]) {
-          await page.emulateMedia({ colorScheme });
-          await page.evaluate(source);
-          const { violations } = await page.evaluate(() => axe.run({
-            runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-          }));
-          for (const { id, nodes } of violations) found.push(`${where}, ${colorScheme}: ${id}: ${nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
-          if (!given.into) continue;
-          for (const [size, viewport] of Object.entries({ wide: { width: 1280, height: 860 }, phone: { width: 375, height: 760 } })) {
-            await page.setViewportSize(viewport);
-            await page.screenshot({ path: `${given.into}/${where}-${size}-${colorScheme}.png` });
-          }
-          await page.setViewportSize({ width: 1280, height: 900 });
+      const look = async (where) => found.push(...await violations(page, where, async (colorScheme) => {
+        if (!given.into) return;
+        for (const [size, viewport] of Object.entries({ wide: { width: 1280, height: 860 }, phone: { width: 375, height: 760 } })) {
+          await page.setViewportSize(viewport);
+          await page.screenshot({ path: `${given.into}/${where}-${size}-${colorScheme}.png` });
         }
-      };
+        await page.setViewportSize({ width: 1280, height: 900 });
+      }));
       await page.waitForSelector(".halt");
       await look("halts-inbox");
       await page.click("#halts summary");

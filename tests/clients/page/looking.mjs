@@ -1,8 +1,6 @@
 // What can be seen on the pages.
-import { createRequire } from "node:module";
 
-const require = createRequire(import.meta.url);
-export default ({ browser, given, opened, pages, person, rows, wait }) => ({
+export default ({ browser, given, opened, pages, person, rows, violations, wait }) => ({
   /** Looks at every call that waits, and says what its text on the page is. */
   async hostile() {
     const page = await person(given);
@@ -31,18 +29,8 @@ export default ({ browser, given, opened, pages, person, rows, wait }) => ({
 
   /** What axe finds on the pages, in both themes. */
   async axe() {
-    const { source } = require("axe-core");
     const found = [];
-    const look = async (page, where) => {
-      for (const colorScheme of ["light", "dark"]) {
-        await page.emulateMedia({ colorScheme });
-        await page.evaluate(source);
-        const { violations } = await page.evaluate(() => axe.run({
-          runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-        }));
-        for (const { id, nodes } of violations) found.push(`${where}, ${colorScheme}: ${id}: ${nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
-      }
-    };
+    const look = async (page, where) => found.push(...await violations(page, where));
     const context = await browser.newContext({ bypassCSP: true });
     const outside = await context.newPage();
     await outside.goto(`${given.url}/sign-in`);

@@ -4,7 +4,7 @@ export default ({ given, person, rows, wait }) => ({
   async many() {
     const page = await person(given);
     const lists = [];
-    page.on("request", (request) => { if (request.url().includes("/approvals?")) lists.push(request.url()); });
+    page.on("request", (request) => { if (request.url().includes("/approvals?state=pending")) lists.push(request.url()); });
     await page.reload();
     await wait(page, 50);
     const first = { rows: await rows(page).count(), count: await page.locator("#count").innerText() };

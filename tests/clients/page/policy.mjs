@@ -1,8 +1,6 @@
 // The policy and the catalog.
-import { createRequire } from "node:module";
 
-const require = createRequire(import.meta.url);
-export default ({ given, person }) => {
+export default ({ given, person, violations }) => {
   const answered = (page) => page.waitForSelector(".explanation");
   const label = (page, name) => page.getByLabel(name, { exact: false }).first();
   /** Asks, and waits for another answer than the one that stands there. */
@@ -96,21 +94,15 @@ export default ({ given, person }) => {
 
     /** What axe finds in every look of the policy and of the catalog, and their pictures, in both themes and two widths. */
     async policies() {
-      const { source } = require("axe-core");
       const page = await person(given, { bypassCSP: true });
       const [found, names, sideways] = [[], [], []];
       const look = async (name) => {
-        for (const [size, viewport] of Object.entries({ wide: { width: 1280, height: 860 }, phone: { width: 375, height: 760 } })) {
+        for (const [size, viewport] of Object.entries({ phone: { width: 375, height: 760 }, wide: { width: 1280, height: 860 } })) {
           await page.setViewportSize(viewport);
-          for (const colorScheme of ["light", "dark"]) {
-            await page.emulateMedia({ colorScheme });
+          found.push(...await violations(page, `${name}, ${size}`, async (colorScheme) => {
             names.push(`${name}-${size}-${colorScheme}.png`);
             await page.screenshot({ path: `${given.into}/${names.at(-1)}` });
-            if (size === "phone") continue;
-            await page.evaluate(source);
-            const { violations } = await page.evaluate(() => axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-            for (const { id, nodes } of violations) found.push(`${name}, ${colorScheme}: ${id}: ${nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
-          }
+          }));
           if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1)) sideways.push(`${name}, ${size}`);
         }
         await page.setViewportSize({ width: 1280, height: 860 });

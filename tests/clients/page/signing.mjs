@@ -1,9 +1,6 @@
 // People who sign their verdicts with passkeys, held by an authenticator of the browser's own making.
-import { createRequire } from "node:module";
 
-const require = createRequire(import.meta.url);
-
-export default ({ browser, given, blank, person, wait, opened, wrong }) => {
+export default ({ browser, given, blank, person, violations, wait, opened, wrong }) => {
   /** A browser with an authenticator in it; `verified` says whether it finds out who is there. */
   async function withAuthenticator(options) {
     const page = await blank(options);
@@ -89,15 +86,7 @@ export default ({ browser, given, blank, person, wait, opened, wrong }) => {
       await told(page).waitFor();
       const words = await told(page).innerText();
       const link = await told(page).locator("a").getAttribute("href");
-      const { source } = require("axe-core");
-      const found = [];
-      for (const colorScheme of ["light", "dark"]) {
-        await page.emulateMedia({ colorScheme });
-        await page.evaluate(source);
-        const { violations } = await page.evaluate(() => axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-        for (const { id, nodes } of violations) found.push(`${colorScheme}: ${id}: ${nodes[0].html}`);
-        await picture(page, `unsigned-${colorScheme}`);
-      }
+      const found = await violations(page, "unsigned", (colorScheme) => picture(page, `unsigned-${colorScheme}`));
       await page.setViewportSize({ width: 375, height: 760 });
       await told(page).scrollIntoViewIfNeeded();
       await picture(page, "unsigned-phone");

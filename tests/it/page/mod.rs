@@ -6,6 +6,7 @@ mod many;
 mod policy;
 mod reports;
 mod signing;
+mod unknown;
 
 use std::collections::HashSet;
 use std::fs;
