@@ -184,6 +184,20 @@ pub(super) async fn set_password(
     }
 }
 
+/// How long after signing in one may add something to sign in or to sign with, in seconds.
+const FRESH: i64 = 600;
+
+/// A session alone adds no credential: whoever got hold of a browser left open would keep what it adds, and sign
+/// verdicts with it. Who has just signed in may.
+pub(super) fn fresh(gateway: &Gateway, visitor: &Visitor) -> Result<(), Wrong> {
+    let age = gateway.clock.now().duration_since(visitor.session.created_at);
+    if age.as_secs() < FRESH {
+        return Ok(());
+    }
+    let told = "You signed in more than 10 minutes ago. Sign out, sign in again, and add it then.";
+    Err(Wrong::new(StatusCode::FORBIDDEN, told))
+}
+
 async fn changed(gateway: &Gateway, visitor: &Visitor, form: Changed) -> Result<(), Wrong> {
     let name = registered(&visitor.session.person)?;
     if let Some(known) = gateway.store.credentials(&name).await?.password {
@@ -194,6 +208,8 @@ async fn changed(gateway: &Gateway, visitor: &Visitor, form: Changed) -> Result<
             return Err(Wrong::new(StatusCode::FORBIDDEN, told));
         }
         gateway.sign_in.attempts.succeeded(name.as_str());
+    } else {
+        fresh(gateway, visitor)?;
     }
     let password = form.chosen.alike()?;
     let hash = gateway.sign_in.passwords.hash(password, gateway.clock.now()).await?;

@@ -96,6 +96,8 @@ pub(super) async fn ask_to_add(
     Sent { caller, .. }: Sent<Nothing>,
 ) -> Response {
     let begun = async {
+        let (visitor, _) = caller.visitor.as_ref().ok_or_else(Wrong::not_ours)?;
+        super::account::fresh(&gateway, visitor)?;
         let (name, under) = own(&caller)?;
         to_register(&gateway, &caller, (&name, under)).await
     };

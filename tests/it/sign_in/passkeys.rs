@@ -155,6 +155,21 @@ fn passkeys_are_added_to_an_account_and_belong_to_one_person() {
 }
 
 #[test]
+fn a_session_that_was_left_open_adds_no_credential() {
+    let gateway = gateway();
+    let (mut ada, _) = with_passkey(&gateway, "ada", 1);
+    let csrf = ada.get("/account").csrf();
+    let start = "/account/passkeys/start";
+    gateway.advance(Duration::from_secs(599));
+    assert_eq!(ada.message(start, &csrf, &json!({})).status, 200);
+    gateway.advance(Duration::from_secs(1));
+    ada.message(start, &csrf, &json!({})).says(403, "Sign out, sign in again");
+    let password = "correct horse battery";
+    let form = [("password", password), ("again", password), ("csrf", &csrf)];
+    ada.post("/account/password", &form).says(403, "Sign out, sign in again");
+}
+
+#[test]
 fn an_address_without_a_name_has_no_passkeys() {
     let gateway = gateway();
     let mut browser = Browser::new(&gateway);
