@@ -2,6 +2,7 @@
 
 mod halted;
 mod people;
+mod recent;
 mod story;
 #[cfg(test)]
 mod story_tests;

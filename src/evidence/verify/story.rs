@@ -1,23 +1,20 @@
 //! What entries say about each other: no outcome without an intent, no held call without an approval
 //! that is spent once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::Hash;
+use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::halted::Halted;
 use super::people::Register;
+use super::recent::Recent;
 use super::{Head, Summary};
 use crate::digest::Digest;
 use crate::evidence::signature::Resolves;
 use crate::evidence::{Event, Intent};
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
 use crate::ids::{AgentName, CallId, HaltId, HoldId, StandingId};
-
-/// How many ended calls, and how many ended holds, are kept to say of a second ending what it is;
-/// a later one is a fault as well, under a more general name.
-const RECENT: usize = 65_536;
+use crate::principal::Person;
 
 /// How much later than it was checked the intent of a call under a standing approval may be written.
 const COMMIT_SLACK: SignedDuration = SignedDuration::from_secs(10);
@@ -53,6 +50,8 @@ pub enum Twist {
     TooFewApprovals { hold: HoldId, given: usize, needed: u32 },
     #[error("hold {hold} was approved without the signature of {person} that it needs")]
     WithoutSignature { hold: HoldId, person: String },
+    #[error("hold {hold} was decided by {person}, who may not decide")]
+    MayNotDecide { hold: HoldId, person: String },
     #[error("the signature of {person} on hold {hold} does not hold: {why}")]
     WrongSignature { hold: HoldId, person: String, why: String },
     #[error("hold {0} cannot be changed here")]
@@ -72,7 +71,7 @@ pub enum Twist {
 /// Where a hold stands while it is open.
 #[derive(Debug)]
 enum Phase {
-    Pending { bound: Bound, approvals: Vec<String> },
+    Pending { bound: Bound, approvals: Vec<Person> },
     Approved { bound: Bound },
     Executing { bound: Bound, call: CallId },
     Unknown { bound: Bound, call: CallId },
@@ -271,10 +270,10 @@ impl Story {
             (Decision::Approve | Decision::Reject, _) => return Err(out_of_turn),
         }
         self.people.check(hold, verdict, bound.decide_by, bound.signature, None)?;
-        if !approvals.contains(&verdict.person.name) {
-            approvals.push(verdict.person.name.clone());
-        }
-        let given = approvals.len();
+        let own = self.people.same_human(&verdict.person.name);
+        approvals.retain(|known| !own.contains(&known.name));
+        approvals.push(verdict.person.clone());
+        let given = approvals.iter().filter(|it| self.people.may_decide(it, verdict.at)).count();
         let phase = if to == StateName::Pending {
             Phase::Pending { bound, approvals }
         } else if u32::try_from(given).is_ok_and(|given| given < bound.quorum) {
@@ -358,36 +357,5 @@ impl Story {
     fn interrupt(&mut self, call: CallId) {
         self.running.remove(&call);
         self.ended_calls.add(call);
-    }
-}
-
-/// The last [`RECENT`] things that were added.
-#[derive(Debug)]
-struct Recent<T> {
-    order: VecDeque<T>,
-    all: HashSet<T>,
-}
-
-impl<T> Default for Recent<T> {
-    fn default() -> Self {
-        Self { order: VecDeque::new(), all: HashSet::new() }
-    }
-}
-
-impl<T: Copy + Eq + Hash> Recent<T> {
-    fn add(&mut self, thing: T) {
-        if !self.all.insert(thing) {
-            return;
-        }
-        self.order.push_back(thing);
-        if self.order.len() > RECENT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.all.remove(&oldest);
-        }
-    }
-
-    fn holds(&self, thing: &T) -> bool {
-        self.all.contains(thing)
     }
 }

@@ -3,12 +3,12 @@
 
 use super::tests::{HELD, approved, asked, changed, decided, intent, opened, told, twist};
 use super::*;
-use crate::evidence::{Event, Intent, Signature};
+use crate::evidence::{Event, Intent, Listed, Signature};
 use crate::halts::Scope;
 use crate::hold::{Amendment, Decision, Demand, Resolution, Standing, StateName, Terms, Verdict};
 use crate::ids::{CallId, HaltId, StandingId};
 use crate::json::Object;
-use crate::principal::Person;
+use crate::principal::{Person, Role};
 
 const STANDING: StandingId = StandingId::from_random([2; 16]);
 
@@ -87,6 +87,63 @@ fn an_approval_of_too_few_people_is_found() {
     let enough =
         [held_on(two_people()), by("ada", StateName::Pending), by("bob", StateName::Approved)];
     assert!(told(enough).is_ok());
+}
+
+fn listed(name: &str, role: Role) -> Event {
+    let reviewer = name.parse().unwrap();
+    let expires_at = Some(at(100));
+    let listed = Listed { reviewer, role, groups: Vec::new(), also: Vec::new(), expires_at };
+    Event::ReviewerAdded { listed, by: "root".to_owned() }
+}
+
+fn by_token(name: &str, second: i64, state: StateName) -> Event {
+    let person = Person { name: name.to_owned(), local: false };
+    let verdict = Verdict::new(person, Decision::Approve, Digest::of(b"call"), at(second));
+    Event::Verdict { hold: HELD, verdict, state }
+}
+
+#[test]
+fn two_names_of_one_human_are_one_approval() {
+    let mut ann = listed("ann", Role::Reviewer);
+    if let Event::ReviewerAdded { listed, .. } = &mut ann {
+        listed.also = vec!["ada".to_owned()];
+    }
+    let few = Twist::TooFewApprovals { hold: HELD, given: 1, needed: 2 };
+    let (first, second) = (by("ada", StateName::Pending), by_token("ann", 1, StateName::Approved));
+    assert_eq!(told([ann, held_on(two_people()), first.clone(), second.clone()]), twist(4, few));
+    let other = listed("ann", Role::Reviewer);
+    assert!(told([other, held_on(two_people()), first, second]).is_ok());
+}
+
+#[test]
+fn an_approval_of_somebody_who_may_not_decide_is_found() {
+    let wrong = |place| twist(place, Twist::MayNotDecide { hold: HELD, person: "ann".to_owned() });
+    let by_ann = |second| by_token("ann", second, StateName::Approved);
+    assert_eq!(told([opened(), by_ann(0)]), wrong(2), "she is not in the register");
+    assert_eq!(told([listed("ann", Role::Viewer), opened(), by_ann(0)]), wrong(3));
+    let reviewer = || listed("ann", Role::Reviewer);
+    assert!(told([reviewer(), opened(), by_ann(99)]).is_ok());
+    assert_eq!(told([reviewer(), opened(), by_ann(100)]), wrong(3), "her record had ended");
+    let reviewer_name = "ann".parse().unwrap();
+    let revoked = Event::ReviewerRevoked { reviewer: reviewer_name, by: "root".to_owned() };
+    assert_eq!(told([reviewer(), opened(), revoked, by_ann(0)]), wrong(4));
+}
+
+#[test]
+fn who_may_decide_no_more_does_not_count_when_enough_have_approved() {
+    let reviewer = |name| listed(name, Role::Reviewer);
+    let revoked =
+        Event::ReviewerRevoked { reviewer: "ann".parse().unwrap(), by: "root".to_owned() };
+    let few = Twist::TooFewApprovals { hold: HELD, given: 1, needed: 2 };
+    let story = [
+        reviewer("ann"),
+        reviewer("bob"),
+        held_on(two_people()),
+        by_token("ann", 0, StateName::Pending),
+        revoked,
+        by_token("bob", 1, StateName::Approved),
+    ];
+    assert_eq!(told(story), twist(6, few));
 }
 
 #[test]
