@@ -9,6 +9,7 @@ use super::keywords::lint_keywords;
 use super::manifest::{
     ActionType, AttributeSpecs, AttributeValue, BackendSpec, Durability, ToolSpec,
 };
+use super::pins::DefinitionKind;
 use super::sandbox::Sandbox;
 use super::schema::{Schema, SchemaError};
 use super::template::{self, Template};
@@ -157,14 +158,18 @@ impl Building<'_> {
         let learned = match environment.learned.get(&self.file.manifest.backend.name) {
             None => Err("its server has not been asked yet".to_owned()),
             Some(Err(why)) => Err(why.clone()),
-            Some(Ok(offered)) => offered
-                .tools
-                .iter()
-                .find(|definition| definition.name == from)
-                .ok_or_else(|| format!("its server offers no tool `{from}`")),
+            Some(Ok(offered)) => Ok((
+                offered.tools.iter().find(|definition| definition.name == from),
+                offered.quarantined(DefinitionKind::Tool, &from),
+            )),
         };
-        let mut unavailable = learned.as_ref().err().cloned();
-        let learned = learned.ok();
+        let mut unavailable = match &learned {
+            Err(why) => Some(why.clone()),
+            Ok((_, Some(changed))) => Some(changed.told(&spec.name)),
+            Ok((None, None)) => Some(format!("its server offers no tool `{from}`")),
+            Ok((Some(_), None)) => None,
+        };
+        let learned = learned.ok().and_then(|(definition, _)| definition);
         if let Some(fault) = learned.and_then(|it| Repeated::fault(&it.input_schema)) {
             unavailable = Some(format!("its server's input schema is refused: {fault}"));
         }

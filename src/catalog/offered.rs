@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::context::Described;
+use super::pins::Changed;
 use crate::json::Object;
 
 /// What an MCP server offers. A list that it announces and does not give takes nothing from the others.
@@ -16,6 +17,8 @@ pub struct Offered {
     pub templates: Result<Vec<Described>, String>,
     /// Its prompts.
     pub prompts: Result<Vec<Described>, String>,
+    /// What waits for an operator; it stands in the lists as it was accepted, or not at all.
+    pub quarantined: Vec<Changed>,
 }
 
 impl Offered {
@@ -30,7 +33,13 @@ impl Offered {
 impl From<Vec<Definition>> for Offered {
     fn from(tools: Vec<Definition>) -> Self {
         let nothing = || Ok(Vec::new());
-        Self { tools, resources: nothing(), templates: nothing(), prompts: nothing() }
+        Self {
+            tools,
+            resources: nothing(),
+            templates: nothing(),
+            prompts: nothing(),
+            quarantined: Vec::new(),
+        }
     }
 }
 

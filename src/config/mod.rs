@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authentication;
+use crate::catalog::First;
 pub use crate::catalog::manifest::Span;
 pub use crate::edge::Edge;
 use crate::notify;
@@ -50,6 +51,8 @@ pub struct File {
     /// Whether changed policies and manifests are taken up while the gateway runs; yes when absent. With `false`
     /// that waits for `countersign policy reload` or SIGHUP.
     pub watch: Option<bool>,
+    /// What is done with what servers say of their tools.
+    pub definitions: Definitions,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
@@ -61,6 +64,15 @@ pub struct File {
     pub public_url: Option<authentication::PublicUrl>,
     /// How agents are let in besides gateway tokens, and how people sign in.
     pub authentication: authentication::Settings,
+}
+
+/// What is done with what MCP servers say of their tools, resources and prompts. What is said otherwise than it was
+/// accepted always waits for an operator.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Definitions {
+    /// Whether the first definition of a name is accepted, and recorded, or waits for an operator too.
+    pub first: First,
 }
 
 /// How held calls are answered.
@@ -126,6 +138,8 @@ pub struct Config {
     pub tool_manifests: PathBuf,
     /// Whether changes of both are taken up while the gateway runs.
     pub watch: bool,
+    /// What is done with what servers say of their tools.
+    pub definitions: Definitions,
     /// How held calls are answered.
     pub holds: Holds,
     /// Bounds of the edge.
@@ -190,6 +204,7 @@ impl Config {
                 .or(file.tool_manifests)
                 .unwrap_or_else(|| "tool-manifests".into()),
             watch: file.watch.unwrap_or(true),
+            definitions: file.definitions,
             holds: file.holds,
             edge: file.edge,
             notifications: file.notifications,

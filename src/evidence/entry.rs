@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Asked, Intent, Outcome, Refused};
+use super::{Access, Asked, DefinitionSeen, Intent, Outcome, Refused};
 use crate::digest::Digest;
 use crate::halts::Scope;
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
@@ -147,6 +147,31 @@ pub enum Event {
     HaltEnded {
         /// The halt.
         halt: HaltId,
+    },
+    /// Definitions that a server gave, each the first of its name, and accepted as that.
+    DefinitionsSeen {
+        /// Which.
+        definitions: Vec<DefinitionSeen>,
+    },
+    /// A server says something else than was accepted: nothing of it is offered until an operator accepts it.
+    DefinitionQuarantined {
+        /// What it says now.
+        #[serde(flatten)]
+        definition: DefinitionSeen,
+        /// The digest of what was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Digest>,
+    },
+    /// An operator accepted a definition.
+    DefinitionAccepted {
+        /// Which.
+        #[serde(flatten)]
+        definition: DefinitionSeen,
+        /// The digest of what was accepted before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Digest>,
+        /// Who.
+        by: Person,
     },
     /// A hold ended, or went back, without a verdict.
     HoldChanged {

@@ -98,6 +98,9 @@ impl Mention {
             | Event::Halt { .. }
             | Event::Resume { .. }
             | Event::HaltEnded { .. }
+            | Event::DefinitionsSeen { .. }
+            | Event::DefinitionQuarantined { .. }
+            | Event::DefinitionAccepted { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
             | Event::AgentRevoked { .. }
@@ -136,6 +139,9 @@ impl Event {
             | Self::Halt { .. }
             | Self::Resume { .. }
             | Self::HaltEnded { .. }
+            | Self::DefinitionsSeen { .. }
+            | Self::DefinitionQuarantined { .. }
+            | Self::DefinitionAccepted { .. }
             | Self::RevisionLoaded { .. }
             | Self::AgentAdded { .. }
             | Self::AgentRevoked { .. }

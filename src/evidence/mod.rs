@@ -3,6 +3,7 @@
 mod access;
 mod asked;
 pub mod chain;
+mod definitions;
 mod entry;
 mod mention;
 mod outcome;
@@ -13,6 +14,7 @@ pub mod verify;
 
 pub use access::Access;
 pub use asked::{Asked, Intent, Refused};
+pub use definitions::DefinitionSeen;
 pub use entry::{Entry, Event, Listed};
 pub use mention::{Began, How, Mention};
 pub use outcome::{AskedClient, Outcome, OutcomeStatus};

@@ -1,5 +1,6 @@
 //! `Gateway`: every long-lived part, opened once from `Config` and complete when opened.
 
+mod definitions;
 mod reloading;
 mod revision;
 
@@ -18,15 +19,16 @@ use crate::call::board::{Board, HeldAgents};
 use crate::call::following::Followed;
 use crate::call::standing::Grants;
 use crate::call::{halting, holding, time};
-use crate::catalog::Manifests;
+use crate::catalog::{Manifests, Pins};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::limits::{Limits, Places};
 use crate::notify::{self, Notifier, NotifyError};
 use crate::source::Problems;
-use crate::storage::{Store, StoreError};
+use crate::storage::{KeptDefinitions, Store, StoreError};
 use crate::telemetry::Metrics;
 
+pub use definitions::{NotAccepted, Quarantined};
 pub use reloading::{RefusedReload, Reloaded};
 use revision::{Files, Learned};
 pub use revision::{InForce, Revision};
@@ -81,6 +83,8 @@ pub struct Gateway {
     changes: watch::Sender<u64>,
     leaving: CancellationToken,
     learned: Mutex<Learned>,
+    /// What was accepted of what servers say.
+    pins: Mutex<Pins>,
     learning: tokio::sync::Mutex<()>,
     random: SystemRandom,
 }
@@ -127,6 +131,8 @@ impl Gateway {
         }
         let Files { looked, manifests, policies } = Files::read(&config)?;
         let manifests = Manifests::read(manifests)?;
+        let KeptDefinitions { accepted, noted } = store.definitions().await?;
+        let pins = Pins::new(accepted, noted);
         let learned = HashMap::new();
         let revision = Revision::build(&manifests, policies, &learned, &config)?;
         let backends = Backends::open(&manifests, &config, &clock)
@@ -176,6 +182,7 @@ impl Gateway {
             changes: watch::Sender::new(0),
             leaving: CancellationToken::new(),
             learned: Mutex::new(learned),
+            pins: Mutex::new(pins),
             learning: tokio::sync::Mutex::new(()),
             random: SystemRandom::new(),
             config,

@@ -49,6 +49,26 @@ impl Gateway {
         if !now.backends.one(backend).is_some_and(|now| now.is(from)) {
             return Ok(());
         }
+        let (offered, unrecorded) = match offered {
+            Ok(offered) => match self.vetted(backend, offered).await {
+                Ok(offered) => (Ok(offered), None),
+                Err(error) => {
+                    (Err(format!("what it offers was not recorded: {error}")), Some(error))
+                }
+            },
+            Err(why) => (Err(why), None),
+        };
+        self.take_in(backend, offered).await?;
+        unrecorded.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Makes a new revision of the files in force, with what a server offers.
+    pub(super) async fn take_in(
+        &self,
+        backend: &str,
+        offered: Result<Offered, String>,
+    ) -> Result<(), OpenError> {
+        let now = self.revision();
         let mut learned = self.learned();
         learned.insert(backend.to_owned(), offered);
         let policies: Vec<_> = now.policy.sources().cloned().collect();

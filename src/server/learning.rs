@@ -71,12 +71,13 @@ async fn learn(gateway: Arc<Gateway>, (backend, one): (String, One), shutdown: C
         let learned = learned.and_then(|offered| one.withhold(&backend, offered));
         let offered = learned.map_err(|error| format!("its server cannot be asked: {error}"));
         let missing = offered.as_ref().map_or_else(|why| Some(why.as_str()), Offered::missing);
-        let failed = missing.is_some();
+        let mut failed = missing.is_some();
         if let Some(why) = missing {
             tracing::warn!(%backend, %why, "an MCP server did not say all it offers");
         }
         if let Err(error) = gateway.learn((&backend, &one), offered).await {
             tracing::error!(%backend, %error, "what an MCP server offers was not taken up");
+            failed |= matches!(error, OpenError::Store(_));
         }
         if failed {
             gateway.clock.sleep(wait).await;

@@ -4,6 +4,7 @@
 mod access;
 mod calls;
 mod channels;
+mod definitions;
 mod errors;
 #[cfg(feature = "testing")]
 pub mod failpoint;
@@ -30,6 +31,7 @@ pub use access::{
     Passkey, PasswordHash, Proof, Ruled, Session, Subject, Which,
 };
 pub use calls::{CallPage, CallQuery, CallStatus, ListedCall, Timeline};
+pub use definitions::{DefinitionStore, KeptDefinitions};
 pub use errors::{HoldError, StoreError};
 pub use halts::{Ended, HaltEnding, HaltError, HaltStore, HoldPlace};
 pub use people::{
@@ -45,7 +47,9 @@ pub const ABSENT: Duration = Duration::from_secs(60);
 
 /// Everything the gateway must not forget.
 #[async_trait]
-pub trait Store: AccessStore + HaltStore + ReportStore + Send + Sync + 'static {
+pub trait Store:
+    AccessStore + DefinitionStore + HaltStore + ReportStore + Send + Sync + 'static
+{
     /// Records the intent to dispatch a call that needs no approval. With [`Wait::Durable`] it returns
     /// when the intent is on disk, with [`Wait::Queued`] when it is in the bounded commit queue.
     async fn begin_call(&self, intent: Intent, wait: Wait) -> Result<Receipt, StoreError>;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::found::{self, Found};
 use super::spec::{PromptSpec, ResourceSpec};
-use super::{Described, Kind, Offer, Remote, UriTemplate};
+use super::{Kind, Offer, Remote, UriTemplate};
 use crate::catalog::build::{Environment, Parsed};
 use crate::catalog::definition::{backend_of, closed, not_required};
 use crate::catalog::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Span};
@@ -59,8 +60,9 @@ impl Building<'_> {
         };
         let template =
             template.map_err(|why| self.wrong(&format!("/{key}"), format!("`{key}`: {why}")))?;
+        let name = Kind::Resource.named(template.text());
         let (described, unavailable) =
-            self.described(|offered| found_resource(offered, &template, is_template));
+            self.described(&name, |offered| found::resource(offered, &template, is_template));
         let mut entry = described;
         let member = if is_template { "uriTemplate" } else { "uri" };
         entry.insert(member.to_owned(), template.text().into());
@@ -73,7 +75,7 @@ impl Building<'_> {
         let completion =
             is_template.then(|| (Remote::TemplateCompletion(template.clone()), variables));
         self.item(Common {
-            name: Kind::Resource.named(template.text()),
+            name,
             input: self.variables(spec, &template)?,
             offer: if is_template { Offer::Template(entry) } else { Offer::Resource(entry) },
             remote: Remote::Resource(template),
@@ -89,11 +91,9 @@ impl Building<'_> {
     /// The item that a prompt makes.
     pub(in crate::catalog) fn prompt(&self, spec: &PromptSpec) -> Result<Tool, Box<Problem>> {
         let from = spec.from.clone().unwrap_or_else(|| spec.name.clone());
-        let (described, mut unavailable) = self.described(|offered| {
-            let prompts = offered.prompts.as_ref().map_err(Clone::clone)?;
-            let found = prompts.iter().find(|it| it.key == from);
-            found.cloned().ok_or_else(|| format!("its server offers no prompt `{from}`"))
-        });
+        let name = Kind::Prompt.named(&spec.name);
+        let (described, mut unavailable) =
+            self.described(&name, |offered| found::prompt(offered, &from));
         let mut entry = described;
         set(&mut entry, "title", spec.title.as_ref());
         set(&mut entry, "description", spec.description.as_ref());
@@ -109,7 +109,7 @@ impl Building<'_> {
         let input = Schema::compile(input).map_err(|fault| self.wrong("", fault.why))?;
         let completion = Remote::PromptCompletion { from: from.clone() };
         self.item(Common {
-            name: Kind::Prompt.named(&spec.name),
+            name,
             input,
             offer: Offer::Prompt(entry),
             remote: Remote::Prompt { from },
@@ -125,7 +125,8 @@ impl Building<'_> {
     /// What the server says of an item, or why it cannot be had.
     fn described(
         &self,
-        find: impl FnOnce(&Offered) -> Result<Described, String>,
+        name: &str,
+        find: impl for<'o> FnOnce(&'o Offered) -> Result<Found<'o>, String>,
     ) -> (Object, Option<String>) {
         let backend = &self.file.manifest.backend;
         let found = match self.environment.learned.get(&backend.name) {
@@ -134,7 +135,11 @@ impl Building<'_> {
             Some(Ok(offered)) => find(offered),
         };
         match found {
-            Ok(described) => (described.entry, None),
+            Ok(Found::Said(described)) => (described.entry.clone(), None),
+            // As it was accepted, for people to see what stands.
+            Ok(Found::Waits(changed)) => {
+                (changed.before.clone().unwrap_or_default(), Some(changed.told(name)))
+            }
             Err(why) => (Object::new(), Some(why)),
         }
     }
@@ -246,31 +251,6 @@ impl Building<'_> {
 }
 
 /// What the server says of a resource: in its list, or by a template of its own that covers the URI.
-fn found_resource(
-    offered: &Offered,
-    template: &UriTemplate,
-    is_template: bool,
-) -> Result<Described, String> {
-    let text = template.text();
-    let templates = offered.templates.as_ref().map_err(Clone::clone);
-    if is_template {
-        let found = templates?.iter().find(|it| it.key == text);
-        return found
-            .cloned()
-            .ok_or_else(|| format!("its server offers no resource template `{text}`"));
-    }
-    let resources = offered.resources.as_ref().map_err(Clone::clone)?;
-    let covers = |it: &&Described| {
-        UriTemplate::parse(&it.key).is_ok_and(|template| template.values(text).is_some())
-    };
-    resources
-        .iter()
-        .find(|it| it.key == text)
-        .or_else(|| templates.ok()?.iter().find(covers))
-        .cloned()
-        .ok_or_else(|| format!("its server offers no resource `{text}`"))
-}
-
 /// The schema of a prompt's arguments, which are texts, and their names.
 fn arguments_of(entry: &Object) -> Result<(Object, Vec<String>), &'static str> {
     let arguments = match entry.get("arguments") {

@@ -4,6 +4,7 @@
 //! entries know it by a name that no tool can have.
 
 mod build;
+mod found;
 mod spec;
 mod uri;
 

@@ -79,6 +79,9 @@ impl Register {
             | Event::Halt { .. }
             | Event::Resume { .. }
             | Event::HaltEnded { .. }
+            | Event::DefinitionsSeen { .. }
+            | Event::DefinitionQuarantined { .. }
+            | Event::DefinitionAccepted { .. }
             | Event::RevisionLoaded { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }

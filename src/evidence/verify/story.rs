@@ -157,6 +157,9 @@ impl Story {
                 self.halts.follow(event)
             }
             Event::VerdictRefused { .. }
+            | Event::DefinitionsSeen { .. }
+            | Event::DefinitionQuarantined { .. }
+            | Event::DefinitionAccepted { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
             | Event::AgentRevoked { .. }

@@ -8,6 +8,7 @@ mod access;
 mod agents;
 mod calls;
 mod channels;
+mod definitions;
 mod faults;
 mod halts;
 mod held;

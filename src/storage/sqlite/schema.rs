@@ -26,7 +26,7 @@ const WRITER_CACHE_KIB: i64 = 64 << 10;
 const CACHED_STATEMENTS: usize = 64;
 
 /// One element per released form of the database, each leading from the form before it.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
     // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
     // nanoseconds since 1970.
@@ -163,6 +163,9 @@ const MIGRATIONS: [&str; 5] = [
         WHERE call IS NULL AND json_valid(body) AND body ->> '$.kind' = 'holds_extended';",
     // The halts that are engaged, so that a start finds them without reading the log.
     "CREATE TABLE halts(id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
+    // What servers said and was accepted, and what they say now and waits for an operator.
+    "CREATE TABLE definitions(key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+     CREATE TABLE quarantined(key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
 ];
 
 /// The one connection that writes.
