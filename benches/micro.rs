@@ -220,6 +220,7 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
         policies: directory.path().join("policies"),
         tool_manifests: directory.path().join("tool-manifests"),
         watch: false,
+        definitions: countersign::config::Definitions::default(),
         holds: Holds::default(),
         edge: Edge::default(),
         notifications: countersign::notify::Settings::default(),

@@ -105,7 +105,25 @@ fn halts(gateway: &Gateway) -> Check {
     )
 }
 
+fn definitions(gateway: &Gateway) -> Check {
+    let waiting = gateway.quarantined();
+    if waiting.is_empty() {
+        return Check::good(
+            "definitions",
+            "every definition of a server is the one that was accepted",
+        );
+    }
+    let names: Vec<_> = waiting.iter().take(SHOWN).map(|it| format!("`{}`", it.tool)).collect();
+    let more = if waiting.len() > SHOWN { ", …" } else { "" };
+    Check::bad(
+        "definitions",
+        format!("not as they were accepted: {}{more}", names.join(", ")),
+        "look with `countersign catalog diff`, accept with `countersign catalog accept TOOL`",
+    )
+}
+
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Response {
+    gateway.metrics.revisions.quarantined(gateway.quarantined().len());
     for (server, healthy) in gateway.revision().backends.health() {
         gateway.metrics.upstream_healthy(server, healthy);
     }
@@ -116,7 +134,8 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, _: Viewer) -> R
 }
 
 pub(super) async fn doctor(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json<Vec<Check>> {
-    let mut checks = vec![record(&gateway), halts(&gateway), policy(&gateway)];
+    let mut checks =
+        vec![record(&gateway), halts(&gateway), policy(&gateway), definitions(&gateway)];
     checks.extend(tools(&gateway));
     checks.push(confinement(&gateway));
     checks.extend(servers(&gateway));

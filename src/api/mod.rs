@@ -15,6 +15,7 @@ mod notifications;
 mod openapi;
 mod people;
 mod policy;
+mod quarantine;
 mod reports;
 mod reviewers;
 mod sign_in;
@@ -57,6 +58,7 @@ pub use health::{Check, probes};
 pub use limits::{LimitLeft, LimitList, LimitView};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use policy::{PolicyView, RefusedView, ReloadedView, RuleView, WarningView};
+pub use quarantine::{AcceptWanted, How, QuarantineView};
 pub use reports::Verified;
 pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
@@ -85,6 +87,8 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/halts/reach", post(halts::consider))
         .route("/api/v1/halts/{id}/resume", post(halts::resume))
         .route("/api/v1/catalog", get(catalog::list))
+        .route("/api/v1/catalog/quarantine", get(quarantine::list))
+        .route("/api/v1/catalog/accept", post(quarantine::accept))
         .route("/api/v1/policy", get(policy::show))
         .route("/api/v1/policy/table", get(table::show))
         .route("/api/v1/policy/explain", post(explain::explain))

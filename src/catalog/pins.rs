@@ -302,3 +302,101 @@ impl Changed {
         format!("its definition {how}; look at it with `countersign catalog diff {tool}`")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn tool(name: &str, description: &str) -> Definition {
+        let entry = json!({ "name": name, "description": description, "inputSchema": { "type": "object" } });
+        Definition::read(entry.as_object().unwrap()).unwrap()
+    }
+
+    fn texts(offered: &Offered) -> Vec<&str> {
+        offered.tools.iter().filter_map(|it| it.description.as_deref()).collect()
+    }
+
+    fn accepted(pins: &mut Pins, tools: Vec<Definition>) -> Offered {
+        let Vetted { offered, first, .. } = pins.vet("b", tools.into(), First::Accept, at(0));
+        first.into_iter().for_each(|said| pins.accept(said));
+        offered
+    }
+
+    #[test]
+    fn the_first_is_accepted_and_another_stands_aside() {
+        let mut pins = Pins::default();
+        assert_eq!(texts(&accepted(&mut pins, vec![tool("a", "one")])), ["one"]);
+        let vetted = pins.vet("b", vec![tool("a", "two")].into(), First::Accept, at(5));
+        assert_eq!(texts(&vetted.offered), ["one"], "it stands as it was accepted");
+        let changed = vetted.offered.quarantined(DefinitionKind::Tool, "a").unwrap().clone();
+        assert_eq!(
+            (vetted.unseen.as_slice(), changed.since),
+            ([changed.clone()].as_slice(), at(5))
+        );
+        // Another server's tool of the name is another.
+        let other = pins.vet("c", vec![tool("a", "two")].into(), First::Accept, at(5));
+        assert_eq!(texts(&other.offered), ["two"]);
+        pins.note(&changed);
+        let again = pins.vet("b", vec![tool("a", "two")].into(), First::Accept, at(9));
+        assert!(again.unseen.is_empty(), "it was seen");
+        assert_eq!(again.offered.quarantined[0].since, at(5));
+        let taken = again.offered.accepting(&changed.now);
+        assert_eq!((texts(&taken), taken.quarantined.len()), (vec!["two"], 0));
+        pins.accept(changed.now);
+        let back = pins.vet("b", vec![tool("a", "one")].into(), First::Accept, at(10));
+        assert_eq!(back.unseen.len(), 1, "what was accepted before is another now");
+    }
+
+    #[test]
+    fn what_is_new_waits_where_that_is_wanted_or_there_is_no_room() {
+        let pins = Pins::default();
+        let vetted = pins.vet("b", vec![tool("a", "one")].into(), First::Quarantine, at(0));
+        assert!(vetted.first.is_empty() && vetted.offered.tools.is_empty());
+        assert_eq!(vetted.offered.quarantined[0].before, None);
+        let many =
+            (0..=MAX_PINS).map(|number| tool(&format!("t{number}"), "d")).collect::<Vec<_>>();
+        let vetted = pins.vet("b", many.into(), First::Accept, at(0));
+        assert_eq!((vetted.first.len(), vetted.unseen.len()), (MAX_PINS, 1));
+    }
+
+    #[test]
+    fn of_two_with_one_name_the_first_counts() {
+        let mut pins = Pins::default();
+        let offered = accepted(&mut pins, vec![tool("a", "one"), tool("a", "two")]);
+        assert_eq!(texts(&offered), ["one"]);
+    }
+
+    #[test]
+    fn t8_whatever_a_server_says_counts() {
+        let whole = json!({
+            "name": "a", "title": "t", "description": "d",
+            "inputSchema": { "type": "object", "properties": { "x": { "enum": ["a"], "default": "a" } } },
+            "outputSchema": { "type": "object" }, "annotations": { "readOnlyHint": true },
+        });
+        let read = |entry: &Value| Definition::read(entry.as_object().unwrap()).unwrap();
+        let mut pins = Pins::default();
+        accepted(&mut pins, vec![read(&whole)]);
+        for (pointer, value) in [
+            ("/title", json!("u")),
+            ("/description", json!("d ")),
+            ("/inputSchema/properties/x/default", json!("b")),
+            ("/inputSchema/properties/x/enum", json!(["a", "b"])),
+            ("/outputSchema", json!({ "type": "object", "title": "x" })),
+            ("/annotations/readOnlyHint", json!(false)),
+        ] {
+            let mut entry = whole.clone();
+            *entry.pointer_mut(pointer).unwrap() = value;
+            let vetted = pins.vet("b", vec![read(&entry)].into(), First::Accept, at(0));
+            assert_eq!(vetted.unseen.len(), 1, "{pointer}");
+            assert_eq!(vetted.offered.tools, [read(&whole)], "{pointer}");
+        }
+        let same = pins.vet("b", vec![read(&whole)].into(), First::Accept, at(0));
+        assert!(same.offered.quarantined.is_empty());
+    }
+}

@@ -82,6 +82,7 @@ fn offered(listed: &Object) -> Offered {
         resources: Ok(described("resources", "uri")),
         templates: Ok(described("resourceTemplates", "uriTemplate")),
         prompts: Ok(described("prompts", "name")),
+        quarantined: Vec::new(),
     }
 }
 

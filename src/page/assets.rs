@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 27] = [
+const ALL: [(&str, &str, &str); 28] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     (
@@ -43,6 +43,7 @@ const ALL: [(&str, &str, &str); 27] = [
     ("explain.js", PROGRAM, include_str!("assets/explain.js")),
     ("form.js", PROGRAM, include_str!("assets/form.js")),
     ("halts.js", PROGRAM, include_str!("assets/halts.js")),
+    ("quarantine.js", PROGRAM, include_str!("assets/quarantine.js")),
     ("resolve.js", PROGRAM, include_str!("assets/resolve.js")),
     ("hold.js", PROGRAM, include_str!("assets/hold.js")),
 ];

@@ -26,12 +26,15 @@ pub struct RevisionMetrics {
     info: Family<RevisionLabels, Gauge>,
     shown: Mutex<Option<RevisionLabels>>,
     reloads: Family<ResultLabels, Counter>,
+    quarantined: Gauge,
 }
 
 impl RevisionMetrics {
     pub(super) fn register(&self, to: &mut Registry) {
         to.register("policy_version_info", "The revision in force", self.info.clone());
         to.register("policy_reload", "Files that were read again", self.reloads.clone());
+        let help = "Definitions that changed at their servers and wait for an operator";
+        to.register("definition_quarantined", help, self.quarantined.clone());
         for result in ["taken", "refused"] {
             drop(self.reloads.get_or_create(&ResultLabels { result }));
         }
@@ -45,6 +48,11 @@ impl RevisionMetrics {
             self.info.remove(&old);
         }
         self.info.get_or_create(&labels).set(1);
+    }
+
+    /// Shows how many definitions wait for an operator.
+    pub fn quarantined(&self, count: usize) {
+        self.quarantined.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Counts files that were read again: taken up, or not.

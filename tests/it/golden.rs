@@ -224,6 +224,8 @@ POST   /api/v1/halts                                   401    401   403    403  
 POST   /api/v1/halts/reach                             401    401   403    403      yes      yes
 POST   /api/v1/halts/{id}/resume                       401    401   403    403      yes      yes
 GET    /api/v1/catalog                                 401    401   yes    yes      yes      yes
+GET    /api/v1/catalog/quarantine                      401    401   yes    yes      yes      yes
+POST   /api/v1/catalog/accept                          401    401   403    403      yes      yes
 GET    /api/v1/policy                                  401    401   yes    yes      yes      yes
 GET    /api/v1/policy/table                            401    401   yes    yes      yes      yes
 POST   /api/v1/policy/explain                          401    401   yes    yes      yes      yes

@@ -3,6 +3,7 @@
 //! The table of operations is our own: `aide` and `utoipa` would each want an attribute at every handler and
 //! know nothing of who may use it, while the schemas, which are most of the document, come from schemars.
 
+mod catalog;
 mod operation;
 mod table;
 

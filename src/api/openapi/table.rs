@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::catalog;
 use super::operation::{Operation, change, get};
 use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, ExplainView,
@@ -35,6 +36,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(agents());
     all.extend(people());
     all.extend(halts());
+    all.extend(catalog::all());
     all
 }
 

@@ -1,15 +1,18 @@
 // The catalog: every tool with its definition, why agents cannot call some, and a form to try it.
 
-import { get, post } from './api.js';
+import { get, live, post } from './api.js';
 import { el, say } from './dom.js';
 import { explain, explanation } from './explain.js';
 import { form, tree } from './form.js';
 import { pretty } from './json.js';
 import { content, count, facts, fail, page, table, terms } from './listing.js';
+import { waiting } from './quarantine.js';
 import { badge, shown } from './text.js';
 
 // How long a tried call may take before the page looks away from it, in milliseconds; the call goes on.
 const PATIENCE = 180_000;
+// How often the catalog is asked for anew while entries come, in milliseconds.
+const PACE = 2_000;
 const EFFECTS = { read: '', write: 'warn', delete: 'wrong', admin: 'wrong', destructive: 'wrong' };
 const operates = page.dataset.role === 'operator';
 
@@ -73,7 +76,7 @@ function opened(tool) {
   const seen = { hidden: 0, alike: 0 };
   const described = shown(tool.description, seen, { lines: true });
   return el('div', {}, el('h2', {}, el('code', {}, shown(tool.name, seen))), tool.title ? el('p', {}, shown(tool.title, seen)) : null, badge(seen),
-    tool.unavailable ? el('p', { class: 'wrong' }, 'Agents cannot call it: ', shown(tool.unavailable)) : null,
+    quarantined.has(tool.name) ? waiting(quarantined.get(tool.name), operates, accepted) : tool.unavailable ? el('p', { class: 'wrong' }, 'Agents cannot call it: ', shown(tool.unavailable)) : null,
     el('blockquote', {}, described),
     terms([['Backend', shown(tool.backend)], ['Capability', tool.capability && shown(tool.capability)], ['Action', tool.action && shown(tool.action)],
       ['Effect', tool.action_type && shown(tool.action_type)], ['Environment', tool.environment && shown(tool.environment)], ['Risk', tool.risk && shown(tool.risk)],
@@ -83,15 +86,46 @@ function opened(tool) {
     operates && !tool.name.includes(':') ? trying(tool) : el('p', {}, el('a', { href: `/policy?${new URLSearchParams({ look: 'explain', tool: tool.name })}` }, 'What would the rules say of a call?')));
 }
 
-get('/catalog').then((tools) => {
-  const off = tools.filter((tool) => tool.unavailable).length;
-  facts.textContent = `${count(tools.length, 'tool')}${off ? `, ${off} unavailable` : ''}`;
-  content.replaceChildren(table([
-    ['Tool', (tool) => el('code', {}, shown(tool.name))],
-    ['Effect', (tool) => (tool.action_type ? el('span', { class: `badge ${EFFECTS[tool.action_type] ?? ''}` }, shown(tool.action_type)) : '')],
-    ['Environment', (tool) => shown(tool.environment ?? '')],
-    ['Risk', (tool) => shown(tool.risk ?? '')],
-    ['Backend', (tool) => shown(tool.backend)],
-    ['Agents', (tool) => el('span', { class: `badge ${tool.unavailable ? 'wrong' : 'done'}` }, tool.unavailable ? 'cannot call it' : 'may ask for it')],
-  ], tools, { label: 'Tools', open: opened, text: (tool) => [tool.name, tool.title, tool.description, tool.backend, tool.capability, tool.action, ...tool.tags].join(' ') }).place);
-}, fail);
+let list;
+let drawn = '';
+let quarantined = new Map();
+const stands = (tool) => (quarantined.has(tool.name) ? ['wrong', 'definition changed'] : tool.unavailable ? ['wrong', 'cannot call it'] : ['done', 'may ask for it']);
+
+async function refresh() {
+  try {
+    const [all, changed] = await Promise.all([get('/catalog'), get('/catalog/quarantine')]);
+    quarantined = new Map(changed.map((view) => [view.tool, view]));
+    // What waits for a person comes first.
+    const tools = [...all.filter((tool) => quarantined.has(tool.name)), ...all.filter((tool) => !quarantined.has(tool.name))];
+    const off = tools.filter((tool) => tool.unavailable).length;
+    facts.textContent = `${count(tools.length, 'tool')}${off ? `, ${off} unavailable` : ''}${changed.length ? `, ${count(changed.length, 'definition')} changed` : ''}`;
+    const now = JSON.stringify([tools, changed]);
+    if (now === drawn) return;
+    drawn = now;
+    if (list) { list.update(tools); return; }
+    list = table([
+      ['Tool', (tool) => el('code', {}, shown(tool.name))],
+      ['Effect', (tool) => (tool.action_type ? el('span', { class: `badge ${EFFECTS[tool.action_type] ?? ''}` }, shown(tool.action_type)) : '')],
+      ['Environment', (tool) => shown(tool.environment ?? '')],
+      ['Risk', (tool) => shown(tool.risk ?? '')],
+      ['Backend', (tool) => shown(tool.backend)],
+      ['Agents', (tool) => { const [kind, told] = stands(tool); return el('span', { class: `badge ${kind}` }, told); }],
+    ], tools, { label: 'Tools', open: opened, text: (tool) => [tool.name, tool.title, tool.description, tool.backend, tool.capability, tool.action, ...tool.tags].join(' '), key: (tool) => tool.name });
+    content.replaceChildren(list.place);
+  } catch (error) { if (!list) fail(error); }
+}
+
+// What is open beside the list is shown as it is now.
+async function accepted() {
+  await refresh();
+  content.querySelector('tr.selected button.open')?.click();
+}
+
+let due;
+// Calls may come by the hundred: whether one of them told of a change is asked once.
+function soon() {
+  due ??= setTimeout(() => { due = undefined; refresh(); }, PACE);
+}
+
+live(soon, () => {}, ['entry']);
+refresh();

@@ -5,19 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use countersign::catalog::{Changed, Said};
 use countersign::digest::Digest;
 use countersign::evidence::verify::{Fault, Summary};
 use countersign::evidence::{Event, Intent, Outcome, Refused};
 use countersign::halts::{Halt, Register};
 use countersign::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
 use countersign::ids::{AgentName, CallId, HaltId, HoldId, PersonName, StandingId};
+use countersign::principal::Person;
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
     AccessError, AccessStore, Agent, CallPage, CallQuery, ChannelState, Credential, Credentials,
-    Ended, EntryPage, EntryQuery, EntrySearch, HaltEnding, HaltError, HaltStore, HoldEntries,
-    HoldError, HoldPlace, HoldQuery, Link, Passkey, PeopleError, Proof, Receipt, ReportStore,
-    Reviewer, ReviewerChange, Rotation, Session, Span, SshKey, Statistics, Store, StoreError,
-    StoredEntry, Timeline, Wait, Which,
+    DefinitionStore, Ended, EntryPage, EntryQuery, EntrySearch, HaltEnding, HaltError, HaltStore,
+    HoldEntries, HoldError, HoldPlace, HoldQuery, KeptDefinitions, Link, Passkey, PeopleError,
+    Proof, Receipt, ReportStore, Reviewer, ReviewerChange, Rotation, Session, Span, SshKey,
+    Statistics, Store, StoreError, StoredEntry, Timeline, Wait, Which,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -211,6 +213,17 @@ handed_on! {
         fn statistics(span: Span) -> Result<Statistics, StoreError>;
         fn search_entries(query: EntrySearch) -> Result<EntryPage, StoreError>;
         fn verify_log() -> Result<Option<Result<Summary, Fault>>, StoreError>;
+    }
+}
+
+handed_on! {
+    DefinitionStore
+    writes {
+        fn note_definitions(first: Vec<Said>, changed: Vec<Changed>) -> Result<(), StoreError>;
+        fn accept_definition(said: Said, by: Person) -> Result<(), StoreError>;
+    }
+    reads {
+        fn definitions() -> Result<KeptDefinitions, StoreError>;
     }
 }
 

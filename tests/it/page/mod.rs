@@ -4,6 +4,7 @@ mod halting;
 mod hostile;
 mod many;
 mod policy;
+mod quarantine;
 mod reports;
 mod signing;
 mod unknown;

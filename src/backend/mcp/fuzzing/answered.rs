@@ -158,6 +158,7 @@ fn offered(tools: Vec<Definition>, result: &RawValue) {
         resources: list("resources", "uri"),
         templates: list("resourceTemplates", "uriTemplate"),
         prompts: list("prompts", "name"),
+        quarantined: Vec::new(),
     };
     let catalog = built(MANIFEST, HashMap::from([("upstream".to_owned(), Ok(offered))]));
     for arguments in [r#"{"name":"n","path":"p"}"#, "{}"] {

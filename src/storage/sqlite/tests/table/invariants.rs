@@ -100,6 +100,9 @@ fn follow(name: &str, holds: &mut HashMap<HoldId, Recorded>, event: Event) {
         | Event::VerdictRefused { .. }
         | Event::StandingGranted { .. }
         | Event::StandingRevoked { .. }
+        | Event::DefinitionsSeen { .. }
+        | Event::DefinitionQuarantined { .. }
+        | Event::DefinitionAccepted { .. }
         | Event::RevisionLoaded { .. }
         | Event::AgentAdded { .. }
         | Event::AgentRevoked { .. }

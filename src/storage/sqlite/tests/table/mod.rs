@@ -3,6 +3,7 @@
 #![cfg(feature = "testing")]
 
 mod access_rows;
+mod definition_rows;
 mod halt_rows;
 mod invariants;
 mod people_rows;
@@ -205,10 +206,16 @@ fn copy(dir: &Path) -> TempDir {
 }
 
 fn all_rows() -> Vec<Row> {
-    [rows::rows(), people_rows::rows(), access_rows::rows(), halt_rows::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        rows::rows(),
+        people_rows::rows(),
+        access_rows::rows(),
+        halt_rows::rows(),
+        definition_rows::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Not a test by itself: what the process that is to die runs, in the directory it is started in.
@@ -222,7 +229,8 @@ async fn asks_and_dies() {
 }
 
 /// Methods that change nothing.
-const READING: [&str; 29] = [
+const READING: [&str; 30] = [
+    "definitions",
     "halts",
     "holds_from",
     "link",
@@ -264,7 +272,8 @@ fn the_table_has_every_method_that_writes() {
     let access = part(include_str!("../../../access.rs"), "pub trait AccessStore");
     let reports = part(include_str!("../../../reports.rs"), "pub trait ReportStore");
     let halts = part(include_str!("../../../halts.rs"), "pub trait HaltStore");
-    let parts = [own, access, reports, halts];
+    let definitions = part(include_str!("../../../definitions.rs"), "pub trait DefinitionStore");
+    let parts = [own, access, reports, halts, definitions];
     let methods = parts.into_iter().flat_map(|part| part.split("fn ").skip(1));
     let methods = methods.filter_map(|text| {
         let name = text.split('(').next()?;
