@@ -54,6 +54,7 @@ mod outgoing;
 mod own_or_join;
 mod page;
 mod people;
+mod policy_tools;
 mod raw_upstream;
 mod read_alike;
 mod real_clients;

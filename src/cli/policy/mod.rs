@@ -1,8 +1,11 @@
 //! `countersign policy`: the rules, checked as the gateway would load them, and asked what they decide.
 
+mod diff;
 mod explain;
+mod junit;
 mod reload;
 mod table;
+mod test;
 
 use std::collections::HashMap;
 
@@ -21,12 +24,16 @@ use crate::server;
 pub(super) enum Command {
     /// Load policies and manifests as the gateway would, and say what is wrong or looks wrong
     Check(Form),
+    /// Say what changes from one directory of policies to another: rules, and the decision table
+    Diff(diff::Arguments),
     /// Say what is decided about a call, and why: each rule, condition by condition
     Explain(explain::Arguments),
     /// Have the running gateway read policies and manifests again: taken up as a whole, or not at all
     Reload(reload::Arguments),
     /// Print what can be decided about every tool, for every agent
     Table(table::Arguments),
+    /// Ask the rules about the cases of `policies/*.test.yaml`, and say which are decided otherwise
+    Test(test::Arguments),
 }
 
 /// What `policy check` found.
@@ -54,9 +61,11 @@ struct Warning {
 pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
     match command {
         Command::Check(form) => check(flags, form),
+        Command::Diff(arguments) => diff::run(flags, arguments),
         Command::Explain(arguments) => explain::run(flags, arguments).await,
         Command::Reload(arguments) => reload::run(flags, arguments).await,
         Command::Table(arguments) => table::run(flags, arguments).await,
+        Command::Test(arguments) => test::run(flags, &arguments),
     }
 }
 
