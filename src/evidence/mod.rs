@@ -2,6 +2,7 @@
 
 mod access;
 mod asked;
+mod cause;
 pub mod chain;
 mod entry;
 mod mention;
@@ -13,6 +14,7 @@ pub mod verify;
 
 pub use access::Access;
 pub use asked::{Asked, Intent, Refused};
+pub use cause::{Cause, Loading};
 pub use entry::{Entry, Event, Listed};
 pub use mention::{Began, How, Mention};
 pub use outcome::{AskedClient, Outcome, OutcomeStatus};

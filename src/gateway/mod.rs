@@ -1,5 +1,6 @@
 //! `Gateway`: every long-lived part, opened once from `Config` and complete when opened.
 
+mod history;
 mod reloading;
 mod revision;
 
@@ -21,12 +22,15 @@ use crate::call::{halting, holding, time};
 use crate::catalog::Manifests;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::evidence::Loading;
 use crate::limits::{Limits, Places};
 use crate::notify::{self, Notifier, NotifyError};
 use crate::source::Problems;
+use crate::storage::history::Pin;
 use crate::storage::{Store, StoreError};
 use crate::telemetry::Metrics;
 
+pub use history::WentBack;
 pub use reloading::{RefusedReload, Reloaded};
 use revision::{Files, Learned};
 pub use revision::{InForce, Revision};
@@ -78,6 +82,7 @@ pub struct Gateway {
     pub seal: rmcp::model::RequestStateCodec,
     revision: ArcSwap<InForce>,
     refused: ArcSwapOption<RefusedReload>,
+    went_back: ArcSwapOption<WentBack>,
     changes: watch::Sender<u64>,
     leaving: CancellationToken,
     learned: Mutex<Learned>,
@@ -125,7 +130,8 @@ impl Gateway {
             }
             tracing::warn!("{exposed}");
         }
-        let Files { looked, manifests, policies } = Files::read(&config)?;
+        let (files, went_back) = history::at_start(&config, store.as_ref()).await?;
+        let Files { looked, manifests, policies } = files;
         let manifests = Manifests::read(manifests)?;
         let learned = HashMap::new();
         let revision = Revision::build(&manifests, policies, &learned, &config)?;
@@ -173,6 +179,7 @@ impl Gateway {
                 files: looked,
             }),
             refused: ArcSwapOption::empty(),
+            went_back: ArcSwapOption::from(went_back.map(Arc::new)),
             changes: watch::Sender::new(0),
             leaving: CancellationToken::new(),
             learned: Mutex::new(learned),
@@ -182,7 +189,7 @@ impl Gateway {
             clock,
             store,
         });
-        gateway.revision_loaded(&gateway.revision()).await?;
+        gateway.comes_in_force(&gateway.revision(), Loading::Start.into(), Pin::Stays).await?;
         Ok(gateway)
     }
 

@@ -4,6 +4,7 @@
 //! know nothing of who may use it, while the schemas, which are most of the document, come from schemars.
 
 mod operation;
+mod revisions;
 mod table;
 
 use std::sync::{Arc, LazyLock};

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::operation::{Operation, change, get};
+use super::revisions::revisions;
 use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, ExplainView,
     ExplainWanted, HaltConsidered, HaltReach, HaltResumed, HaltWanted, HoldView, IdenticalDecided,
@@ -35,6 +36,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(agents());
     all.extend(people());
     all.extend(halts());
+    all.extend(revisions());
     all
 }
 

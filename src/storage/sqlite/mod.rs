@@ -11,6 +11,7 @@ mod channels;
 mod faults;
 mod halts;
 mod held;
+mod history;
 mod holds;
 mod job;
 mod log;
