@@ -1,5 +1,6 @@
 //! Earlier revisions: how an operator goes back to one, and how long it stays in force.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use super::revision::{Files, InForce, Revision};
 use super::{Gateway, OpenError, Reloaded};
 use crate::catalog::{Kind, Manifests};
 use crate::config::{self, Config, Looked};
+use crate::digest::Digest;
 use crate::evidence::{Cause, Loading};
 use crate::principal::Person;
 use crate::source::{Problems, SourceFile};
@@ -66,15 +68,53 @@ pub(super) async fn at_start(
     let Some(pinned) = store.rolled_back().await? else {
         return Ok((Source::Directories.files(config)?, None));
     };
+    let (revision, by) = (pinned.revision, &pinned.by);
+    tracing::warn!(
+        %revision, %by,
+        "rolled back: an earlier revision is in force, not the files; `countersign policy rollback --end` ends it"
+    );
     // The directories hold what the operator turned away from, so nothing else can stand in.
     let kept = store.revision_files(pinned.revision).await?.ok_or_else(|| {
         let told =
             format!("the files of revision {}, which is in force, are gone", pinned.revision);
         OpenError::Other(told)
     })?;
-    let (revision, by) = (pinned.revision, &pinned.by);
-    tracing::warn!(%revision, %by, "rolled back: an earlier revision is in force, not the files");
     Ok((Source::Kept(kept).files(config)?, Some(pinned.into())))
+}
+
+/// Ends, where no gateway runs, that an earlier revision is in force: the next start begins with the files of the
+/// directories, which are looked at now. It is the way out where the kept files cannot be loaded any more.
+///
+/// # Errors
+/// When the files are wrong, which ends nothing; when the store fails.
+pub async fn end_rollback(config: &Config, store: &dyn Store) -> Result<Digest, OpenError> {
+    let Files { manifests, policies, .. } = Files::read(config)?;
+    let manifests = Manifests::read(manifests)?;
+    let revision = Revision::build(&manifests, policies, &HashMap::new(), config)?;
+    let by = Some(Person::local(config.user.clone()));
+    let cause = Cause { how: Some(Loading::Reload), by, reason: None };
+    store.put_in_force(to_keep(&revision, &manifests, cause, Pin::Ends)).await?;
+    Ok(revision.digest)
+}
+
+fn to_keep(revision: &Revision, manifests: &Manifests, cause: Cause, pin: Pin) -> ComesInForce {
+    let kept = |kind| {
+        move |file: &SourceFile| KeptFile {
+            kind,
+            name: file.name.clone(),
+            text: Arc::clone(&file.text),
+        }
+    };
+    let policies = revision.policy.sources().map(kept(FileKind::Policy));
+    let files = policies.chain(manifests.sources().map(kept(FileKind::Manifest)));
+    ComesInForce {
+        revision: revision.digest,
+        rules: revision.policy.rule_count() as u64,
+        tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
+        cause,
+        files: files.collect(),
+        pin,
+    }
 }
 
 impl Gateway {
@@ -144,23 +184,7 @@ impl Gateway {
         cause: Cause,
         pin: Pin,
     ) -> Result<(), StoreError> {
-        let kept = |kind| {
-            move |file: &SourceFile| KeptFile {
-                kind,
-                name: file.name.clone(),
-                text: Arc::clone(&file.text),
-            }
-        };
-        let policies = next.policy.sources().map(kept(FileKind::Policy));
-        let files = policies.chain(next.manifests.sources().map(kept(FileKind::Manifest)));
-        let revision = ComesInForce {
-            revision: next.digest,
-            rules: next.policy.rule_count() as u64,
-            tools: next.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
-            cause,
-            files: files.collect(),
-            pin,
-        };
+        let revision = to_keep(next, &next.manifests, cause, pin);
         self.store.put_in_force(revision).await?;
         self.metrics.revisions.in_force(&next.digest);
         Ok(())

@@ -30,7 +30,7 @@ use crate::storage::history::Pin;
 use crate::storage::{Store, StoreError};
 use crate::telemetry::Metrics;
 
-pub use history::WentBack;
+pub use history::{WentBack, end_rollback};
 pub use reloading::{RefusedReload, Reloaded};
 use revision::{Files, Learned};
 pub use revision::{InForce, Revision};

@@ -97,7 +97,7 @@ fn other_lists_have_the_fields_that_scripts_rely_on() {
     let doctor = gateway.cli(&["doctor", "--output", "json"]);
     let doctor: Value = serde_json::from_str(&doctor.stdout).unwrap();
     has(&doctor[0], &["id", "ok", "found"]);
-    for kind in ["policy", "manifest", "config"] {
+    for kind in ["policy", "policy-test", "manifest", "config"] {
         has(&gateway.cli(&["schema", kind]).json(), &["properties"]);
     }
 }

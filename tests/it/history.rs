@@ -161,3 +161,26 @@ fn a_held_call_is_decided_again_under_what_is_gone_back_to() {
     assert!(hold["why"].as_str().unwrap().contains("pushed"), "{hold}");
     assert!(gateway.ran().is_empty());
 }
+
+#[test]
+fn a_gateway_that_cannot_load_what_it_went_back_to_does_not_start_and_there_is_a_way_out() {
+    let (mut gateway, good, _) = pushed();
+    roll_back(&gateway, &good);
+    assert_eq!(gateway.stop(), 0);
+    let database = rusqlite::Connection::open(gateway.data().join("countersign.db")).unwrap();
+    database.execute("UPDATE revision_texts SET text = 'rules: [{ allow: all }]'", []).unwrap();
+    drop(database);
+    let failed = gateway.cli(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_ne!(failed.code, 0, "it runs on rules that were never in force: {failed:?}");
+    assert!(failed.stderr.contains("policy rollback --end"), "{failed:?}");
+    gateway.put_policy("rules.yaml", "rules: nothing\n");
+    assert_eq!(gateway.cli(&["policy", "rollback", "--end"]).code, 2, "wrong files end nothing");
+    gateway.put_policy("rules.yaml", DENY);
+    let told = gateway.cli(&["policy", "rollback", "--end"]).done();
+    assert!(told.contains("the next start"), "{told}");
+    gateway.launch();
+    assert!(!runs(&gateway));
+    let entries = gateway.entries();
+    let ended = entries.iter().rfind(|it| it["entry"]["how"] == "reload").unwrap();
+    assert!(ended["entry"]["by"]["name"].is_string(), "{ended}");
+}

@@ -13,7 +13,7 @@ use countersign::storage::{Store as _, Wait};
 use serde_json::{Value, json};
 
 use crate::clients::Client as _;
-use crate::harness::{ALLOW_ALL, RUNTIME, TestGateway, text};
+use crate::harness::{ALLOW_ALL, RUNTIME, TestGateway, text, until};
 
 const NOW: &str = r"
 rules:
@@ -80,7 +80,12 @@ fn its_verdicts_are_those_of_really_asking_again() {
     agents[1].1.call("count", json!({ "lines": "x" }));
     std::fs::create_dir(gateway.dir().join("next")).unwrap();
     gateway.put("next/rules.yaml", THEN);
-    let entries = gateway.entries().len();
+    // A refusal is answered before it is on disk, in its order.
+    let entries = until("the last call to be recorded", || {
+        let entries = gateway.entries();
+        let last = |it: &Value| it["entry"]["refusal"] == "invalid_arguments";
+        entries.iter().any(last).then_some(entries.len())
+    });
     let words = ["policy", "simulate", "next", "--output", "json"];
     let told = gateway.cli(&words).json();
     assert_eq!(gateway.entries().len(), entries, "it leaves no entry");

@@ -147,8 +147,11 @@ pub(super) async fn simulate(
     let _place = super::place_to_ask(&gateway)?;
     let until = gateway.clock.monotonic() + DEADLINE;
     let now = gateway.clock.now();
-    let last = wanted.last.map_or(CALLS, |last| u32::try_from(last).unwrap_or(u32::MAX));
-    let mut left = last.min(MAX_CALLS);
+    let mut left = wanted.last.map_or(CALLS, |last| u32::try_from(last).unwrap_or(u32::MAX));
+    if left > MAX_CALLS {
+        let told = format!("a simulation goes over at most {MAX_CALLS} calls");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, told));
+    }
     let policies = files(wanted.policies)?;
     let manifests = wanted.tool_manifests.map(files).transpose()?;
     let building = Arc::clone(&gateway);

@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
+use super::super::local;
 use super::super::output::{self, Form, second, table, visible};
 use super::super::way::{Remote, Way};
 use super::super::{Failed, approvals::percent};
 use crate::api::{HistoryView, ReloadedView, RevisionFiles, RevisionView};
-use crate::config::Flags;
+use crate::config::{Config, Flags};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct History {
@@ -104,6 +105,14 @@ pub(super) async fn show(flags: &Flags, given: Show) -> Result<(), Failed> {
 }
 
 pub(super) async fn rollback(flags: &Flags, given: Rollback) -> Result<(), Failed> {
+    // A gateway that cannot load what it is to go back to does not start, and could not end it.
+    if given.end && !super::a_gateway_answers(flags, &given.remote).await? {
+        let config = Config::load(flags)?;
+        let revision = local::end_rollback(&config).await?;
+        return given.form.print(&ReloadedView { revision, before: None }, |done| {
+            format!("the next start begins with the files of the directories: {}", done.revision)
+        });
+    }
     let way = Way::reach(flags, &given.remote).await?;
     let done = if given.end {
         way.post::<ReloadedView>("/api/v1/policy/reload", &json!({})).await

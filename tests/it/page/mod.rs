@@ -5,6 +5,7 @@ mod hostile;
 mod many;
 mod policy;
 mod reports;
+mod rollback;
 mod signing;
 
 use std::collections::HashSet;
