@@ -30,39 +30,36 @@ pub(super) enum Not {
 impl Recorded {
     /// The call whose first entry says `event`.
     pub(super) fn of(event: Event) -> Result<Self, Not> {
-        match event {
+        if let Event::Intent(intent) = event {
             // What people approved was decided where it was held.
-            Event::Intent(intent) if intent.hold.is_some() => Err(Not::Another),
-            Event::Hold { anew_of: Some(_), .. } => Err(Not::Another),
-            Event::Intent(intent) => {
-                let arguments = unedited(&intent.asked.arguments, &intent.asked.edits);
-                Self::asked(intent.asked, arguments, intent.standing.is_some())
+            if intent.hold.is_some() {
+                return Err(Not::Another);
             }
-            Event::Hold { asked, requested_arguments, .. } => {
-                Self::asked(asked, requested_arguments, false)
-            }
-            Event::Refusal(refused) => {
-                if refused.refusal != crate::call::refusal::Kind::Denied.as_str() {
-                    let told = format!("turned away for another reason: {}", refused.refusal);
-                    return Err(Not::Unjudged(told));
-                }
-                let arguments = refused.arguments.ok_or_else(|| {
-                    Not::Unjudged("the record has only the digest of the arguments".to_owned())
-                })?;
-                Ok(Self {
-                    call: refused.call,
-                    agent: refused.agent,
-                    groups: refused.groups,
-                    client: refused.client,
-                    tool: refused.tool,
-                    arguments,
-                    decision: Ruling::Deny,
-                    rules: refused.rules,
-                    is_standing: false,
-                })
-            }
-            _ => Err(Not::Another),
+            let arguments = unedited(&intent.asked.arguments, &intent.asked.edits);
+            return Self::asked(intent.asked, arguments, intent.standing.is_some());
         }
+        if let Event::Hold { asked, requested_arguments, anew_of: None, .. } = event {
+            return Self::asked(asked, requested_arguments, false);
+        }
+        let Event::Refusal(refused) = event else { return Err(Not::Another) };
+        if refused.refusal != crate::call::refusal::Kind::Denied.as_str() {
+            let told = format!("turned away for another reason: {}", refused.refusal);
+            return Err(Not::Unjudged(told));
+        }
+        let arguments = refused.arguments.ok_or_else(|| {
+            Not::Unjudged("the record has only the digest of the arguments".to_owned())
+        })?;
+        Ok(Self {
+            call: refused.call,
+            agent: refused.agent,
+            groups: refused.groups,
+            client: refused.client,
+            tool: refused.tool,
+            arguments,
+            decision: Ruling::Deny,
+            rules: refused.rules,
+            is_standing: false,
+        })
     }
 
     fn asked(
