@@ -25,7 +25,7 @@ rules:
   - { name: guests, match: { group: guests, tool: count }, decision: DENY }
   - { name: slow, match: { tool: count_slowly }, decision: REQUIRE_APPROVAL }
 ";
-/// Looking needs people, one line is allowed no more, guests may count, what was slow runs, and no one else.
+/// Looking needs people, guests look no more and ask before they count, one line less is allowed, what was slow runs.
 const THEN: &str = r"
 rules:
   - { name: looks, match: { action: look }, decision: REQUIRE_APPROVAL }
@@ -35,6 +35,8 @@ rules:
     constraints: { allowed_lines: [x, y] }
   - { name: slow, match: { tool: count_slowly }, decision: ALLOW }
   - { name: others, match: { tool: count, client: no-such-client }, decision: DENY }
+  - { name: guests-look-no-more, match: { group: guests, tool: look }, decision: DENY }
+  - { name: guests-ask, match: { group: guests, tool: count }, decision: REQUIRE_APPROVAL }
 ";
 
 /// Asks everything once, as both agents; gives what was decided by tool, line and agent.
