@@ -459,6 +459,12 @@ fn the_samples_of_the_documents_load() {
                         samples,
                     ])
                 }
+                ["yaml", "cases"] => {
+                    std::fs::rename(file, format!("{samples}/sample.test.yaml")).unwrap();
+                    let rules = checkout.root().join("policies/defaults.yaml");
+                    std::fs::copy(rules, format!("{samples}/defaults.yaml")).unwrap();
+                    checkout.run(&["policy", "test", "--policies", samples])
+                }
                 ["yaml", "config"] => checkout.run(&["policy", "check", "--config", file]),
                 other => panic!("{place}: a sample must say what it is, not {other:?}"),
             };

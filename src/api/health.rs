@@ -22,6 +22,7 @@ use crate::gateway::Gateway;
 use crate::halts::{self, Scope};
 use crate::hold::StateName;
 use crate::storage::HoldQuery;
+use crate::storage::history::RolledBack;
 
 /// How many names one check tells.
 const SHOWN: usize = 10;
@@ -163,6 +164,18 @@ fn policy(gateway: &Gateway) -> Check {
             "policy",
             format!("since {} the files are not what is in force: {}", refused.at, refused.why),
             "mend the files; they are taken up by themselves, or with `countersign policy reload`",
+        );
+    }
+    if let Some(back) = gateway.went_back() {
+        let RolledBack { revision, at, by, reason } = &back.to;
+        let waiting = match back.waiting {
+            Some(at) => format!("; the files changed at {at:.0} and wait"),
+            None => String::new(),
+        };
+        return Check::bad(
+            "policy",
+            format!("rolled back to {revision} by {by} at {at:.0} ({reason}){waiting}"),
+            "mend the files, and end it with `countersign policy reload`",
         );
     }
     let revision = gateway.revision();

@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod halts;
 mod health;
+mod history;
 mod limits;
 mod notifications;
 mod openapi;
@@ -19,6 +20,7 @@ mod quarantine;
 mod reports;
 mod reviewers;
 mod sign_in;
+mod simulate;
 mod standing;
 mod table;
 #[cfg(feature = "testing")]
@@ -55,6 +57,7 @@ pub use catalog::ToolView;
 pub use explain::{Asked, ExplainView, ExplainWanted, FaultView, RecordedView, explained};
 pub use halts::{HaltConsidered, HaltReach, HaltResumed, HaltWanted};
 pub use health::{Check, probes};
+pub use history::{HistoryView, RevisionFiles, RevisionView, RollbackWanted, RolledBackView};
 pub use limits::{LimitLeft, LimitList, LimitView};
 pub use people::{Operator, Reviewer, Viewer, WhoAmI};
 pub use policy::{PolicyView, RefusedView, ReloadedView, RuleView, WarningView};
@@ -64,6 +67,9 @@ pub use reviewers::{
     KeyGiven, KeyView, NewPersonToken, NewReviewer, Renewal, ReviewerEdit, ReviewerView,
 };
 pub use sign_in::{Invitation, InvitationWanted, LinkMade, site};
+pub use simulate::{
+    CandidateFile, FlipView, ReplayedCell, SimulateWanted, SimulationView, UnjudgedView,
+};
 pub use standing::{StandingView, StandingWanted};
 pub use table::{Known, TableRow, TableTool, TableView, decision_table};
 pub use trying::{TryOutcome, TryView, TryWanted};
@@ -91,6 +97,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/catalog/accept", post(quarantine::accept))
         .route("/api/v1/policy", get(policy::show))
         .route("/api/v1/policy/table", get(table::show))
+        .route("/api/v1/policy/history", get(history::list))
+        .route("/api/v1/policy/history/{revision}", get(history::show))
+        .route("/api/v1/policy/simulate", post(simulate::simulate))
+        .route("/api/v1/policy/rollback", post(history::roll_back))
         .route("/api/v1/policy/explain", post(explain::explain))
         .route("/api/v1/try", post(trying::call))
         .route("/api/v1/limits", get(limits::list))

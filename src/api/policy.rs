@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::history::RolledBackView;
 use super::{Failure, Operator, Viewer};
 use crate::digest::Digest;
+use crate::evidence::{Cause, Loading};
 use crate::gateway::{Gateway, OpenError};
 use crate::json::Object;
 use crate::policy::{ApprovalTerms, Condition};
@@ -29,6 +31,9 @@ pub struct PolicyView {
     /// Why the files as they are now are not in force; absent when they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedView>,
+    /// That an earlier revision is in force, and not the files, because an operator went back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<RolledBackView>,
 }
 
 /// Files that were not taken up: what was in force before stays so.
@@ -114,18 +119,25 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json
         refused: gateway
             .refused_reload()
             .map(|refused| RefusedView { at: refused.at, why: refused.why.clone() }),
+        rolled_back: gateway.went_back().map(|it| RolledBackView::of(&it)),
     })
 }
 
 pub(super) async fn reload(
     State(gateway): State<Arc<Gateway>>,
-    _: Operator,
+    Operator(person): Operator,
 ) -> Result<Json<ReloadedView>, Failure> {
-    let reloaded = gateway.reload().await.map_err(|error| match error {
+    let cause = Cause { how: Some(Loading::Reload), by: Some(person), reason: None };
+    let reloaded = gateway.reload(cause).await.map_err(not_taken_up)?;
+    Ok(Json(ReloadedView { revision: reloaded.revision, before: reloaded.before }))
+}
+
+/// Why files are not in force now.
+pub(super) fn not_taken_up(error: OpenError) -> Failure {
+    match error {
         OpenError::Store(error) => error.into(),
         OpenError::Files(_) | OpenError::Other(_) => {
             Failure::new(StatusCode::CONFLICT, format!("the files were not taken up: {error}"))
         }
-    })?;
-    Ok(Json(ReloadedView { revision: reloaded.revision, before: reloaded.before }))
+    }
 }

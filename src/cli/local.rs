@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::Failed;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::gateway::{Gateway, OpenError};
+use crate::digest::Digest;
+use crate::gateway::{self, Gateway, OpenError};
 use crate::server;
 use crate::storage::StoreError;
 use crate::storage::sqlite::SqliteStore;
@@ -79,18 +80,29 @@ impl<E: Into<OpenError>> From<E> for NotOpen {
 /// Opens the gateway of `config` if no process owns its data directory.
 pub(super) async fn open_now(config: &Config) -> Result<Arc<Gateway>, NotOpen> {
     let clock: Arc<dyn Clock> = Arc::new(gateway_clock());
-    let store =
-        SqliteStore::open(&config.data, Arc::clone(&clock)).map_err(|error| match error {
-            StoreError::Owned(path) => NotOpen::Owned(path),
-            StoreError::Busy { .. }
-            | StoreError::Unwritable(_)
-            | StoreError::Corrupt(_)
-            | StoreError::Halted(_)
-            | StoreError::Engine(_) => error.into(),
-        })?;
+    let store = open_store(config, &clock)?;
     let gateway = Gateway::open(config.clone(), clock, Arc::new(store)).await?;
     gateway.recover().await?;
     Ok(gateway)
+}
+
+/// Opens the store of `config` alone if no process owns its data directory.
+fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<SqliteStore, NotOpen> {
+    SqliteStore::open(&config.data, Arc::clone(clock)).map_err(|error| match error {
+        StoreError::Owned(path) => NotOpen::Owned(path),
+        StoreError::Busy { .. }
+        | StoreError::Unwritable(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Halted(_)
+        | StoreError::Engine(_) => error.into(),
+    })
+}
+
+/// Ends, where no gateway runs, that an earlier revision is in force.
+pub(super) async fn end_rollback(config: &Config) -> Result<Digest, Failed> {
+    let clock: Arc<dyn Clock> = Arc::new(gateway_clock());
+    let store = open_store(config, &clock)?;
+    Ok(gateway::end_rollback(config, &store).await?)
 }
 
 /// The clock of a gateway. In test builds `COUNTERSIGN_CLOCK` makes it one that can be moved: `manual`, or

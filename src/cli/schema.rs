@@ -15,6 +15,8 @@ pub(super) struct Arguments {
 enum Kind {
     /// A file in `policies/`
     Policy,
+    /// A file `policies/*.test.yaml`
+    PolicyTest,
     /// A file in `tool-manifests/`
     Manifest,
     /// `countersign.yaml`
@@ -24,6 +26,7 @@ enum Kind {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failed> {
     let schema = match arguments.kind {
         Kind::Policy => schemars::schema_for!(crate::policy::rules::PolicyFile),
+        Kind::PolicyTest => schemars::schema_for!(crate::policy::cases::CasesFile),
         Kind::Manifest => schemars::schema_for!(crate::catalog::manifest::Manifest),
         Kind::Config => schemars::schema_for!(crate::config::File),
     };

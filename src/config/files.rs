@@ -8,6 +8,8 @@ use crate::source::{self, Place, Problem, Problems, SourceFile};
 
 /// How many files one directory of policies or manifests may hold.
 const MAX_FILES: usize = 10_000;
+/// How the names of files end that hold cases for rules, and no rules.
+const CASES: &str = ".test.yaml";
 
 pub(super) fn read_file(path: &Path) -> Result<SourceFile, Problems> {
     let name = path.display().to_string();
@@ -48,6 +50,19 @@ pub fn read_directory(path: &Path) -> Result<Vec<SourceFile>, Problems> {
     files.iter().map(|path| read_file(path)).collect()
 }
 
+/// The `.test.yaml` files of a directory, by name: the cases for the rules that stand beside them.
+///
+/// # Errors
+/// When the directory or a file cannot be read, or there are too many.
+pub fn read_cases(path: &Path) -> Result<Vec<SourceFile>, Problems> {
+    let files = those_of(path, |name| name.ends_with(CASES) && !name.starts_with('.'));
+    let files = files.map_err(|told| {
+        let file = SourceFile { name: path.display().to_string(), text: "".into() };
+        Problem::new(&file, Place::default(), told).hint("say where it is with `--policies DIR`")
+    })?;
+    files.iter().map(|path| read_file(path)).collect()
+}
+
 /// What tells whether a file is another than it was, without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -78,6 +93,14 @@ fn stamps(directory: &Path) -> std::io::Result<Vec<Stamp>> {
 }
 
 fn listed(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    those_of(directory, |name| {
+        let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+        is_yaml && !name.ends_with(CASES) && !name.starts_with('.')
+    })
+}
+
+/// The files of a directory whose names are `wanted`, by name.
+fn those_of(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(directory)
         .map_err(|error| format!("the directory cannot be read: {error}"))?;
     // A list that ends early for an error would be rules that are left out.
@@ -86,12 +109,7 @@ fn listed(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files: Vec<PathBuf> = paths
         .map_err(|error| format!("the directory cannot be read: {error}"))?
         .into_iter()
-        .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            (name.ends_with(".yaml") || name.ends_with(".yml"))
-                && !name.ends_with(".test.yaml")
-                && !name.starts_with('.')
-        })
+        .filter(|path| wanted(path.file_name().and_then(|name| name.to_str()).unwrap_or_default()))
         .collect();
     if files.len() > MAX_FILES {
         return Err(format!("more than {MAX_FILES} files"));

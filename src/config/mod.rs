@@ -17,7 +17,7 @@ use crate::notify;
 use crate::source::{self, Problems};
 
 use files::read_file;
-pub use files::{Looked, look, read_directory};
+pub use files::{Looked, look, read_cases, read_directory};
 
 /// Flags that every command shares; each may also come from the environment.
 #[derive(Clone, Debug, Default, clap::Args)]

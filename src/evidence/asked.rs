@@ -90,6 +90,12 @@ pub struct Refused {
     pub call: CallId,
     /// The agent.
     pub agent: AgentName,
+    /// The agent's groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// The client program, as it named itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// The tool, by the name the agent gave.
     pub tool: String,
     /// The requested arguments, unless they are too large or have no canonical form.

@@ -132,6 +132,8 @@ mod tests {
             refusal: "denied".to_owned(),
             rules: vec!["a".to_owned()],
             told: told.to_owned(),
+            groups: Vec::new(),
+            client: None,
             cause: None,
         })
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Asked, DefinitionSeen, Intent, Outcome, Refused};
+use super::{Access, Asked, Cause, DefinitionSeen, Intent, Outcome, Refused};
 use crate::digest::Digest;
 use crate::halts::Scope;
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
@@ -191,6 +191,9 @@ pub enum Event {
         rules: u64,
         /// How many tools it has.
         tools: u64,
+        /// What brought it into force, and who.
+        #[serde(flatten)]
+        cause: Cause,
     },
     /// An agent was added.
     AgentAdded {

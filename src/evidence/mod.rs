@@ -2,6 +2,7 @@
 
 mod access;
 mod asked;
+mod cause;
 pub mod chain;
 mod definitions;
 mod entry;
@@ -14,6 +15,7 @@ pub mod verify;
 
 pub use access::Access;
 pub use asked::{Asked, Intent, Refused};
+pub use cause::{Cause, Loading};
 pub use definitions::DefinitionSeen;
 pub use entry::{Entry, Event, Listed};
 pub use mention::{Began, How, Mention};

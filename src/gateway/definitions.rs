@@ -1,14 +1,14 @@
 //! What servers say, held to what operators accepted.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Gateway, OpenError};
 use crate::catalog::{
-    Binding, Changed, DefinitionKey, DefinitionKind, Offer, Offered, Remote, Tool, Vetted,
+    Binding, Changed, DefinitionKey, DefinitionKind, Offer, Offered, Pins, Remote, Tool, Vetted,
 };
 use crate::digest::Digest;
 use crate::principal::Person;
-use crate::storage::StoreError;
+use crate::storage::{KeptDefinitions, Store, StoreError};
 
 /// An item of the catalog that waits for an operator, because its server says something else of it.
 #[derive(Clone, Debug)]
@@ -40,6 +40,12 @@ impl From<StoreError> for NotAccepted {
     fn from(error: StoreError) -> Self {
         Self::Refused(error.into())
     }
+}
+
+/// What was accepted so far.
+pub(super) async fn accepted(store: &dyn Store) -> Result<Mutex<Pins>, StoreError> {
+    let KeptDefinitions { accepted, noted } = store.definitions().await?;
+    Ok(Mutex::new(Pins::new(accepted, noted)))
 }
 
 impl Gateway {

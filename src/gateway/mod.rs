@@ -1,6 +1,7 @@
 //! `Gateway`: every long-lived part, opened once from `Config` and complete when opened.
 
 mod definitions;
+mod history;
 mod reloading;
 mod revision;
 
@@ -22,13 +23,16 @@ use crate::call::{halting, holding, time};
 use crate::catalog::{Manifests, Pins};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::evidence::Loading;
 use crate::limits::{Limits, Places};
 use crate::notify::{self, Notifier, NotifyError};
 use crate::source::Problems;
-use crate::storage::{KeptDefinitions, Store, StoreError};
+use crate::storage::history::Pin;
+use crate::storage::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 pub use definitions::{NotAccepted, Quarantined};
+pub use history::{WentBack, end_rollback};
 pub use reloading::{RefusedReload, Reloaded};
 use revision::{Files, Learned};
 pub use revision::{InForce, Revision};
@@ -80,6 +84,7 @@ pub struct Gateway {
     pub seal: rmcp::model::RequestStateCodec,
     revision: ArcSwap<InForce>,
     refused: ArcSwapOption<RefusedReload>,
+    went_back: ArcSwapOption<WentBack>,
     changes: watch::Sender<u64>,
     leaving: CancellationToken,
     learned: Mutex<Learned>,
@@ -129,10 +134,9 @@ impl Gateway {
             }
             tracing::warn!("{exposed}");
         }
-        let Files { looked, manifests, policies } = Files::read(&config)?;
+        let (files, went_back) = history::at_start(&config, store.as_ref()).await?;
+        let Files { looked, manifests, policies } = files;
         let manifests = Manifests::read(manifests)?;
-        let KeptDefinitions { accepted, noted } = store.definitions().await?;
-        let pins = Pins::new(accepted, noted);
         let learned = HashMap::new();
         let revision = Revision::build(&manifests, policies, &learned, &config)?;
         let backends = Backends::open(&manifests, &config, &clock)
@@ -179,17 +183,18 @@ impl Gateway {
                 files: looked,
             }),
             refused: ArcSwapOption::empty(),
+            went_back: ArcSwapOption::from(went_back.map(Arc::new)),
             changes: watch::Sender::new(0),
             leaving: CancellationToken::new(),
             learned: Mutex::new(learned),
-            pins: Mutex::new(pins),
+            pins: definitions::accepted(store.as_ref()).await?,
             learning: tokio::sync::Mutex::new(()),
             random: SystemRandom::new(),
             config,
             clock,
             store,
         });
-        gateway.revision_loaded(&gateway.revision()).await?;
+        gateway.comes_in_force(&gateway.revision(), Loading::Start.into(), Pin::Stays).await?;
         Ok(gateway)
     }
 

@@ -4,14 +4,16 @@ use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 
+use super::history::Source;
 use super::revision::{Files, InForce, Learned, Revision};
 use super::{Gateway, OpenError};
 use crate::backend::{self, One};
-use crate::catalog::{Kind, Manifests, Offered};
+use crate::catalog::{Manifests, Offered};
 use crate::config::{self, Looked};
 use crate::digest::Digest;
-use crate::evidence::Event;
+use crate::evidence::{Cause, Loading};
 use crate::storage::StoreError;
+use crate::storage::history::Pin;
 
 /// Files that were taken up.
 #[derive(Clone, Copy, Debug)]
@@ -89,26 +91,32 @@ impl Gateway {
             manifests: Arc::clone(&now.manifests),
             files: now.files.clone(),
         };
-        self.put_in_force(next, learned).await?;
+        self.put_in_force(next, learned, Loading::Server.into(), Pin::Stays).await?;
         Ok(())
     }
 
     /// Reads all files again. What they say comes into force as a whole, or, when anything is wrong with it, not
     /// at all: then the revision in force stays, and [`Gateway::refused_reload`] says why until a reload succeeds.
+    /// Where an operator went back to an earlier revision, that ends with it; but only a person ends it, and
+    /// otherwise the files wait.
     ///
     /// # Errors
     /// With everything that is wrong with the files; when a backend cannot be opened; when the store fails.
-    pub async fn reload(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
+    pub async fn reload(self: &Arc<Self>, cause: Cause) -> Result<Reloaded, OpenError> {
         let gateway = Arc::clone(self);
         // It goes on when whoever asked for it has gone.
-        let reloading = tokio::spawn(async move { gateway.reload_once().await });
+        let reloading = tokio::spawn(async move { gateway.reload_once(cause).await });
         reloading.await.map_err(|error| OpenError::Other(error.to_string()))?
     }
 
-    async fn reload_once(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
+    async fn reload_once(self: &Arc<Self>, cause: Cause) -> Result<Reloaded, OpenError> {
         let _one_at_a_time = self.learning.lock().await;
         let looked = config::look(&self.config);
-        let reloaded = self.take_up_files().await;
+        if cause.by.is_none() && self.leaves_waiting(&looked) {
+            return Ok(Reloaded { revision: self.revision().digest, before: None });
+        }
+        let pin = if self.went_back().is_some() { Pin::Ends } else { Pin::Stays };
+        let reloaded = self.take_up(Source::Directories, cause, pin).await;
         self.metrics.revisions.reloaded(reloaded.is_ok());
         let refused = reloaded.as_ref().err().map(|error| {
             let why = error.to_string();
@@ -120,29 +128,34 @@ impl Gateway {
         reloaded
     }
 
-    async fn take_up_files(self: &Arc<Self>) -> Result<Reloaded, OpenError> {
+    pub(super) async fn take_up(
+        self: &Arc<Self>,
+        source: Source,
+        cause: Cause,
+        pin: Pin,
+    ) -> Result<Reloaded, OpenError> {
         let now = self.revision();
         let gateway = Arc::clone(self);
         // Compiling very many rules takes its time, which calls must not wait for.
-        let reading = tokio::task::spawn_blocking(move || gateway.read_files());
+        let reading = tokio::task::spawn_blocking(move || gateway.read_files(source));
         let (next, learned) =
             reading.await.map_err(|error| OpenError::Other(error.to_string()))??;
         let (before, digest) = (now.digest, next.digest);
         let left = now.backends.left_by(&next.backends);
-        let is_another = self.put_in_force(next, learned).await?;
+        let is_another = self.put_in_force(next, learned, cause, pin).await?;
         let clock = Arc::clone(&self.clock);
         tokio::spawn(async move { left.end(clock.as_ref()).await });
         Ok(Reloaded { revision: digest, before: is_another.then_some(before) })
     }
 
-    fn read_files(&self) -> Result<(InForce, Learned), OpenError> {
+    fn read_files(&self, source: Source) -> Result<(InForce, Learned), OpenError> {
         if let Some(exposed) =
             backend::confinement::exposed(&self.config).iter().find(|it| it.to_all)
         {
             return Err(OpenError::Other(exposed.to_string()));
         }
         let now = self.revision();
-        let Files { looked, manifests, policies } = Files::read(&self.config)?;
+        let Files { looked, manifests, policies } = source.files(&self.config)?;
         let manifests = Manifests::read(manifests)?;
         let backends = now.backends.followed_by(&manifests, &self.config, &self.clock);
         let backends = backends.map_err(|error| OpenError::Other(error.to_string()))?;
@@ -155,10 +168,21 @@ impl Gateway {
 
     /// Records that a revision comes into force, and puts it in force: what is not recorded decides nothing.
     /// Says whether it is another than before.
-    async fn put_in_force(&self, next: InForce, learned: Learned) -> Result<bool, StoreError> {
+    async fn put_in_force(
+        &self,
+        next: InForce,
+        learned: Learned,
+        cause: Cause,
+        pin: Pin,
+    ) -> Result<bool, StoreError> {
         let is_another = next.digest != self.revision().digest;
-        if is_another {
-            self.revision_loaded(&next).await?;
+        if is_another || pin != Pin::Stays {
+            self.comes_in_force(&next, cause, pin.clone()).await?;
+        }
+        match pin {
+            Pin::Stays => {}
+            Pin::Becomes(to) => self.went_back.store(Some(Arc::new(to.into()))),
+            Pin::Ends => self.went_back.store(None),
         }
         *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = learned;
         // Why a tool cannot be called is no part of the digest, and people are shown it all the same.
@@ -186,6 +210,7 @@ impl Gateway {
     pub fn has_judged(&self, files: &Looked) -> bool {
         self.revision().files == *files
             || self.refused_reload().is_some_and(|refused| refused.files.as_ref() == Some(files))
+            || self.went_back().is_some_and(|it| it.looked.as_ref() == Some(files))
     }
 
     /// Whether the server of `backend` has been asked what it offers, since this gateway was opened.
@@ -194,18 +219,7 @@ impl Gateway {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner).contains_key(backend)
     }
 
-    fn learned(&self) -> Learned {
+    pub(super) fn learned(&self) -> Learned {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) async fn revision_loaded(&self, revision: &Revision) -> Result<(), StoreError> {
-        let event = Event::RevisionLoaded {
-            revision: revision.digest,
-            rules: revision.policy.rule_count() as u64,
-            tools: revision.catalog.tools().filter(|it| it.kind() == Kind::Tool).count() as u64,
-        };
-        self.store.record(event).await?;
-        self.metrics.revisions.in_force(&revision.digest);
-        Ok(())
     }
 }

@@ -183,7 +183,12 @@ async fn a_new_channel_begins_at_the_end_and_a_known_one_where_it_was() {
 #[tokio::test]
 async fn entries_without_a_hold_are_passed_over() {
     let fixture = Fixture::new();
-    let loaded = || Event::RevisionLoaded { revision: Digest::of(b""), rules: 0, tools: 0 };
+    let loaded = || Event::RevisionLoaded {
+        revision: Digest::of(b""),
+        rules: 0,
+        tools: 0,
+        cause: crate::evidence::Cause::default(),
+    };
     let store = &fixture.parts.store;
     for number in 1..=3 {
         store.record(loaded()).await.unwrap();

@@ -89,15 +89,25 @@ impl Policy {
         let tool = Arc::clone(asking.checked.tool());
         let Some(entry) = self.index.entry(&tool) else { return Decision::Deny(unknown(&tool)) };
         let matched = self.matched(entry, &asking);
+        self.judge_by(&matched, tool, asking)
+    }
+
+    /// The same by the rules that match, or by some of them.
+    pub(super) fn judge_by(
+        &self,
+        matched: &[Matched<'_>],
+        tool: Arc<Tool>,
+        asking: Asking<'_>,
+    ) -> Decision {
         let decisions = matched.iter().map(|matched| matched.rule.decision);
         let ruling = decisions.max().unwrap_or(self.default);
         if ruling == Ruling::Deny {
-            return Decision::Deny(denied(&matched, asking.caller.agent, &tool));
+            return Decision::Deny(denied(matched, asking.caller.agent, &tool));
         }
-        shape(&matched, ruling, tool, asking).unwrap_or_else(Decision::Deny)
+        shape(matched, ruling, tool, asking).unwrap_or_else(Decision::Deny)
     }
 
-    fn matched<'p>(&'p self, entry: &'p Entry, asking: &Asking<'_>) -> Vec<Matched<'p>> {
+    pub(super) fn matched<'p>(&'p self, entry: &'p Entry, asking: &Asking<'_>) -> Vec<Matched<'p>> {
         let subject = Subject {
             tool: asking.checked.tool(),
             caller: Some(asking.caller),

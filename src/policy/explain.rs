@@ -138,6 +138,14 @@ impl Policy {
         told
     }
 
+    /// What would be decided about a call, without telling of each rule: for very many calls.
+    #[must_use]
+    pub fn verdict(&self, question: &Question<'_>) -> Explanation {
+        let Question { agent, groups, client, ref checked, standing } = *question;
+        let caller = Caller { agent, groups, client: Client::Said(client) };
+        self.outcome(&Hypothetical { caller, checked, standing })
+    }
+
     /// What is decided, without the rules.
     pub(super) fn outcome(&self, call: &Hypothetical<'_>) -> Explanation {
         let asked = call.checked.arguments();

@@ -9,6 +9,7 @@ use super::reading::{At, Contents, Files};
 use super::report;
 use super::rule::Rule;
 use super::rules::Ruling;
+use super::shadowed;
 use crate::catalog::Catalog;
 use crate::source::{Problems, SourceFile};
 
@@ -46,6 +47,7 @@ impl Policy {
 
         let loaded = report::Loaded { rules: &compiled, places: &places, index: &index, default };
         report::warn(&loaded, &mentions, defaults.first().map(|(_, at)| at), catalog, &mut files);
+        shadowed::warn(&loaded, &mut files);
         report::warn_of_limits(&named_by_callers, &mut files);
         let warnings = files.take_problems();
         let asks = |it: &Candidate| {

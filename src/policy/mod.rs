@@ -7,10 +7,12 @@
 
 mod applying;
 mod binding;
+pub mod cases;
 mod completing;
 mod constraints;
 mod decide;
 mod denial;
+mod difference;
 mod edit;
 mod explain;
 mod index;
@@ -24,6 +26,7 @@ mod reading;
 mod report;
 mod rule;
 pub mod rules;
+mod shadowed;
 mod showing;
 mod standing;
 mod table;
@@ -33,6 +36,7 @@ mod written;
 
 pub use decide::{Decision, Facts};
 pub use denial::{Denial, DenialKind};
+pub use difference::{CellChange, Changes, Difference};
 pub use edit::Edit;
 pub use explain::{ExplainedCondition, ExplainedRule, Explanation, Question};
 pub use limits::Limit;

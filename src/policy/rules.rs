@@ -47,6 +47,12 @@ impl Ruling {
     const ALL: [Self; 4] =
         [Self::Allow, Self::AllowWithConstraints, Self::RequireApproval, Self::Deny];
 
+    /// The decision that rules write so.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ruling| ruling.as_str() == text)
+    }
+
     /// The decision as rules write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -62,7 +68,7 @@ impl Ruling {
 impl<'de> Deserialize<'de> for Ruling {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::ALL.into_iter().find(|ruling| ruling.as_str() == text).ok_or_else(|| {
+        Self::named(&text).ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str);
             let hint = match source::nearest(&text.to_ascii_uppercase(), names.into_iter()) {
                 Some(near) => format!("did you mean `{near}`?"),

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::One;
 use crate::catalog::Offered;
 use crate::config::{self, Looked};
+use crate::evidence::Loading;
 use crate::gateway::{Gateway, OpenError};
 
 /// How long a server that gave no definitions is left alone, at first and at the most.
@@ -129,7 +130,9 @@ pub(super) async fn follow_files(gateway: Arc<Gateway>) {
             () = hung_up => {}
         }
         // What is wrong is told where the reload is made. What is not the files' fault is tried again.
-        if let Err(OpenError::Store(_) | OpenError::Other(_)) = gateway.reload().await {
+        if let Err(OpenError::Store(_) | OpenError::Other(_)) =
+            gateway.reload(Loading::Files.into()).await
+        {
             gateway.clock.sleep(TRY_AGAIN).await;
         }
     }

@@ -9,6 +9,7 @@ mod errors;
 #[cfg(feature = "testing")]
 pub mod failpoint;
 mod halts;
+pub mod history;
 mod people;
 pub mod reports;
 pub mod sqlite;
@@ -34,6 +35,7 @@ pub use calls::{CallPage, CallQuery, CallStatus, ListedCall, Timeline};
 pub use definitions::{DefinitionStore, KeptDefinitions};
 pub use errors::{HoldError, StoreError};
 pub use halts::{Ended, HaltEnding, HaltError, HaltStore, HoldPlace};
+pub use history::HistoryStore;
 pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
 };
@@ -48,7 +50,7 @@ pub const ABSENT: Duration = Duration::from_secs(60);
 /// Everything the gateway must not forget.
 #[async_trait]
 pub trait Store:
-    AccessStore + DefinitionStore + HaltStore + ReportStore + Send + Sync + 'static
+    AccessStore + DefinitionStore + HaltStore + HistoryStore + ReportStore + Send + Sync + 'static
 {
     /// Records the intent to dispatch a call that needs no approval. With [`Wait::Durable`] it returns
     /// when the intent is on disk, with [`Wait::Queued`] when it is in the bounded commit queue.

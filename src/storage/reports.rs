@@ -26,6 +26,15 @@ pub trait ReportStore: Send + Sync {
     /// it ended before the log's beginning, it says how to go on.
     async fn search_entries(&self, query: EntrySearch) -> Result<EntryPage, StoreError>;
 
+    /// A part of the first entries of calls, newest first: those below `below`, of calls that began at `since` or
+    /// later. It reads at most `limit` entries, and a bounded number of bytes.
+    async fn first_entries(
+        &self,
+        below: Option<u64>,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<EntryPage, StoreError>;
+
     /// Verifies the log, from its first entry to its head as it is now; what is wrong with it is the inner
     /// error. One verification runs at a time: nothing is given to whoever asks meanwhile.
     async fn verify_log(&self) -> Result<Option<Result<Summary, Fault>>, StoreError>;

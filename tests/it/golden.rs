@@ -97,7 +97,7 @@ fn other_lists_have_the_fields_that_scripts_rely_on() {
     let doctor = gateway.cli(&["doctor", "--output", "json"]);
     let doctor: Value = serde_json::from_str(&doctor.stdout).unwrap();
     has(&doctor[0], &["id", "ok", "found"]);
-    for kind in ["policy", "manifest", "config"] {
+    for kind in ["policy", "policy-test", "manifest", "config"] {
         has(&gateway.cli(&["schema", kind]).json(), &["properties"]);
     }
 }
@@ -203,6 +203,7 @@ pub(crate) fn concrete(path: &str) -> String {
     let id = "0".repeat(32);
     // A stream of events lasts; what is wrong with this one is looked at after who asks.
     let path = path.replace("/events", "/events?after=none");
+    let path = path.replace("{revision}", "00000000");
     path.replace("{id}", &id).replace("{name}", "nobody").replace("{fingerprint}", "SHA256:none")
 }
 
@@ -228,6 +229,10 @@ GET    /api/v1/catalog/quarantine                      401    401   yes    yes  
 POST   /api/v1/catalog/accept                          401    401   403    403      yes      yes
 GET    /api/v1/policy                                  401    401   yes    yes      yes      yes
 GET    /api/v1/policy/table                            401    401   yes    yes      yes      yes
+GET    /api/v1/policy/history                          401    401   yes    yes      yes      yes
+GET    /api/v1/policy/history/{revision}               401    401   403    403      yes      yes
+POST   /api/v1/policy/simulate                         401    401   403    403      yes      yes
+POST   /api/v1/policy/rollback                         401    401   403    403      yes      yes
 POST   /api/v1/policy/explain                          401    401   yes    yes      yes      yes
 POST   /api/v1/try                                     401    401   403    403      yes      yes
 GET    /api/v1/limits                                  401    401   yes    yes      yes      yes

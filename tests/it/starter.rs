@@ -82,8 +82,8 @@ fn what_init_writes_loads_without_a_finding() {
     assert_eq!(told.stderr, "next: countersign serve\n", "{told:?}");
     assert_eq!(
         told.done(),
-        "made   policies/\nwrote  policies/defaults.yaml\nmade   tool-manifests/\n\
-         wrote  tool-manifests/files.yaml\nwrote  tool-manifests/system.yaml\nmade   workspace/\n\
+        "made   policies/\nwrote  policies/defaults.test.yaml\nwrote  policies/defaults.yaml\n\
+         made   tool-manifests/\nwrote  tool-manifests/files.yaml\nwrote  tool-manifests/system.yaml\nmade   workspace/\n\
          wrote  countersign.yaml\n"
     );
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -95,6 +95,7 @@ fn what_init_writes_loads_without_a_finding() {
     }
     let checked = user.cli(&["policy", "check", "--output", "json"]).json();
     assert_eq!(checked["warnings"], serde_json::json!([]), "{checked}");
+    user.cli(&["policy", "test", "--min-coverage", "100"]).done();
     // Others cannot change the rules, whatever the umask.
     for (path, _) in files(&user.here()) {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o022, 0, "{path:?}");
@@ -121,7 +122,7 @@ fn init_writes_over_nothing_and_completes_what_is_missing() {
     let told = user.cli(&["init"]).done();
     assert_eq!(
         told,
-        "kept   policies/defaults.yaml, which is yours\nkept   tool-manifests/files.yaml\n\
+        "kept   policies/defaults.test.yaml\nkept   policies/defaults.yaml, which is yours\nkept   tool-manifests/files.yaml\n\
          wrote  tool-manifests/system.yaml\nkept   countersign.yaml, which is yours\n"
     );
     assert_eq!(fs::read(here.join("policies/defaults.yaml")).unwrap(), b"rules: []\n");

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod operation;
+mod revisions;
 mod table;
 
 use std::sync::{Arc, LazyLock};

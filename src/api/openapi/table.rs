@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::catalog;
 use super::operation::{Operation, change, get};
+use super::revisions::revisions;
 use crate::api::{
     AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, ExplainView,
     ExplainWanted, HaltConsidered, HaltReach, HaltResumed, HaltWanted, HoldView, IdenticalDecided,
@@ -37,6 +38,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(people());
     all.extend(halts());
     all.extend(catalog::all());
+    all.extend(revisions());
     all
 }
 

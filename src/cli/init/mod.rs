@@ -20,7 +20,13 @@ type Folder = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Whatever works on a bare Linux machine.
 const FOLDERS: [Folder; 3] = [
-    ("policies", &[("defaults.yaml", include_str!("../../../policies/defaults.yaml"))]),
+    (
+        "policies",
+        &[
+            ("defaults.test.yaml", include_str!("../../../policies/defaults.test.yaml")),
+            ("defaults.yaml", include_str!("../../../policies/defaults.yaml")),
+        ],
+    ),
     (
         "tool-manifests",
         &[

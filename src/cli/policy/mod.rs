@@ -1,8 +1,13 @@
 //! `countersign policy`: the rules, checked as the gateway would load them, and asked what they decide.
 
+mod diff;
 mod explain;
+mod history;
+mod junit;
 mod reload;
+mod simulate;
 mod table;
+mod test;
 
 use std::collections::HashMap;
 
@@ -21,12 +26,24 @@ use crate::server;
 pub(super) enum Command {
     /// Load policies and manifests as the gateway would, and say what is wrong or looks wrong
     Check(Form),
+    /// Say what changes from one directory of policies to another: rules, and the decision table
+    Diff(diff::Arguments),
     /// Say what is decided about a call, and why: each rule, condition by condition
     Explain(explain::Arguments),
+    /// List the revisions of policies and manifests that were in force
+    History(history::History),
     /// Have the running gateway read policies and manifests again: taken up as a whole, or not at all
     Reload(reload::Arguments),
+    /// Go back to an earlier revision, which stays in force until a reload
+    Rollback(history::Rollback),
+    /// Print the files of a revision
+    Show(history::Show),
+    /// Say what other files would have decided about recorded calls
+    Simulate(simulate::Arguments),
     /// Print what can be decided about every tool, for every agent
     Table(table::Arguments),
+    /// Ask the rules about the cases of `policies/*.test.yaml`, and say which are decided otherwise
+    Test(test::Arguments),
 }
 
 /// What `policy check` found.
@@ -54,9 +71,15 @@ struct Warning {
 pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
     match command {
         Command::Check(form) => check(flags, form),
+        Command::Diff(arguments) => diff::run(flags, arguments),
         Command::Explain(arguments) => explain::run(flags, arguments).await,
+        Command::History(arguments) => history::history(flags, arguments).await,
+        Command::Rollback(arguments) => history::rollback(flags, arguments).await,
+        Command::Show(arguments) => history::show(flags, arguments).await,
+        Command::Simulate(arguments) => simulate::run(flags, arguments).await,
         Command::Reload(arguments) => reload::run(flags, arguments).await,
         Command::Table(arguments) => table::run(flags, arguments).await,
+        Command::Test(arguments) => test::run(flags, &arguments),
     }
 }
 

@@ -47,7 +47,7 @@ fn text(view: &TableView) -> String {
     let heading: Vec<&str> =
         std::iter::once("TOOL").chain(named.iter().map(String::as_str)).collect();
     let rows = view.tools.iter().enumerate().map(|(at, tool)| {
-        let cells = view.rows.iter().map(|row| row.cells.get(at).map_or_else(String::new, cell));
+        let cells = view.rows.iter().map(|row| row.cells.get(at).map_or_else(String::new, words));
         let name =
             if tool.available { tool.name.clone() } else { format!("{} (unavailable)", tool.name) };
         std::iter::once(name).chain(cells).collect()
@@ -73,7 +73,8 @@ fn named(row: &TableRow) -> String {
     }
 }
 
-fn cell(cell: &Cell) -> String {
+/// The decisions of a cell in words.
+pub(super) fn words(cell: &Cell) -> String {
     let word = |decision: &Ruling| match decision {
         Ruling::Allow => "allow",
         Ruling::AllowWithConstraints => "constrain",

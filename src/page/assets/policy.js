@@ -24,7 +24,7 @@ const lines = (rule) => {
 };
 
 async function rules() {
-  const { revision, default: otherwise, rules: all, warnings, refused } = await get('/policy');
+  const { revision, default: otherwise, rules: all, warnings, refused, rolled_back: back } = await get('/policy');
   facts.textContent = `${count(all.length, 'rule')}, otherwise ${otherwise}; revision ${revision.slice(7, 19)}`;
   const list = table([
     ['Rule', (rule) => shown(rule.name)],
@@ -34,6 +34,7 @@ async function rules() {
     ['Where', (rule) => el('code', {}, shown(rule.location))],
   ], all, { label: 'Rules', open: opened, text: (rule) => [rule.name, rule.decision, rule.location, rule.reason, written(rule), ...rule.tools].join(' ') });
   return [
+    back ? el('p', { class: 'found wrong', role: 'alert' }, el('strong', {}, `Rolled back to ${back.revision.slice(7, 19)}`), ' by ', shown(back.by), ', since ', time(back.at), ': ', shown(back.reason), '. The files are not what is in force', back.waiting ? [', and changed at ', time(back.waiting)] : '', '; ', el('code', {}, 'countersign policy reload'), ' puts them in force again.') : '',
     refused ? el('p', { class: 'found wrong', role: 'alert' }, el('strong', {}, 'The files are not what is in force'), ', since ', time(refused.at), ': ', el('pre', { class: 'plain' }, shown(refused.why, undefined, { lines: true }))) : '',
     list.place,
     warnings.length ? el('section', { class: 'warnings' }, el('h2', {}, 'What looks wrong'), el('ul', {}, warnings.map((warning) => el('li', {}, el('code', {}, shown(warning.location)), ' ', shown(warning.message))))) : ''];

@@ -12,6 +12,7 @@ mod definitions;
 mod faults;
 mod halts;
 mod held;
+mod history;
 mod holds;
 mod job;
 mod log;

@@ -36,6 +36,16 @@ impl ReportStore for SqliteStore {
         self.reports.read(move |connection| search(connection, &query)).await
     }
 
+    async fn first_entries(
+        &self,
+        below: Option<u64>,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<EntryPage, StoreError> {
+        let read = move |connection: &Connection| first_entries(connection, below, since, limit);
+        self.reports.read(read).await
+    }
+
     async fn verify_log(&self) -> Result<Option<Result<Summary, Fault>>, StoreError> {
         let Ok(turn) = Arc::clone(&self.verifying).try_acquire_owned() else {
             return Ok(None);
@@ -81,6 +91,34 @@ fn search(connection: &Connection, query: &EntrySearch) -> Result<EntryPage, Tro
     }
     // Indexes have no gaps: the search was whole where it reached the first entry.
     Ok(EntryPage { entries, next: last.filter(|place| *place > 1) })
+}
+
+fn first_entries(
+    connection: &Connection,
+    below: Option<u64>,
+    since: Option<Timestamp>,
+    limit: u32,
+) -> Result<EntryPage, Trouble> {
+    let from = since.map(|since| place_of(connection, since)).transpose()?.unwrap_or(0);
+    let mut statement = connection.prepare_cached(
+        "SELECT idx, CAST(body AS BLOB), chain FROM calls JOIN entries ON idx = first
+         WHERE first >= ?1 AND first < ?2 ORDER BY first DESC LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![from, below.map_or(i64::MAX, as_sql), limit])?;
+    let (mut entries, mut read) = (Vec::new(), 0_usize);
+    let mut ended = true;
+    while let Some(row) = rows.next()? {
+        let row = raw_row(row)?;
+        read = read.saturating_add(row.body.len());
+        entries.push(stored(row)?);
+        if read >= FOUND_BYTES {
+            ended = false;
+            break;
+        }
+    }
+    let full = entries.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = entries.last().map(|last| last.index).filter(|_| full || !ended);
+    Ok(EntryPage { entries, next })
 }
 
 fn statistics(connection: &Connection, span: Span) -> Result<Statistics, Trouble> {

@@ -26,7 +26,7 @@ const WRITER_CACHE_KIB: i64 = 64 << 10;
 const CACHED_STATEMENTS: usize = 64;
 
 /// One element per released form of the database, each leading from the form before it.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
     // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
     // nanoseconds since 1970.
@@ -166,6 +166,15 @@ const MIGRATIONS: [&str; 6] = [
     // What servers said and was accepted, and what they say now and waits for an operator.
     "CREATE TABLE definitions(key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
      CREATE TABLE quarantined(key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;",
+    // The revisions that were in force, each text of their files once, and the one that was gone back to.
+    "CREATE TABLE revisions(
+        place INTEGER PRIMARY KEY,
+        revision TEXT NOT NULL,
+        body TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX revisions_by_digest ON revisions(revision, place);
+     CREATE TABLE revision_texts(digest TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
+     CREATE TABLE rolled_back(one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;",
 ];
 
 /// The one connection that writes.

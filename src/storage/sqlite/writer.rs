@@ -308,7 +308,12 @@ mod tests {
     use crate::evidence::chain::Draft;
 
     fn carried() -> Job {
-        let event = Event::RevisionLoaded { revision: Digest::of(b"revision"), rules: 0, tools: 0 };
+        let event = Event::RevisionLoaded {
+            revision: Digest::of(b"revision"),
+            rules: 0,
+            tools: 0,
+            cause: crate::evidence::Cause::default(),
+        };
         let draft = Draft::new(event).unwrap();
         Job::Carried(Carried { step: Step::Refuse, call: "call".to_owned(), draft })
     }

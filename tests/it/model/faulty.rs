@@ -13,6 +13,9 @@ use countersign::halts::{Halt, Register};
 use countersign::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
 use countersign::ids::{AgentName, CallId, HaltId, HoldId, PersonName, StandingId};
 use countersign::principal::Person;
+use countersign::storage::history::{
+    ComesInForce, HistoryStore, KeptFile, KeptRevision, RolledBack,
+};
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
     AccessError, AccessStore, Agent, CallPage, CallQuery, ChannelState, Credential, Credentials,
@@ -212,6 +215,7 @@ handed_on! {
     reads {
         fn statistics(span: Span) -> Result<Statistics, StoreError>;
         fn search_entries(query: EntrySearch) -> Result<EntryPage, StoreError>;
+        fn first_entries(below: Option<u64>, since: Option<Timestamp>, limit: u32) -> Result<EntryPage, StoreError>;
         fn verify_log() -> Result<Option<Result<Summary, Fault>>, StoreError>;
     }
 }
@@ -224,6 +228,18 @@ handed_on! {
     }
     reads {
         fn definitions() -> Result<KeptDefinitions, StoreError>;
+    }
+}
+
+handed_on! {
+    HistoryStore
+    writes {
+        fn put_in_force(revision: ComesInForce) -> Result<(), StoreError>;
+    }
+    reads {
+        fn revisions() -> Result<Vec<KeptRevision>, StoreError>;
+        fn revision_files(revision: Digest) -> Result<Option<Vec<KeptFile>>, StoreError>;
+        fn rolled_back() -> Result<Option<RolledBack>, StoreError>;
     }
 }
 

@@ -6,6 +6,7 @@ mod many;
 mod policy;
 mod quarantine;
 mod reports;
+mod rollback;
 mod signing;
 mod unknown;
 

@@ -71,7 +71,12 @@ fn start() -> Timestamp {
 }
 
 fn loaded() -> Event {
-    Event::RevisionLoaded { revision: Digest::of(b"revision"), rules: 3, tools: 4 }
+    Event::RevisionLoaded {
+        revision: Digest::of(b"revision"),
+        rules: 3,
+        tools: 4,
+        cause: crate::evidence::Cause::default(),
+    }
 }
 
 fn asked(call: CallId) -> Asked {
@@ -121,6 +126,8 @@ fn refused() -> Refused {
         refusal: "denied".to_owned(),
         rules: Vec::new(),
         told: "no".to_owned(),
+        groups: Vec::new(),
+        client: None,
         cause: None,
     }
 }

@@ -5,6 +5,7 @@
 mod access_rows;
 mod definition_rows;
 mod halt_rows;
+mod history_rows;
 mod invariants;
 mod people_rows;
 mod prepared;
@@ -212,6 +213,7 @@ fn all_rows() -> Vec<Row> {
         access_rows::rows(),
         halt_rows::rows(),
         definition_rows::rows(),
+        history_rows::rows(),
     ]
     .into_iter()
     .flatten()
@@ -229,8 +231,12 @@ async fn asks_and_dies() {
 }
 
 /// Methods that change nothing.
-const READING: [&str; 30] = [
+const READING: [&str; 34] = [
     "definitions",
+    "first_entries",
+    "revisions",
+    "revision_files",
+    "rolled_back",
     "halts",
     "holds_from",
     "link",
@@ -273,7 +279,8 @@ fn the_table_has_every_method_that_writes() {
     let reports = part(include_str!("../../../reports.rs"), "pub trait ReportStore");
     let halts = part(include_str!("../../../halts.rs"), "pub trait HaltStore");
     let definitions = part(include_str!("../../../definitions.rs"), "pub trait DefinitionStore");
-    let parts = [own, access, reports, halts, definitions];
+    let history = part(include_str!("../../../history.rs"), "pub trait HistoryStore");
+    let parts = [own, access, reports, halts, definitions, history];
     let methods = parts.into_iter().flat_map(|part| part.split("fn ").skip(1));
     let methods = methods.filter_map(|text| {
         let name = text.split('(').next()?;
