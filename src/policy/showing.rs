@@ -28,10 +28,11 @@ impl Policy {
         (principal, client): (&Principal, Option<&str>),
         tool: &Tool,
     ) -> Option<Vec<Matched<'p>>> {
-        let caller = Some(Caller::of(principal, client));
-        let subject = Subject { tool, caller, attributes: None };
+        let caller = Caller::of(principal, client);
+        let subject = Subject { tool, caller: Some(caller), attributes: None };
+        let candidates: Vec<Matched<'_>> = self.candidates(entry, &caller).collect();
         let (mut by, mut open) = (Vec::new(), false);
-        for matched in self.candidates(entry) {
+        for matched in candidates.iter().copied() {
             let certainty = certainty(&matched, &subject);
             open |= certainty == Certainty::Maybe;
             match (certainty, denies(&matched)) {
@@ -41,18 +42,18 @@ impl Policy {
             }
         }
         let shown = self.default != Ruling::Deny || !by.is_empty();
-        (shown && (!open || self.some_call_passes(entry, &subject))).then_some(by)
+        (shown && (!open || self.some_call_passes(&candidates, &subject))).then_some(by)
     }
 
     /// Whether the rules let some combination of the attributes pass that arguments choose.
-    fn some_call_passes(&self, entry: &Entry, subject: &Subject<'_>) -> bool {
+    fn some_call_passes(&self, candidates: &[Matched<'_>], subject: &Subject<'_>) -> bool {
         let Some(all) = subject.tool.attribute_combinations(MAX_COMBINATIONS) else { return true };
         all.iter().any(|attributes| {
             let subject = Subject { attributes: Some(attributes), ..*subject };
             let mut passes = self.default != Ruling::Deny;
-            for matched in self.candidates(entry) {
-                if certainty(&matched, &subject) == Certainty::Always {
-                    if denies(&matched) {
+            for matched in candidates {
+                if certainty(matched, &subject) == Certainty::Always {
+                    if denies(matched) {
                         return false;
                     }
                     passes = true;
@@ -68,6 +69,5 @@ fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
 }
 
 fn denies(matched: &Matched<'_>) -> bool {
-    matched.rule.decision == Ruling::Deny
-        || matches!(matched.candidate.binding, Binding::Unknown { .. })
+    matched.rule.decision == Ruling::Deny || matches!(matched.binding, Binding::Unknown { .. })
 }

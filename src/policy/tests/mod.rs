@@ -4,6 +4,7 @@ mod constraints;
 mod deciding;
 mod edges;
 mod explaining;
+mod indexing;
 mod loading;
 mod matching;
 mod naive;
