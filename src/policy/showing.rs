@@ -1,5 +1,7 @@
 //! What an agent is shown: exactly what some call of it could get by the rules, and nothing beyond.
 
+use std::collections::BTreeSet;
+
 use super::Policy;
 use super::binding::Binding;
 use super::decide::Matched;
@@ -45,6 +47,35 @@ impl Policy {
         (shown && (!open || self.some_call_passes(&candidates, &subject))).then_some(by)
     }
 
+    /// What the rules can decide about a call that is not denied.
+    pub(super) fn rulings(&self, entry: &Entry, subject: &Subject<'_>) -> BTreeSet<Ruling> {
+        let Some(caller) = subject.caller else { return BTreeSet::new() };
+        let candidates: Vec<Matched<'_>> = self.candidates(entry, &caller).collect();
+        let combinations = subject.tool.attribute_combinations(MAX_COMBINATIONS);
+        let mut found = BTreeSet::new();
+        let mut add = |subject: &Subject<'_>| {
+            let (mut sure, mut perhaps) = (None, BTreeSet::new());
+            for matched in &candidates {
+                let ruling = if denies(matched) { Ruling::Deny } else { matched.rule.decision };
+                match certainty(matched, subject) {
+                    Certainty::Never => {}
+                    Certainty::Maybe => drop(perhaps.insert(ruling)),
+                    Certainty::Always => sure = sure.max(Some(ruling)),
+                }
+            }
+            found.insert(sure.unwrap_or(self.default));
+            found.extend(perhaps.into_iter().map(|it| sure.map_or(it, |sure| sure.max(it))));
+        };
+        match &combinations {
+            Some(all) => all
+                .iter()
+                .for_each(|attributes| add(&Subject { attributes: Some(attributes), ..*subject })),
+            None => add(subject),
+        }
+        found.remove(&Ruling::Deny);
+        found
+    }
+
     /// Whether the rules let some combination of the attributes pass that arguments choose.
     fn some_call_passes(&self, candidates: &[Matched<'_>], subject: &Subject<'_>) -> bool {
         let Some(all) = subject.tool.attribute_combinations(MAX_COMBINATIONS) else { return true };
@@ -64,7 +95,7 @@ impl Policy {
     }
 }
 
-fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
+pub(super) fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
     if matched.candidate.certain { Certainty::Always } else { matched.rule.scope.covers(subject) }
 }
 

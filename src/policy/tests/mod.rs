@@ -8,6 +8,7 @@ mod indexing;
 mod loading;
 mod matching;
 mod naive;
+mod narrowing;
 mod standing;
 
 use std::collections::HashMap;
