@@ -87,29 +87,34 @@ impl Row {
     /// one rule, or none where that is the row.
     pub(crate) fn calls(self, rules: usize, tools: usize) -> Vec<(String, String)> {
         let spread = || (0..CALLS).map(|at| at * rules / CALLS);
-        let agent = |number: usize| format!("agent-{number:06}");
         match self {
-            Self::HitFirst => vec![(agent(0), tool_name(0))],
-            Self::HitLast => vec![(agent(0), tool_name(rules.min(tools) - 1))],
-            Self::NoneHit => vec![(agent(0), "unruled".to_owned())],
+            Self::HitFirst => vec![(agent_name(0), tool_name(0))],
+            Self::HitLast => vec![(agent_name(0), tool_name(rules.min(tools) - 1))],
+            Self::NoneHit => vec![(agent_name(0), "unruled".to_owned())],
             Self::ToolGlobs => {
                 let numbers = (0..CALLS).map(|at| at * rules.min(tools) / CALLS);
-                numbers.map(|number| (agent(number), tool_name(number))).collect()
+                numbers.map(|number| (agent_name(number), tool_name(number))).collect()
             }
-            Self::AgentsOfOneTool => spread().map(|number| (agent(number), tool_name(0))).collect(),
+            Self::AgentsOfOneTool => {
+                spread().map(|number| (agent_name(number), tool_name(0))).collect()
+            }
             Self::Agents | Self::AgentGlobs | Self::Constraints => {
-                spread().map(|number| (agent(number), tool_name(number * 7 % tools))).collect()
+                spread().map(|number| (agent_name(number), tool_name(number * 7 % tools))).collect()
             }
             Self::Conditions => {
-                spread().map(|number| (agent(number), tool_name(number % tools))).collect()
+                spread().map(|number| (agent_name(number), tool_name(number % tools))).collect()
             }
         }
     }
 }
 
 /// The name of a tool, and beyond the catalog one that could come.
-fn any_tool(number: usize) -> String {
+pub(crate) fn any_tool(number: usize) -> String {
     if number < TOOLS { tool_name(number) } else { format!("tool_to_come_{number:06}") }
+}
+
+pub(crate) fn agent_name(number: usize) -> String {
+    format!("agent-{number:06}")
 }
 
 pub(crate) fn tool_name(number: usize) -> String {

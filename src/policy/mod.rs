@@ -64,6 +64,22 @@ pub struct Policy {
     sources: Vec<SourceFile>,
 }
 
+impl Default for Policy {
+    /// No rules: every call is denied.
+    fn default() -> Self {
+        Self {
+            default: Ruling::Deny,
+            holds: false,
+            rules: Vec::new(),
+            limits: Vec::new(),
+            index: index::Index::default(),
+            locations: Vec::new(),
+            warnings: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+}
+
 impl Policy {
     /// The limits on how often calls may be made.
     #[must_use]
