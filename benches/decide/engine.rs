@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use countersign::authentication::Agents;
 use countersign::catalog::{Catalog, CheckedArguments, Environment, Manifests};
+use countersign::json::Object;
 use countersign::policy::{Decision, Facts, Policy};
 use countersign::principal::Principal;
 use countersign::source::SourceFile;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::now;
 use crate::rules::{self, Row};
@@ -54,10 +55,8 @@ impl Loaded {
         let call = |(agent, tool): (String, String)| -> Result<_> {
             let principal = agents.local(&agent.parse()?, "bench").context("no principal")?;
             let tool = catalog.tool(&tool).with_context(|| format!("no tool `{tool}`"))?;
-            let arguments = match json!({ "replicas": 40, "name": "a service of theirs" }) {
-                Value::Object(arguments) => arguments,
-                other => return Err(anyhow!("no arguments: {other}")),
-            };
+            let arguments = json!({ "replicas": 40, "name": "a service of theirs" });
+            let arguments: Object = serde_json::from_value(arguments)?;
             let checked = tool.check(arguments).map_err(|faults| anyhow!("{faults:?}"))?;
             Ok((principal, checked))
         };

@@ -51,15 +51,18 @@ impl Policy {
         *budget = budget.checked_sub(self.index.count(entry).saturating_mul(times).max(1))?;
         let caller = Some(Caller { agent, groups, client: Client::Any });
         let mut found = Found::default();
+        let candidates: Vec<Matched<'_>> = self.all(entry).collect();
         // Of too many combinations only what is known of all of them together is looked at.
         match combinations {
             Some(all) => all.iter().for_each(|attributes| {
                 let subject = Subject { tool, caller, attributes: Some(attributes) };
-                self.add(self.all(entry), &subject, &mut found);
+                self.add(candidates.iter().copied(), &subject, &mut found);
             }),
-            None => {
-                self.add(self.all(entry), &Subject { tool, caller, attributes: None }, &mut found)
-            }
+            None => self.add(
+                candidates.iter().copied(),
+                &Subject { tool, caller, attributes: None },
+                &mut found,
+            ),
         }
         Some(found.into_cell(tool))
     }

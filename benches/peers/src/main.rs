@@ -1,7 +1,9 @@
 //! The decision by the same rules in three engines, in one run: the gateway's own, Cedar, and Rego by regorus.
 
+#[expect(dead_code, reason = "what the other benchmark needs besides")]
 #[path = "../../decide/engine.rs"]
 mod engine;
+#[expect(dead_code, reason = "what the other benchmark needs besides")]
 #[path = "../../decide/rules.rs"]
 mod rules;
 

@@ -140,7 +140,8 @@ proptest! {
 fn rules_for_other_callers_are_not_looked_at() {
     let catalog = many_tools();
     let tool = catalog.tools().next().unwrap();
-    let keys: [(&str, fn(usize) -> String); 5] = [
+    type Name = fn(usize) -> String;
+    let keys: [(&str, Name); 5] = [
         ("agent", |number| format!("agent-{number:04}")),
         ("agent", |number| format!("agent-{number:04}*")),
         ("agent", |number| format!("*-{number:04}")),
