@@ -135,7 +135,7 @@ impl<'t> Names<'t> {
         if let Some(patterns) = asked("tool") {
             let mut few = BTreeSet::new();
             for pattern in patterns {
-                few.extend(self.beginning(pattern)?);
+                few.extend(self.named(pattern));
             }
             return Some(few);
         }
@@ -148,17 +148,20 @@ impl<'t> Names<'t> {
         by_backend.or_else(|| asked("tags").and_then(|patterns| exact(patterns, &self.tags)))
     }
 
-    /// The tools whose names could fit `pattern` by how they begin; none where they may begin anyhow.
-    fn beginning(&self, pattern: &str) -> Option<std::ops::Range<u32>> {
-        let begins = match patterns::glob(pattern) {
-            None => pattern,
-            Some(Ok(Glob::Plain(plain))) => match plain.begins() {
-                "" => return None,
-                begins => return Some(self.range(|name| name.starts_with(begins), begins)),
-            },
-            Some(Ok(Glob::Other(_)) | Err(_)) => return None,
+    /// The tools whose names fit `pattern`; of those only that begin as it does are compared.
+    fn named(&self, pattern: &str) -> Vec<u32> {
+        let Some(glob) = patterns::glob(pattern) else {
+            return self.range(|name| name == pattern, pattern).collect();
         };
-        Some(self.range(|name| name == begins, begins))
+        // What is no glob is a fault that is told already.
+        let Ok(glob) = glob else { return Vec::new() };
+        let begins = match &glob {
+            Glob::Plain(plain) => plain.begins(),
+            Glob::Other(_) => "",
+        };
+        let fits =
+            |number: &u32| self.names.get(*number as usize).is_some_and(|name| glob.is_match(name));
+        self.range(|name| name.starts_with(begins), begins).filter(fits).collect()
     }
 
     fn range(&self, fits: impl Fn(&str) -> bool, begins: &str) -> std::ops::Range<u32> {
