@@ -189,6 +189,11 @@ impl Tool {
         self.constraint_pointers.get(name).map(String::as_str)
     }
 
+    /// Every constraint that the manifest binds, by name, with where.
+    pub(crate) const fn constraint_pointers(&self) -> &std::collections::BTreeMap<String, String> {
+        &self.constraint_pointers
+    }
+
     /// The attributes as the manifest gives them: fixed, or chosen by an argument.
     #[must_use]
     pub const fn attribute_specs(&self) -> &AttributeSpecs {

@@ -111,7 +111,7 @@ impl Gateway {
     }
 
     async fn accept_once(
-        &self,
+        self: &Arc<Self>,
         tool: String,
         digest: Digest,
         by: Person,

@@ -1,5 +1,6 @@
 //! `Gateway`: every long-lived part, opened once from `Config` and complete when opened.
 
+mod aside;
 mod definitions;
 mod history;
 mod reloading;

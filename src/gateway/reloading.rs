@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 
+use super::aside::aside;
 use super::history::Source;
 use super::revision::{Files, InForce, Learned, Revision};
 use super::{Gateway, OpenError};
@@ -12,6 +13,7 @@ use crate::catalog::{Manifests, Offered};
 use crate::config::{self, Looked};
 use crate::digest::Digest;
 use crate::evidence::{Cause, Loading};
+use crate::source::{Problems, SourceFile};
 use crate::storage::StoreError;
 use crate::storage::history::Pin;
 
@@ -42,7 +44,7 @@ impl Gateway {
     /// # Errors
     /// When the policy cannot be bound to the new catalog: the revision in force stays.
     pub async fn learn(
-        &self,
+        self: &Arc<Self>,
         (backend, from): (&str, &One),
         offered: Result<Offered, String>,
     ) -> Result<(), OpenError> {
@@ -66,7 +68,7 @@ impl Gateway {
 
     /// Makes a new revision of the files in force, with what a server offers.
     pub(super) async fn take_in(
-        &self,
+        self: &Arc<Self>,
         backend: &str,
         offered: Result<Offered, String>,
     ) -> Result<(), OpenError> {
@@ -74,15 +76,14 @@ impl Gateway {
         let mut learned = self.learned();
         learned.insert(backend.to_owned(), offered);
         let policies: Vec<_> = now.policy.sources().cloned().collect();
-        let next = Revision::build(&now.manifests, policies.clone(), &learned, &self.config);
-        let next = match next {
+        let next = match self.built(&now.manifests, policies.clone(), learned.clone()).await? {
             Ok(next) => next,
             // Nothing that a server says may keep the rest of the catalog from being what it is.
             Err(problems) => {
                 let why = "what its server offers does not fit the policy; see the log".to_owned();
                 tracing::error!(%backend, %problems, "a server's definitions are refused");
                 learned.insert(backend.to_owned(), Err(why));
-                Revision::build(&now.manifests, policies, &learned, &self.config)?
+                self.built(&now.manifests, policies, learned.clone()).await??
             }
         };
         let next = InForce {
@@ -93,6 +94,18 @@ impl Gateway {
         };
         self.put_in_force(next, learned, Loading::Server.into(), Pin::Stays).await?;
         Ok(())
+    }
+
+    /// The revision that files make with what servers offer. Compiling very many rules takes its time, which calls
+    /// must not wait for.
+    async fn built(
+        self: &Arc<Self>,
+        manifests: &Arc<Manifests>,
+        policies: Vec<SourceFile>,
+        learned: Learned,
+    ) -> Result<Result<Revision, Problems>, OpenError> {
+        let (gateway, manifests) = (Arc::clone(self), Arc::clone(manifests));
+        aside(move || Revision::build(&manifests, policies, &learned, &gateway.config)).await
     }
 
     /// Reads all files again. What they say comes into force as a whole, or, when anything is wrong with it, not
@@ -135,11 +148,7 @@ impl Gateway {
         pin: Pin,
     ) -> Result<Reloaded, OpenError> {
         let now = self.revision();
-        let gateway = Arc::clone(self);
-        // Compiling very many rules takes its time, which calls must not wait for.
-        let reading = tokio::task::spawn_blocking(move || gateway.read_files(source));
-        let (next, learned) =
-            reading.await.map_err(|error| OpenError::Other(error.to_string()))??;
+        let (next, learned) = self.read_files(source).await?;
         let (before, digest) = (now.digest, next.digest);
         let left = now.backends.left_by(&next.backends);
         let is_another = self.put_in_force(next, learned, cause, pin).await?;
@@ -148,21 +157,27 @@ impl Gateway {
         Ok(Reloaded { revision: digest, before: is_another.then_some(before) })
     }
 
-    fn read_files(&self, source: Source) -> Result<(InForce, Learned), OpenError> {
-        if let Some(exposed) =
-            backend::confinement::exposed(&self.config).iter().find(|it| it.to_all)
-        {
-            return Err(OpenError::Other(exposed.to_string()));
-        }
-        let now = self.revision();
-        let Files { looked, manifests, policies } = source.files(&self.config)?;
-        let manifests = Manifests::read(manifests)?;
-        let backends = now.backends.followed_by(&manifests, &self.config, &self.clock);
-        let backends = backends.map_err(|error| OpenError::Other(error.to_string()))?;
+    async fn read_files(self: &Arc<Self>, source: Source) -> Result<(InForce, Learned), OpenError> {
+        let gateway = Arc::clone(self);
+        let reading = aside(move || {
+            let exposed = backend::confinement::exposed(&gateway.config);
+            if let Some(exposed) = exposed.iter().find(|it| it.to_all) {
+                return Err(OpenError::Other(exposed.to_string()));
+            }
+            let Files { looked, manifests, policies } = source.files(&gateway.config)?;
+            Ok((looked, Arc::new(Manifests::read(manifests)?), policies))
+        });
+        let (looked, manifests, policies) = reading.await??;
+        let (gateway, now, from) = (Arc::clone(self), self.revision(), Arc::clone(&manifests));
+        let opening = tokio::task::spawn_blocking(move || {
+            now.backends.followed_by(&from, &gateway.config, &gateway.clock)
+        });
+        let backends = opening.await.map_err(|error| OpenError::Other(error.to_string()))?;
+        let backends = Arc::new(backends.map_err(|error| OpenError::Other(error.to_string()))?);
         let mut learned = self.learned();
+        let now = self.revision();
         learned.retain(|backend, _| backends.share(&now.backends, backend));
-        let revision = Revision::build(&manifests, policies, &learned, &self.config)?;
-        let (backends, manifests) = (Arc::new(backends), Arc::new(manifests));
+        let revision = self.built(&manifests, policies, learned.clone()).await??;
         Ok((InForce { revision, backends, manifests, files: looked }, learned))
     }
 

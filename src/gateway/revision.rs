@@ -74,6 +74,12 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// No tools and no rules: nothing could be called.
+    pub(super) fn nothing() -> Self {
+        let (catalog, policy) = (Catalog::default(), Policy::default());
+        Self { digest: Digest::of(b""), catalog, policy }
+    }
+
     /// Reads the files that `config` names and builds the revision they make.
     ///
     /// # Errors

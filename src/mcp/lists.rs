@@ -20,6 +20,7 @@ use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{ActionType, Catalog, Kind, Offer, Tool};
 use crate::gateway::{Gateway, Revision};
 use crate::json::Object;
+use crate::policy::Listed;
 use crate::principal::Principal;
 
 /// How many entries one page shows.
@@ -97,10 +98,10 @@ impl Viewer<'_> {
     /// A page of `tools/list`.
     pub(super) fn tools(&self, request: Option<PaginatedRequestParams>) -> Page<ToolInfo> {
         let revision = self.gateway.revision();
-        let (tools, next) = self.page(&revision, request, ("tools", Kind::Tool), |tool| {
-            matches!(tool.offer(), Offer::Tool).then(|| tool_info(tool))
-        })?;
-        let mut tools = tools;
+        let (mut tools, next) =
+            self.page(&revision, request, ("tools", Kind::Tool), |tool, listed| {
+                matches!(tool.offer(), Offer::Tool).then(|| tool_info(tool, listed))
+            })?;
         // A client of an earlier protocol is told *pending* and has to come back; others wait by themselves.
         if next.is_none() && self.era == Era::Legacy && revision.policy.may_hold() {
             tools.push(waiting::tool());
@@ -111,8 +112,11 @@ impl Viewer<'_> {
     /// A page of `resources/list`.
     pub(super) fn resources(&self, request: Option<PaginatedRequestParams>) -> Page<Resource> {
         let list = ("resources", Kind::Resource);
-        self.page(&self.gateway.revision(), request, list, |tool| match tool.offer() {
-            Offer::Resource(entry) => shown(entry),
+        self.page(&self.gateway.revision(), request, list, |tool, listed| match tool.offer() {
+            Offer::Resource(entry) => shown(entry).map(|mut entry: Resource| {
+                told(&mut entry.description, listed);
+                entry
+            }),
             Offer::Tool | Offer::Template(_) | Offer::Prompt(_) | Offer::Completion => None,
         })
     }
@@ -123,8 +127,11 @@ impl Viewer<'_> {
         request: Option<PaginatedRequestParams>,
     ) -> Page<ResourceTemplate> {
         let list = ("templates", Kind::Resource);
-        self.page(&self.gateway.revision(), request, list, |tool| match tool.offer() {
-            Offer::Template(entry) => shown(entry),
+        self.page(&self.gateway.revision(), request, list, |tool, listed| match tool.offer() {
+            Offer::Template(entry) => shown(entry).map(|mut entry: ResourceTemplate| {
+                told(&mut entry.description, listed);
+                entry
+            }),
             Offer::Tool | Offer::Resource(_) | Offer::Prompt(_) | Offer::Completion => None,
         })
     }
@@ -132,8 +139,11 @@ impl Viewer<'_> {
     /// A page of `prompts/list`.
     pub(super) fn prompts(&self, request: Option<PaginatedRequestParams>) -> Page<Prompt> {
         let list = ("prompts", Kind::Prompt);
-        self.page(&self.gateway.revision(), request, list, |tool| match tool.offer() {
-            Offer::Prompt(entry) => shown(entry),
+        self.page(&self.gateway.revision(), request, list, |tool, listed| match tool.offer() {
+            Offer::Prompt(entry) => shown(entry).map(|mut entry: Prompt| {
+                told(&mut entry.description, listed);
+                entry
+            }),
             Offer::Tool | Offer::Resource(_) | Offer::Template(_) | Offer::Completion => None,
         })
     }
@@ -143,7 +153,7 @@ impl Viewer<'_> {
         revision: &Revision,
         request: Option<PaginatedRequestParams>,
         (list, kind): (&str, Kind),
-        entry: impl Fn(&Tool) -> Option<T>,
+        entry: impl Fn(&Tool, Listed) -> Option<T>,
     ) -> Page<T> {
         if kind != Kind::Tool && !revision.catalog.lists(kind) {
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Method not found", None));
@@ -159,8 +169,10 @@ impl Viewer<'_> {
             .catalog
             .after(&after)
             .filter(|tool| tool.kind() == kind && tool.unavailable().is_none())
-            .filter(|tool| revision.policy.lists(principal, client, tool))
-            .filter_map(|tool| Some((tool.name(), entry(tool)?)))
+            .filter_map(|tool| {
+                let listed = revision.policy.listing(principal, client, tool)?;
+                Some((tool.name(), entry(tool, listed)?))
+            })
             .take(PAGE + 1)
             .collect();
         let more = shown.len() > PAGE;
@@ -180,9 +192,21 @@ fn shown<T: DeserializeOwned>(entry: &Object) -> Option<T> {
     })
 }
 
-fn tool_info(tool: &Tool) -> ToolInfo {
-    let input = Arc::new(tool.input().text().clone());
-    let mut info = ToolInfo::new(tool.name().to_owned(), tool.description().to_owned(), input);
+/// Adds to a description what to know of approvals.
+fn told(description: &mut Option<impl From<String> + AsRef<str>>, listed: Listed) {
+    let Some(approval) = listed.approval else { return };
+    let told = match description.as_ref().map(AsRef::as_ref) {
+        None | Some("") => approval,
+        Some(own) => format!("{own}\n\n{approval}"),
+    };
+    *description = Some(told.into());
+}
+
+fn tool_info(tool: &Tool, mut listed: Listed) -> ToolInfo {
+    let input = listed.input.take().unwrap_or_else(|| tool.input().text().clone());
+    let mut info =
+        ToolInfo::new(tool.name().to_owned(), tool.description().to_owned(), Arc::new(input));
+    told(&mut info.description, listed);
     info.title = tool.title().map(str::to_owned);
     info.output_schema = tool.output().map(|schema| Arc::new(schema.text().clone()));
     let annotations = tool.annotations().cloned().unwrap_or_else(|| annotations_of(tool));

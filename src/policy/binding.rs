@@ -1,5 +1,6 @@
 //! Binds constraints to the parameters of tools, when a policy is loaded: never silently ignored.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::constraints::{Bounds, Constraint, Demand, Exact};
@@ -76,6 +77,13 @@ pub(super) fn bind(
         }
     }
     if unbindable.is_empty() { Ok(Binding::Bound(bound)) } else { Err(unbindable) }
+}
+
+/// Everything about a tool, its name apart, that what is bound to it depends on.
+pub(super) fn depends_on(tool: &Tool) -> impl Serialize {
+    let choosing: Vec<&str> = choosing(tool).into_iter().flatten().collect();
+    let pointers = tool.constraint_pointers();
+    (tool.input().text(), pointers, choosing, definition_is_unknown(tool))
 }
 
 /// An MCP tool that its server has not described, and neither has its manifest.
@@ -194,6 +202,12 @@ fn of_its_type(value: &Value, types: &str) -> String {
 
 /// Rules were matched on what such an argument says, so nothing may change it afterwards.
 fn chooses_an_attribute(tool: &Tool, target: &Target) -> bool {
+    let changed = target.steps.first().map(String::as_str);
+    choosing(tool).into_iter().flatten().any(|argument| Some(argument) == changed)
+}
+
+/// The arguments that choose attributes of the call.
+fn choosing(tool: &Tool) -> [Option<&str>; 5] {
     fn argument<T>(value: Option<&AttributeValue<T>>) -> Option<&str> {
         match value {
             Some(AttributeValue::Chosen(chosen)) => Some(&chosen.argument),
@@ -201,15 +215,13 @@ fn chooses_an_attribute(tool: &Tool, target: &Target) -> bool {
         }
     }
     let specs = tool.attribute_specs();
-    let choosing = [
+    [
         argument(specs.capability.as_ref()),
         argument(specs.action.as_ref()),
         argument(specs.action_type.as_ref()),
         argument(specs.environment.as_ref()),
         argument(specs.risk.as_ref()),
-    ];
-    let changed = target.steps.first().map(String::as_str);
-    choosing.into_iter().flatten().any(|argument| Some(argument) == changed)
+    ]
 }
 
 enum Numeric {

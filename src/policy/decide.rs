@@ -68,7 +68,8 @@ pub(super) struct Asking<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Matched<'p> {
     pub(super) rule: &'p Rule,
-    pub(super) candidate: &'p Candidate,
+    pub(super) candidate: Candidate,
+    pub(super) binding: &'p Binding,
 }
 
 impl Policy {
@@ -113,16 +114,36 @@ impl Policy {
             caller: Some(asking.caller),
             attributes: Some(asking.checked.attributes()),
         };
-        self.candidates(entry)
-            .filter(|Matched { rule, candidate }| {
+        self.candidates(entry, &asking.caller)
+            .filter(|Matched { rule, candidate, .. }| {
                 candidate.certain || rule.scope.covers(&subject) == Certainty::Always
             })
             .collect()
     }
 
-    pub(super) fn candidates<'p>(&'p self, entry: &'p Entry) -> impl Iterator<Item = Matched<'p>> {
-        entry.candidates.iter().filter_map(|candidate| {
-            self.rules.get(candidate.rule).map(|rule| Matched { rule, candidate })
+    /// The rules that can match a call by `caller`, and few that cannot.
+    pub(super) fn candidates<'p>(
+        &'p self,
+        entry: &'p Entry,
+        caller: &Caller<'_>,
+    ) -> impl Iterator<Item = Matched<'p>> {
+        self.bound(entry, self.index.candidates(entry, caller))
+    }
+
+    /// The rules that can match a call by anybody.
+    pub(super) fn all<'p>(&'p self, entry: &'p Entry) -> impl Iterator<Item = Matched<'p>> {
+        self.bound(entry, self.index.all(entry))
+    }
+
+    fn bound<'p>(
+        &'p self,
+        entry: &'p Entry,
+        candidates: Vec<Candidate>,
+    ) -> impl Iterator<Item = Matched<'p>> {
+        candidates.into_iter().filter_map(|candidate| {
+            let rule = self.rules.get(candidate.rule)?;
+            let binding = self.index.binding(candidate.rule, entry);
+            Some(Matched { rule, candidate, binding })
         })
     }
 }
@@ -212,8 +233,8 @@ fn asking(matched: &[Matched<'_>]) -> Vec<String> {
 /// Everything that matching rules ask of parameters.
 fn parts<'p>(matched: &[Matched<'p>], tool: &Tool) -> Result<Vec<Part<'p>>, Denial> {
     let mut parts = Vec::new();
-    for Matched { rule, candidate } in matched {
-        let bound = match &candidate.binding {
+    for Matched { rule, binding, .. } in matched {
+        let bound = match binding {
             Binding::Bound(bound) => bound,
             Binding::Unknown { constraint } => return Err(unbound(rule, constraint, tool)),
         };

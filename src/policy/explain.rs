@@ -122,9 +122,8 @@ impl Policy {
         let decides: HashSet<&str> = told.decided_by.iter().map(String::as_str).collect();
         let subject = call.subject();
         let Some(entry) = self.index.entry(tool) else { return told };
-        let (matching, others): (Vec<_>, Vec<_>) = self
-            .candidates(entry)
-            .partition(|it| it.rule.scope.covers(&subject) == Certainty::Always);
+        let (matching, others): (Vec<_>, Vec<_>) =
+            self.all(entry).partition(|it| it.rule.scope.covers(&subject) == Certainty::Always);
         let rules = matching.iter().chain(&others).take(MAX_RULES).map(|matched| {
             let mut rule = explained(matched.rule, &subject);
             rule.location = self.location(matched.candidate.rule);
@@ -132,7 +131,7 @@ impl Policy {
             rule
         });
         let rules: Vec<_> = rules.collect();
-        told.rules_left_out = entry.candidates.len().saturating_sub(rules.len());
+        told.rules_left_out = self.index.count(entry).saturating_sub(rules.len());
         told.nearest = self.nearest(&call, entry, &told);
         told.rules = rules;
         told

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Policy;
-use super::index::{Candidate, Index};
+use super::index::{Built, Index};
 use super::limits::Limit;
 use super::reading::{At, Contents, Files};
 use super::report;
@@ -36,7 +36,12 @@ impl Policy {
         let limits =
             limits.into_iter().map(|(spec, at)| Limit::compile(spec, &at, &mut files)).collect();
 
-        let (index, unbindable) = Index::build(&compiled, catalog);
+        let Built { index, unbindable, excess } = Index::build(&compiled, catalog);
+        if let Some((rule, message)) = excess
+            && let Some(at) = places.get(rule)
+        {
+            files.wrong(&at.below("match"), message, "ask alike in more rules, or of fewer tools");
+        }
         for (rule, found) in unbindable {
             if let Some(at) = places.get(rule) {
                 let at = at.below("constraints").below(&found.constraint);
@@ -50,11 +55,11 @@ impl Policy {
         shadowed::warn(&loaded, &mut files);
         report::warn_of_limits(&named_by_callers, &mut files);
         let warnings = files.take_problems();
-        let asks = |it: &Candidate| {
-            compiled.get(it.rule).is_some_and(|rule| rule.decision == Ruling::RequireApproval)
+        let asks = |rule: usize| {
+            compiled.get(rule).is_some_and(|rule| rule.decision == Ruling::RequireApproval)
         };
-        let holds = default == Ruling::RequireApproval
-            || index.entries().any(|(_, entry)| entry.candidates.iter().any(asks));
+        let holds =
+            default == Ruling::RequireApproval || index.reaching().any(|(rule, _)| asks(rule));
         let locations = places.iter().map(|at| files.location(&at.below("name"))).collect();
         Ok(Self {
             default,

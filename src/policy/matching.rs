@@ -106,11 +106,6 @@ impl Scope {
     pub(super) fn each(&self, subject: &Subject<'_>) -> (Keyed, Option<Keyed>) {
         (self.matches.each(subject), self.except.as_ref().map(|except| except.each(subject)))
     }
-
-    /// The only tools this can be about, where `match` names them exactly.
-    pub(super) fn exact_tools(&self) -> Option<&[Box<str>]> {
-        self.matches.tool.as_ref().and_then(Names::only_exact)
-    }
 }
 
 /// Conditions, all of which must hold; one that is absent always does.

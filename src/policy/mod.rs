@@ -19,6 +19,7 @@ mod index;
 mod limits;
 mod load;
 mod matching;
+mod narrowing;
 mod nearest;
 mod patterns;
 mod permit;
@@ -40,6 +41,7 @@ pub use difference::{CellChange, Changes, Difference};
 pub use edit::Edit;
 pub use explain::{ExplainedCondition, ExplainedRule, Explanation, Question};
 pub use limits::Limit;
+pub use narrowing::Listed;
 pub use nearest::{Change, Nearest, unedited};
 pub use permit::{Permit, Proposal};
 pub use report::RuleSummary;
@@ -64,6 +66,22 @@ pub struct Policy {
     locations: Vec<String>,
     warnings: Vec<Problem>,
     sources: Vec<SourceFile>,
+}
+
+impl Default for Policy {
+    /// No rules: every call is denied.
+    fn default() -> Self {
+        Self {
+            default: Ruling::Deny,
+            holds: false,
+            rules: Vec::new(),
+            limits: Vec::new(),
+            index: index::Index::default(),
+            locations: Vec::new(),
+            warnings: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
 }
 
 impl Policy {

@@ -120,7 +120,7 @@ impl Policy {
         entry: &'p Entry,
     ) -> impl Iterator<Item = Matched<'p>> {
         let subject = call.subject();
-        self.candidates(entry)
+        self.candidates(entry, &call.caller)
             .filter(move |matched| matched.rule.scope.covers(&subject) == Certainty::Always)
     }
 
@@ -145,7 +145,7 @@ impl Policy {
             Some((missing + usize::from(excepted), number, then))
         };
         let rule = |number: usize| self.rules.get(number).map(|rule| (number, rule));
-        let able = entry.candidates.iter().take(MAX_RULES).filter_map(|it| rule(it.rule));
+        let able = self.index.all(entry).into_iter().take(MAX_RULES).filter_map(|it| rule(it.rule));
         let (cost, number, then) = able
             .filter_map(cost)
             .min()
@@ -200,7 +200,7 @@ fn chosen(tool: &Tool) -> Vec<Try> {
 
 /// Every value that a constraint of a matching rule names for its parameter.
 fn bounded(matched: &Matched<'_>) -> Vec<Try> {
-    let Binding::Bound(bound) = &matched.candidate.binding else { return Vec::new() };
+    let Binding::Bound(bound) = matched.binding else { return Vec::new() };
     let mut tries = Vec::new();
     for bound in bound {
         let Some(constraint) = matched.rule.constraints.get(bound.constraint) else { continue };

@@ -15,7 +15,7 @@ const MAX_PATTERN_BYTES: usize = 256;
 pub(super) struct Names {
     /// Sorted, none twice.
     exact: Vec<Box<str>>,
-    globs: Vec<GlobMatcher>,
+    globs: Vec<Glob>,
 }
 
 impl Names {
@@ -43,23 +43,81 @@ impl Names {
         self.exact.binary_search_by(|exact| (**exact).cmp(text)).is_ok()
             || self.globs.iter().any(|glob| glob.is_match(text))
     }
+}
 
-    /// The texts, when none of them is a glob.
-    pub(super) fn only_exact(&self) -> Option<&[Box<str>]> {
-        self.globs.is_empty().then_some(&*self.exact)
+/// A pattern that stands for more than itself.
+#[derive(Debug)]
+pub(super) enum Glob {
+    /// Of texts, `*` and `?` only.
+    Plain(Plain),
+    /// Any other.
+    Other(GlobMatcher),
+}
+
+impl Glob {
+    /// Whether it fits `text`, in time bounded by the product of their lengths.
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        match self {
+            Self::Plain(plain) => plain.is_match(text),
+            Self::Other(other) => other.is_match(text),
+        }
+    }
+}
+
+/// A glob of texts, `*` and `?` only, no two `*` in a row. Of these there may be very many, and compiling one
+/// takes a thousand times the memory of its text.
+#[derive(Debug)]
+pub(super) struct Plain(Box<str>);
+
+impl Plain {
+    /// What every text that fits begins with.
+    pub(super) fn begins(&self) -> &str {
+        self.0.split(['*', '?']).next().unwrap_or_default()
+    }
+
+    /// The longest text that every text that fits contains.
+    pub(super) fn longest(&self) -> &str {
+        self.0.split(['*', '?']).max_by_key(|part| part.len()).unwrap_or_default()
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        let (mut pattern, mut text) = (self.0.as_bytes(), text.as_bytes());
+        // Behind the last `*`: the pattern, and the text from where it was tried last.
+        let mut again: Option<(&[u8], &[u8])> = None;
+        loop {
+            match (pattern.split_first(), text.split_first()) {
+                (Some((b'*', rest)), _) => {
+                    again = Some((rest, text));
+                    pattern = rest;
+                }
+                (Some((first, rest)), Some((byte, behind))) if *first == b'?' || first == byte => {
+                    (pattern, text) = (rest, behind);
+                }
+                (None, None) => return true,
+                (Some(_) | None, _) => {
+                    let Some((rest, [_, behind @ ..])) = again else { return false };
+                    again = Some((rest, behind));
+                    (pattern, text) = (rest, behind);
+                }
+            }
+        }
     }
 }
 
 /// The pattern as a glob; `None` when it stands for itself only.
-pub(super) fn glob(pattern: &str) -> Option<Result<GlobMatcher, globset::Error>> {
-    pattern.contains(['*', '?', '[', ']', '{', '}', '\\']).then(|| {
-        GlobBuilder::new(pattern)
-            .literal_separator(false)
-            .case_insensitive(false)
-            .backslash_escape(true)
-            .build()
-            .map(|glob| glob.compile_matcher())
-    })
+pub(super) fn glob(pattern: &str) -> Option<Result<Glob, globset::Error>> {
+    if !pattern.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+        return None;
+    }
+    if !pattern.contains(['[', ']', '{', '}', '\\']) && !pattern.contains("**") {
+        return Some(Ok(Glob::Plain(Plain(pattern.into()))));
+    }
+    let built = GlobBuilder::new(pattern)
+        .literal_separator(false)
+        .case_insensitive(false)
+        .backslash_escape(true)
+        .build();
+    Some(built.map(|glob| Glob::Other(glob.compile_matcher())))
 }
 
 /// The risks that `patterns` stand for.
@@ -153,4 +211,24 @@ fn each<'p>(patterns: &'p Patterns, at: &At, files: &mut Files) -> Vec<(&'p str,
         }
     }
     fine
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Plain globs mean what all others mean.
+        #[test]
+        fn plain_globs_fit_what_globs_fit(pattern in "[ab*?é/]{1,8}", text in "[abé/\n]{0,10}") {
+            let Some(Ok(Glob::Plain(plain))) = glob(&pattern) else { return Ok(()) };
+            let builder = || GlobBuilder::new(&pattern).literal_separator(false).build();
+            let same = builder().unwrap().compile_matcher().is_match(&text);
+            prop_assert_eq!(plain.is_match(&text), same);
+            prop_assert!(!same || text.starts_with(plain.begins()));
+            prop_assert!(!same || text.contains(plain.longest()));
+        }
+    }
 }

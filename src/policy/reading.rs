@@ -86,6 +86,11 @@ impl Files {
         At { file: 0, pointer: "-".to_owned() }
     }
 
+    /// Whether no more problems are taken.
+    pub(super) const fn is_full(&self) -> bool {
+        self.problems.len() >= MAX_PROBLEMS
+    }
+
     /// What was found wrong so far; the list begins anew.
     pub(super) fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
@@ -103,7 +108,7 @@ impl Files {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        if self.problems.len() >= MAX_PROBLEMS {
+        if self.is_full() {
             return;
         }
         let problem = match self.files.get(at.file) {

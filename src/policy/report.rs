@@ -1,6 +1,7 @@
 //! What `policy check` tells about a policy that loads: what each rule is about, and what looks wrong.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::index::Index;
 use super::patterns;
@@ -41,16 +42,13 @@ pub struct RuleSummary {
 impl Policy {
     /// Every rule, in the order of the files.
     pub fn rules(&self) -> impl Iterator<Item = RuleSummary> {
-        let mut tools: Vec<Vec<String>> = vec![Vec::new(); self.rules.len()];
-        for (tool, entry) in self.index.entries() {
-            for candidate in &entry.candidates {
-                if let Some(tools) = tools.get_mut(candidate.rule) {
-                    tools.push(tool.name().to_owned());
-                }
-            }
+        let none: &[Arc<Tool>] = &[];
+        let mut reached = vec![none; self.rules.len()];
+        for (rule, tools) in self.index.reaching() {
+            reached.get_mut(rule).into_iter().for_each(|reached| *reached = tools);
         }
-        self.rules.iter().zip(&self.locations).zip(tools).map(|((rule, location), mut tools)| {
-            tools.sort_unstable();
+        self.rules.iter().zip(&self.locations).zip(reached).map(|((rule, location), tools)| {
+            let tools = tools.iter().map(|tool| tool.name().to_owned()).collect();
             RuleSummary {
                 name: rule.name.clone(),
                 decision: rule.decision,
@@ -69,14 +67,7 @@ impl Policy {
 impl Policy {
     /// The rules that ask for people and can match a tool, with what they ask.
     pub fn approvals(&self) -> impl Iterator<Item = (&str, &Terms)> {
-        let mut matching = vec![false; self.rules.len()];
-        for (_, entry) in self.index.entries() {
-            for candidate in &entry.candidates {
-                if let Some(matching) = matching.get_mut(candidate.rule) {
-                    *matching = true;
-                }
-            }
-        }
+        let matching = matching(&self.index, self.rules.len());
         let asks = |(rule, matching): &(&Rule, bool)| {
             *matching && rule.decision == Ruling::RequireApproval
         };
@@ -145,14 +136,7 @@ pub(super) fn warn(
         files.wrong(at, "every call that no rule matches is allowed", hint);
     }
     warn_of_names(mentions, catalog, files);
-    let mut matching = vec![false; loaded.rules.len()];
-    for (_, entry) in loaded.index.entries() {
-        for candidate in &entry.candidates {
-            if let Some(matching) = matching.get_mut(candidate.rule) {
-                *matching = true;
-            }
-        }
-    }
+    let matching = matching(loaded.index, loaded.rules.len());
     for ((rule, at), matching) in loaded.rules.iter().zip(loaded.places).zip(matching) {
         if !matching {
             let message = format!("{} can match no tool", words::rules(&[&rule.name]));
@@ -160,7 +144,7 @@ pub(super) fn warn(
         }
     }
     if loaded.default == Ruling::Deny {
-        for tool in catalog.tools().filter(|tool| is_forgotten(loaded, tool)) {
+        for tool in forgotten(loaded) {
             let message =
                 format!("no rule allows tool `{}`: all its calls are denied", tool.name());
             files.wrong(&Files::beginning(), message, "add a rule whose `match` covers it");
@@ -189,14 +173,21 @@ pub(super) fn warn_of_limits(named_by_callers: &[(&str, At)], files: &mut Files)
     }
 }
 
-/// Whether no rule speaks of the tool, so that nobody said that its calls are to be denied. A tool that
-/// a rule denies is denied on purpose.
-fn is_forgotten(loaded: &Loaded<'_>, tool: &Tool) -> bool {
-    let entry = loaded.index.entry(tool);
-    let mut candidates = entry.into_iter().flat_map(|entry| &entry.candidates);
-    let speaks = |decision, certain| decision != Ruling::Deny || certain;
-    !candidates
-        .any(|it| loaded.rules.get(it.rule).is_some_and(|rule| speaks(rule.decision, it.certain)))
+/// By rule whether it can match a tool.
+fn matching(index: &Index, rules: usize) -> Vec<bool> {
+    let mut matching = vec![false; rules];
+    for (rule, _) in index.reaching() {
+        matching.get_mut(rule).into_iter().for_each(|matching| *matching = true);
+    }
+    matching
+}
+
+/// The tools of which no rule speaks, so that nobody said that their calls are to be denied. A tool that a
+/// rule denies is denied on purpose.
+fn forgotten<'l>(loaded: &'l Loaded<'_>) -> Vec<&'l Tool> {
+    let grants =
+        |rule: usize| loaded.rules.get(rule).is_some_and(|rule| rule.decision != Ruling::Deny);
+    loaded.index.unspoken(grants)
 }
 
 fn warn_of_names(mentions: &[Mention], catalog: &Catalog, files: &mut Files) {
@@ -208,6 +199,10 @@ fn warn_of_names(mentions: &[Mention], catalog: &Catalog, files: &mut Files) {
         known.extend(attributes(specs));
     }
     for Mention { key, name, at } in mentions {
+        // Finding the nearest name takes its time, and no more than so many are told.
+        if files.is_full() {
+            return;
+        }
         if known.contains(&(*key, name.as_str())) {
             continue;
         }

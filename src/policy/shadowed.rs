@@ -36,7 +36,7 @@ struct Found {
 pub(super) fn warn(loaded: &Loaded<'_>, files: &mut Files) {
     let mut found = vec![Found::default(); loaded.rules.len()];
     let mut budget = MAX_WORK;
-    for (_, entry) in loaded.index.entries() {
+    for entry in loaded.index.entries() {
         if look(loaded, entry, &mut found, &mut budget).is_none() {
             return;
         }
@@ -63,13 +63,15 @@ pub(super) fn warn(loaded: &Loaded<'_>, files: &mut Files) {
 /// Goes over the calls of one tool; none when there is too much to go over.
 fn look(loaded: &Loaded<'_>, entry: &Entry, found: &mut [Found], budget: &mut usize) -> Option<()> {
     let tool = &*entry.tool;
-    let denials = entry.candidates.iter().filter(|it| is_denial(loaded, it)).count();
+    *budget = budget.checked_sub(loaded.index.count(entry))?;
+    let candidates = loaded.index.all(entry);
+    let denials = candidates.iter().filter(|it| is_denial(loaded, it)).count();
     let chosen = tool.attribute_combinations(MAX_COMBINATIONS);
     let kinds: Vec<Option<&Attributes>> =
         chosen.as_ref().map_or_else(|| vec![None], |all| all.iter().map(Some).collect());
-    let work = entry.candidates.len().saturating_mul(denials.saturating_add(1));
+    let work = candidates.len().saturating_mul(denials.saturating_add(1));
     *budget = budget.checked_sub(work.saturating_mul(kinds.len()))?;
-    for candidate in &entry.candidates {
+    for candidate in &candidates {
         let rule = loaded.rules.get(candidate.rule)?;
         let found = found.get_mut(candidate.rule)?;
         found.considered = true;
@@ -79,7 +81,7 @@ fn look(loaded: &Loaded<'_>, entry: &Entry, found: &mut [Found], budget: &mut us
                 continue;
             }
             found.matches = true;
-            let denial = entry.candidates.iter().find(|other| {
+            let denial = candidates.iter().find(|other| {
                 is_denial(loaded, other)
                     && other.rule != candidate.rule
                     && loaded.rules.get(other.rule).is_some_and(|it| always(it, rule, &subject))

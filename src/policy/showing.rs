@@ -1,5 +1,7 @@
 //! What an agent is shown: exactly what some call of it could get by the rules, and nothing beyond.
 
+use std::collections::BTreeSet;
+
 use super::Policy;
 use super::binding::Binding;
 use super::decide::Matched;
@@ -28,10 +30,11 @@ impl Policy {
         (principal, client): (&Principal, Option<&str>),
         tool: &Tool,
     ) -> Option<Vec<Matched<'p>>> {
-        let caller = Some(Caller::of(principal, client));
-        let subject = Subject { tool, caller, attributes: None };
+        let caller = Caller::of(principal, client);
+        let subject = Subject { tool, caller: Some(caller), attributes: None };
+        let candidates: Vec<Matched<'_>> = self.candidates(entry, &caller).collect();
         let (mut by, mut open) = (Vec::new(), false);
-        for matched in self.candidates(entry) {
+        for matched in candidates.iter().copied() {
             let certainty = certainty(&matched, &subject);
             open |= certainty == Certainty::Maybe;
             match (certainty, denies(&matched)) {
@@ -41,18 +44,47 @@ impl Policy {
             }
         }
         let shown = self.default != Ruling::Deny || !by.is_empty();
-        (shown && (!open || self.some_call_passes(entry, &subject))).then_some(by)
+        (shown && (!open || self.some_call_passes(&candidates, &subject))).then_some(by)
+    }
+
+    /// What the rules can decide about a call that is not denied.
+    pub(super) fn rulings(&self, entry: &Entry, subject: &Subject<'_>) -> BTreeSet<Ruling> {
+        let Some(caller) = subject.caller else { return BTreeSet::new() };
+        let candidates: Vec<Matched<'_>> = self.candidates(entry, &caller).collect();
+        let combinations = subject.tool.attribute_combinations(MAX_COMBINATIONS);
+        let mut found = BTreeSet::new();
+        let mut add = |subject: &Subject<'_>| {
+            let (mut sure, mut perhaps) = (None, BTreeSet::new());
+            for matched in &candidates {
+                let ruling = if denies(matched) { Ruling::Deny } else { matched.rule.decision };
+                match certainty(matched, subject) {
+                    Certainty::Never => {}
+                    Certainty::Maybe => drop(perhaps.insert(ruling)),
+                    Certainty::Always => sure = sure.max(Some(ruling)),
+                }
+            }
+            found.insert(sure.unwrap_or(self.default));
+            found.extend(perhaps.into_iter().map(|it| sure.map_or(it, |sure| sure.max(it))));
+        };
+        match &combinations {
+            Some(all) => all
+                .iter()
+                .for_each(|attributes| add(&Subject { attributes: Some(attributes), ..*subject })),
+            None => add(subject),
+        }
+        found.remove(&Ruling::Deny);
+        found
     }
 
     /// Whether the rules let some combination of the attributes pass that arguments choose.
-    fn some_call_passes(&self, entry: &Entry, subject: &Subject<'_>) -> bool {
+    fn some_call_passes(&self, candidates: &[Matched<'_>], subject: &Subject<'_>) -> bool {
         let Some(all) = subject.tool.attribute_combinations(MAX_COMBINATIONS) else { return true };
         all.iter().any(|attributes| {
             let subject = Subject { attributes: Some(attributes), ..*subject };
             let mut passes = self.default != Ruling::Deny;
-            for matched in self.candidates(entry) {
-                if certainty(&matched, &subject) == Certainty::Always {
-                    if denies(&matched) {
+            for matched in candidates {
+                if certainty(matched, &subject) == Certainty::Always {
+                    if denies(matched) {
                         return false;
                     }
                     passes = true;
@@ -63,11 +95,10 @@ impl Policy {
     }
 }
 
-fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
+pub(super) fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
     if matched.candidate.certain { Certainty::Always } else { matched.rule.scope.covers(subject) }
 }
 
 fn denies(matched: &Matched<'_>) -> bool {
-    matched.rule.decision == Ruling::Deny
-        || matches!(matched.candidate.binding, Binding::Unknown { .. })
+    matched.rule.decision == Ruling::Deny || matches!(matched.binding, Binding::Unknown { .. })
 }

@@ -48,17 +48,18 @@ impl Policy {
         };
         let combinations = tool.attribute_combinations(MAX_COMBINATIONS);
         let times = combinations.as_ref().map_or(1, Vec::len);
-        *budget = budget.checked_sub(entry.candidates.len().saturating_mul(times).max(1))?;
+        *budget = budget.checked_sub(self.index.count(entry).saturating_mul(times).max(1))?;
         let caller = Some(Caller { agent, groups, client: Client::Any });
         let mut found = Found::default();
+        let candidates: Vec<Matched<'_>> = self.all(entry).collect();
         // Of too many combinations only what is known of all of them together is looked at.
         match combinations {
             Some(all) => all.iter().for_each(|attributes| {
                 let subject = Subject { tool, caller, attributes: Some(attributes) };
-                self.add(self.candidates(entry), &subject, &mut found);
+                self.add(candidates.iter().copied(), &subject, &mut found);
             }),
             None => self.add(
-                self.candidates(entry),
+                candidates.iter().copied(),
                 &Subject { tool, caller, attributes: None },
                 &mut found,
             ),
@@ -75,7 +76,7 @@ impl Policy {
         let (mut sure, mut perhaps) = (None, Vec::new());
         for matched in candidates {
             // What cannot be bound to the tool is denied.
-            let decision = match matched.candidate.binding {
+            let decision = match matched.binding {
                 Binding::Unknown { .. } => Ruling::Deny,
                 Binding::Bound(_) => matched.rule.decision,
             };

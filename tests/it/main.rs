@@ -42,6 +42,7 @@ mod install;
 mod issuer;
 mod json_suite;
 mod limits;
+mod listed;
 mod load_errors;
 mod loaded;
 mod manned;

@@ -523,7 +523,7 @@ fn updates_reach_exactly_the_sessions_that_subscribed() {
 }
 
 /// Reads a stream of events until it says `text`, and gives what it said.
-async fn until_said(response: &mut reqwest::Response, text: &str) -> String {
+pub(crate) async fn until_said(response: &mut reqwest::Response, text: &str) -> String {
     let mut said = String::new();
     while !said.contains(text) {
         let chunk = tokio::time::timeout(PATIENCE, response.chunk()).await;

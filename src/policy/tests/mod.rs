@@ -4,9 +4,11 @@ mod constraints;
 mod deciding;
 mod edges;
 mod explaining;
+mod indexing;
 mod loading;
 mod matching;
 mod naive;
+mod narrowing;
 mod standing;
 
 use std::collections::HashMap;
