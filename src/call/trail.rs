@@ -245,6 +245,7 @@ impl<'a> Trail<'a> {
         let entry = Refused {
             call: self.call,
             agent: self.agent.clone(),
+            workflow: request.workflow.clone(),
             tool: request.tool.chars().take(128).collect(),
             arguments: small.then(|| request.arguments.clone()),
             arguments_digest: canonical.map(|bytes| Digest::of(&bytes)),

@@ -90,6 +90,9 @@ pub struct Refused {
     pub call: CallId,
     /// The agent.
     pub agent: AgentName,
+    /// The workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
     /// The tool, by the name the agent gave.
     pub tool: String,
     /// The requested arguments, unless they are too large or have no canonical form.

@@ -86,3 +86,4 @@ mod trying;
 mod unknown_outcomes;
 mod verdicts;
 mod wire;
+mod workflows;

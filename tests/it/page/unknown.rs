@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{pictures, visit};
-use crate::clients::Client as _;
 use crate::crash::{died_at, held};
 use crate::harness::text;
 use crate::verdicts::entries;
