@@ -73,7 +73,7 @@ mod tests {
 
     fn name(meta: &serde_json::Value, session: Option<&str>) -> Result<Option<String>, i64> {
         let meta = meta.as_object().unwrap().clone();
-        named(&meta, session).map_err(|error| i64::from(error.code))
+        named(&meta, session).map_err(|error| error.code)
     }
 
     #[test]
