@@ -247,6 +247,7 @@ impl<'a> Trail<'a> {
             agent: self.agent.clone(),
             groups: request.principal.groups().to_vec(),
             client: request.client.clone(),
+            workflow: request.workflow.clone(),
             tool: request.tool.chars().take(128).collect(),
             arguments: small.then(|| request.arguments.clone()),
             arguments_digest: canonical.map(|bytes| Digest::of(&bytes)),

@@ -96,6 +96,9 @@ pub struct Refused {
     /// The client program, as it named itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// The workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
     /// The tool, by the name the agent gave.
     pub tool: String,
     /// The requested arguments, unless they are too large or have no canonical form.

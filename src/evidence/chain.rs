@@ -126,6 +126,7 @@ mod tests {
             arguments: None,
             call: CallId::new(),
             agent: "bot".parse().unwrap(),
+            workflow: None,
             tool: "\"time\":\"x".to_owned(),
             arguments_digest: None,
             revision: Digest::of(b"r"),

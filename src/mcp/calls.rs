@@ -12,7 +12,7 @@ use super::asking::{self, Came, Leg};
 use super::outlet::Outlet;
 use super::questions::Questions;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
-use super::{answers, sealed, tasks, waiting};
+use super::{answers, sealed, tasks, waiting, workflow};
 use crate::backend::Contact;
 use crate::backend::contact::{Client, Listener as _, News, Progress};
 use crate::call::asking::{Asked, Running};
@@ -56,7 +56,7 @@ pub struct Caller {
     pub opens_pages: bool,
     /// What its client can do for tools, and wants to hear of them.
     pub peer: Client,
-    /// The session, where the era has one.
+    /// The session, where the era has one; of a stream, its connection.
     pub session: Option<String>,
 }
 
@@ -220,7 +220,7 @@ pub(super) async fn carried(
         call: CallId::new(),
         principal: caller.principal.clone(),
         client: caller.client.clone(),
-        workflow: workflow_of(&params, caller),
+        workflow: workflow::named(&params.meta, caller.session.as_deref())?,
         reason: params.note("countersign/reason"),
         tool: params.name,
         arguments: params.arguments,
@@ -238,17 +238,6 @@ pub(super) async fn carried(
 pub(super) fn busy() -> Refusal {
     let told = "The gateway is busy: too many calls are under way. Nothing ran; try again in 1 s.";
     Refusal::new(refusal::Kind::Unavailable, told).after(Duration::from_secs(1))
-}
-
-/// A workflow is named by the caller, else by its trace, else by its session (design §11).
-fn workflow_of(params: &Params, caller: &Caller) -> Option<String> {
-    params
-        .note("countersign/workflow")
-        .or_else(|| {
-            let parent = params.meta.get("traceparent")?.as_str()?;
-            parent.split('-').nth(1).map(|trace| trace.chars().take(64).collect())
-        })
-        .or_else(|| caller.session.clone())
 }
 
 /// How a request comes back to an earlier answer.

@@ -30,5 +30,6 @@ mod tasks;
 mod waiting;
 mod watching;
 pub mod wire;
+mod workflow;
 
 pub use handler::Front;

@@ -27,6 +27,7 @@ use super::tasks::{self, Tasks};
 use super::wire::Members;
 use crate::backend::contact::{self, Abilities, Level};
 use crate::gateway::Gateway;
+use crate::ids::CallId;
 use crate::principal::Principal;
 
 /// Serves one client on `input` and `output` until it goes away, or `stop` says so and its requests are
@@ -48,7 +49,8 @@ pub async fn serve(
     let output = shared(output);
     let transport = Streams::new((input, Arc::clone(&output)), Arc::clone(&lines), limit, stop);
     let front = Front::of(gateway, principal);
-    let client = Client { front, lines, output, level: Mutex::default() };
+    let connection = CallId::new().to_string();
+    let client = Client { front, lines, output, level: Mutex::default(), connection };
     let running = client.serve(transport).await.map_err(io::Error::other)?;
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
@@ -60,6 +62,8 @@ struct Client {
     output: Output,
     /// The least severe log messages that a client of an earlier protocol wants.
     level: Mutex<Option<Level>>,
+    /// Tells it from every other: what names no workflow is of its own.
+    connection: String,
 }
 
 impl Client {
@@ -75,7 +79,7 @@ impl Client {
                 .client_capabilities()
                 .is_some_and(|it| it.elicitation.as_ref().is_some_and(|it| it.url.is_some())),
             peer: self.peer(modern, &context)?,
-            session: None,
+            session: Some(self.connection.clone()),
         };
         let asking = self.asking_of(&context)?;
         let (outlet, carrier) = self.outlet(&caller, &asking);

@@ -91,3 +91,4 @@ mod trying;
 mod unknown_outcomes;
 mod verdicts;
 mod wire;
+mod workflows;

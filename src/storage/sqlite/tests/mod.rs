@@ -120,6 +120,7 @@ fn refused() -> Refused {
         arguments: None,
         call: CallId::new(),
         agent: "bot".parse().unwrap(),
+        workflow: None,
         tool: "drop".to_owned(),
         arguments_digest: None,
         revision: Digest::of(b"revision"),
