@@ -133,6 +133,7 @@ mod tests {
             rules: vec!["a".to_owned()],
             told: told.to_owned(),
             cause: None,
+            noticed: crate::policy::Noticed::default(),
         })
     }
 

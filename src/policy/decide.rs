@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::applying::{self, Part};
 use super::binding::Binding;
+use super::condition::{Circumstances, Noticed};
 use super::constraints::Demand;
 use super::denial::{Denial, DenialKind};
 use super::index::{Candidate, Entry};
@@ -34,6 +35,8 @@ pub struct Facts<'a> {
     pub approval: Option<&'a Approval>,
     /// The standing approvals in force for the agent and the tool.
     pub standing: &'a [Standing],
+    /// When it is asked.
+    pub now: jiff::Timestamp,
 }
 
 /// What is decided about one call.
@@ -59,9 +62,11 @@ pub enum Decision {
 /// A call as it is judged: its facts, with the caller as rules look at one.
 pub(super) struct Asking<'a> {
     pub(super) caller: Caller<'a>,
+    pub(super) owner: Option<&'a str>,
     pub(super) checked: CheckedArguments,
     pub(super) approval: Option<&'a Approval>,
     pub(super) standing: &'a [Standing],
+    pub(super) now: jiff::Timestamp,
 }
 
 /// A rule that matches the call, with its constraints bound to the call's tool.
@@ -71,46 +76,130 @@ pub(super) struct Matched<'p> {
     pub(super) candidate: &'p Candidate,
 }
 
+impl Matched<'_> {
+    /// What it decides by itself: what cannot be bound to the tool is denied.
+    pub(super) const fn decision(&self) -> Ruling {
+        match self.candidate.binding {
+            Binding::Unknown { .. } => Ruling::Deny,
+            Binding::Bound(_) => self.rule.decision,
+        }
+    }
+}
+
+/// Whether a rule that asks for more than `match` and `except` matches a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Matches {
+    Not,
+    /// With its constraints only: it gives no leave, because nobody knows whether it would.
+    Bounding,
+    Wholly,
+}
+
+impl Matches {
+    /// An error restricts: the rule counts for everything that makes the decision stricter, and for nothing else.
+    pub(super) fn of(rule: &Rule, of: &Circumstances, noticed: &mut Noticed) -> Self {
+        match (rule.further.holds(of), rule.decision) {
+            (Ok(true), _) => Self::Wholly,
+            (Ok(false), _) => Self::Not,
+            (Err(error), decision) => {
+                noticed.error(&rule.name, &error);
+                match decision {
+                    Ruling::Allow => Self::Not,
+                    Ruling::AllowWithConstraints => Self::Bounding,
+                    Ruling::RequireApproval | Ruling::Deny => Self::Wholly,
+                }
+            }
+        }
+    }
+}
+
 impl Policy {
     /// Decides about one call.
     #[must_use]
     pub fn decide(&self, facts: Facts<'_>) -> Decision {
+        self.decide_noting(facts).0
+    }
+
+    /// Decides about one call, and tells what else is to be recorded of it.
+    #[must_use]
+    pub fn decide_noting(&self, facts: Facts<'_>) -> (Decision, Noticed) {
         if facts.checked.tool().kind() == Kind::Completion {
-            return self.decide_completion(Arc::clone(facts.checked.tool()), facts);
+            let decision = self.decide_completion(Arc::clone(facts.checked.tool()), facts);
+            return (decision, Noticed::default());
         }
-        let Facts { principal, client, checked, approval, standing } = facts;
+        let Facts { principal, client, checked, approval, standing, now } = facts;
         let caller = Caller::of(principal, client);
-        self.judge(Asking { caller, checked, approval, standing })
+        let owner = principal.owner();
+        self.judge_noting(Asking { caller, owner, checked, approval, standing, now })
     }
 
     /// Decides by the rules. A permit that this gives goes no further than the decision it stands for: only
     /// [`Policy::decide`], which takes a principal, hands one out.
-    pub(super) fn judge(&self, asking: Asking<'_>) -> Decision {
+    pub(super) fn judge_noting(&self, asking: Asking<'_>) -> (Decision, Noticed) {
+        let mut noticed = Noticed::default();
         let tool = Arc::clone(asking.checked.tool());
-        let Some(entry) = self.index.entry(&tool) else { return Decision::Deny(unknown(&tool)) };
-        let matched = self.matched(entry, &asking);
-        let decisions = matched.iter().map(|matched| matched.rule.decision);
-        let ruling = decisions.max().unwrap_or(self.default);
+        let Some(entry) = self.index.entry(&tool) else {
+            return (Decision::Deny(unknown(&tool)), noticed);
+        };
+        let (matched, ruling) = self.matched(entry, &asking, &mut noticed);
         if ruling == Ruling::Deny {
-            return Decision::Deny(denied(&matched, asking.caller.agent, &tool));
+            return (Decision::Deny(denied(&matched, asking.caller.agent, &tool)), noticed);
         }
-        shape(&matched, ruling, tool, asking).unwrap_or_else(Decision::Deny)
+        let mut decision = shape(&matched, ruling, tool, asking).unwrap_or_else(Decision::Deny);
+        if let Decision::Hold(proposal) = &mut decision {
+            proposal.noticed.clone_from(&noticed);
+        }
+        (decision, noticed)
     }
 
-    fn matched<'p>(&'p self, entry: &'p Entry, asking: &Asking<'_>) -> Vec<Matched<'p>> {
+    /// The rules that match, and the strictest of what they decide.
+    fn matched<'p>(
+        &'p self,
+        entry: &'p Entry,
+        asking: &Asking<'_>,
+        noticed: &mut Noticed,
+    ) -> (Vec<Matched<'p>>, Ruling) {
         let subject = Subject {
             tool: asking.checked.tool(),
             caller: Some(asking.caller),
             attributes: Some(asking.checked.attributes()),
         };
-        self.candidates(entry)
-            .filter(|Matched { rule, candidate }| {
-                candidate.certain || rule.scope.covers(&subject) == Certainty::Always
-            })
-            .collect()
+        let circumstances = Circumstances::new(asking.now);
+        let (mut matched, mut leave, mut bounded) = (Vec::new(), None, None);
+        for candidate in self.with_shadows(entry) {
+            let rule = candidate.rule;
+            let open = !rule.further.is_empty();
+            let certain = candidate.candidate.certain && !open;
+            if !certain && rule.scope.meets(&subject) != Certainty::Always {
+                continue;
+            }
+            let matches =
+                if open { Matches::of(rule, &circumstances, noticed) } else { Matches::Wholly };
+            match matches {
+                Matches::Not => continue,
+                _ if !rule.mode.is_enforced() => {
+                    noticed.shadow(&rule.name, candidate.decision());
+                    continue;
+                }
+                Matches::Wholly => leave = leave.max(Some(rule.decision)),
+                Matches::Bounding => bounded = Some(rule.decision),
+            }
+            matched.push(candidate);
+        }
+        let ruling = leave.unwrap_or(self.default);
+        (matched, bounded.map_or(ruling, |bounded| ruling.max(bounded)))
     }
 
+    /// The rules that can match calls of the tool and decide about them.
     pub(super) fn candidates<'p>(&'p self, entry: &'p Entry) -> impl Iterator<Item = Matched<'p>> {
+        self.with_shadows(entry).filter(|matched| matched.rule.mode.is_enforced())
+    }
+
+    /// The same, with those that are only recorded.
+    pub(super) fn with_shadows<'p>(
+        &'p self,
+        entry: &'p Entry,
+    ) -> impl Iterator<Item = Matched<'p>> {
         entry.candidates.iter().filter_map(|candidate| {
             self.rules.get(candidate.rule).map(|rule| Matched { rule, candidate })
         })
@@ -124,7 +213,7 @@ fn shape(
     tool: Arc<Tool>,
     call: Asking<'_>,
 ) -> Result<Decision, Denial> {
-    let Asking { caller, checked, approval, standing } = call;
+    let Asking { caller, checked, approval, standing, .. } = call;
     let agent = caller.agent;
     let parts = parts(matched, &tool)?;
     let attributes = (!parts.is_empty()).then(|| checked.attributes().clone());
@@ -160,6 +249,7 @@ fn shape(
             decide_within,
             execute_within,
             terms,
+            noticed: Noticed::default(),
         }));
     }
     if let Some(approval) = approval.filter(|approval| *approval.digest() != digest) {

@@ -49,7 +49,9 @@ impl Policy {
         report::warn_of_limits(&named_by_callers, &mut files);
         let warnings = files.take_problems();
         let asks = |it: &Candidate| {
-            compiled.get(it.rule).is_some_and(|rule| rule.decision == Ruling::RequireApproval)
+            compiled.get(it.rule).is_some_and(|rule| {
+                rule.mode.is_enforced() && rule.decision == Ruling::RequireApproval
+            })
         };
         let holds = default == Ruling::RequireApproval
             || index.entries().any(|(_, entry)| entry.candidates.iter().any(asks));

@@ -8,6 +8,7 @@
 mod applying;
 mod binding;
 mod completing;
+mod condition;
 mod constraints;
 mod decide;
 mod denial;
@@ -31,6 +32,7 @@ mod types;
 mod words;
 mod written;
 
+pub use condition::{ActiveSpec, ConditionError, Day, Mode, Noticed, ShadowRule};
 pub use decide::{Decision, Facts};
 pub use denial::{Denial, DenialKind};
 pub use edit::Edit;

@@ -8,7 +8,7 @@ use super::reading::{At, Files};
 use super::rule::Rule;
 use super::rules::{Dimension, LimitSpec, MatchSpec, Patterns, RuleSpec, Ruling};
 use super::written::{self, ApprovalTerms, Condition};
-use super::{Policy, words};
+use super::{Mode, Policy, words};
 use crate::catalog::manifest::{AttributeSpecs, AttributeValue};
 use crate::catalog::{Catalog, Tool};
 use crate::hold::Terms;
@@ -36,6 +36,8 @@ pub struct RuleSummary {
     pub constraints: Object,
     /// What it asks of an approval.
     pub approval: Option<ApprovalTerms>,
+    /// Whether it decides.
+    pub mode: Mode,
 }
 
 impl Policy {
@@ -57,10 +59,15 @@ impl Policy {
                 location: location.clone(),
                 tools,
                 reason: rule.reason.clone(),
-                matches: written::shown(&rule.written.matches),
+                matches: {
+                    let mut all = written::shown(&rule.written.matches);
+                    all.extend(rule.further.shown());
+                    all
+                },
                 except: rule.written.except.as_deref().map_or_else(Vec::new, written::shown),
                 constraints: written::constraints(rule),
                 approval: written::approval(rule),
+                mode: rule.mode,
             }
         })
     }
@@ -78,7 +85,7 @@ impl Policy {
             }
         }
         let asks = |(rule, matching): &(&Rule, bool)| {
-            *matching && rule.decision == Ruling::RequireApproval
+            *matching && rule.mode.is_enforced() && rule.decision == Ruling::RequireApproval
         };
         let rules = self.rules.iter().zip(matching).filter(asks);
         rules.map(|(rule, _)| (rule.name.as_str(), &rule.terms))
@@ -193,10 +200,11 @@ pub(super) fn warn_of_limits(named_by_callers: &[(&str, At)], files: &mut Files)
 /// a rule denies is denied on purpose.
 fn is_forgotten(loaded: &Loaded<'_>, tool: &Tool) -> bool {
     let entry = loaded.index.entry(tool);
-    let mut candidates = entry.into_iter().flat_map(|entry| &entry.candidates);
+    let candidates = entry.into_iter().flat_map(|entry| &entry.candidates);
     let speaks = |decision, certain| decision != Ruling::Deny || certain;
     !candidates
-        .any(|it| loaded.rules.get(it.rule).is_some_and(|rule| speaks(rule.decision, it.certain)))
+        .filter_map(|it| Some((loaded.rules.get(it.rule)?, it.certain)))
+        .any(|(rule, certain)| rule.mode.is_enforced() && speaks(rule.decision, certain))
 }
 
 fn warn_of_names(mentions: &[Mention], catalog: &Catalog, files: &mut Files) {

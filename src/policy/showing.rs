@@ -64,7 +64,8 @@ impl Policy {
 }
 
 fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
-    if matched.candidate.certain { Certainty::Always } else { matched.rule.scope.covers(subject) }
+    let certain = matched.candidate.certain && matched.rule.further.is_empty();
+    if certain { Certainty::Always } else { matched.rule.scope.covers(subject) }
 }
 
 fn denies(matched: &Matched<'_>) -> bool {

@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
-use super::binding::Binding;
 use super::decide::Matched;
 use super::matching::{Caller, Certainty, Client, Subject};
 use super::patterns;
@@ -74,11 +73,7 @@ impl Policy {
     ) {
         let (mut sure, mut perhaps) = (None, Vec::new());
         for matched in candidates {
-            // What cannot be bound to the tool is denied.
-            let decision = match matched.candidate.binding {
-                Binding::Unknown { .. } => Ruling::Deny,
-                Binding::Bound(_) => matched.rule.decision,
-            };
+            let decision = matched.decision();
             match matched.rule.scope.covers(subject) {
                 Certainty::Never => continue,
                 Certainty::Always => sure = sure.max(Some(decision)),

@@ -70,7 +70,8 @@ async fn view(flags: &Flags, given: Arguments) -> Result<ExplainView, Failed> {
         let ExplainWanted { tool, arguments, .. } = wanted;
         let (agent, groups, client) = (given.agent, given.groups, given.client);
         let tool = tool.unwrap_or_default();
-        let asked = Asked { agent, groups, client, tool, arguments };
+        let now = crate::clock::Clock::now(&crate::clock::SystemClock::new());
+        let asked = Asked { agent, groups, owner: None, client, tool, arguments, now };
         return explained(&revision, asked, &[]).map_err(|it| Failed::new(3, it.told()));
     }
     let way = Way::reach(flags, &given.remote).await?;

@@ -158,6 +158,7 @@ fn call_with(
         checked,
         approval,
         standing: &[],
+        now: jiff::Timestamp::UNIX_EPOCH,
     })
 }
 

@@ -206,6 +206,7 @@ fn indexed(
             checked: tool.check(arguments).unwrap(),
             approval: None,
             standing: &[],
+            now: jiff::Timestamp::UNIX_EPOCH,
         };
         let listed = policy.lists(&principal, call.client, tool);
         (outcome(policy.decide(facts)), listed)

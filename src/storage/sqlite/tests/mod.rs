@@ -92,6 +92,7 @@ fn asked(call: CallId) -> Asked {
         decision: "ALLOW".to_owned(),
         rules: vec!["writes".to_owned()],
         edits: Vec::new(),
+        noticed: crate::policy::Noticed::default(),
     }
 }
 
@@ -122,6 +123,7 @@ fn refused() -> Refused {
         rules: Vec::new(),
         told: "no".to_owned(),
         cause: None,
+        noticed: crate::policy::Noticed::default(),
     }
 }
 
