@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::applying::{self, Part};
 use super::binding::Binding;
-use super::condition::{Circumstances, Noticed};
+use super::condition::{Circumstances, Noticed, Seen};
 use super::constraints::Demand;
 use super::denial::{Denial, DenialKind};
 use super::index::{Candidate, Entry};
@@ -97,7 +97,7 @@ pub(super) enum Matches {
 
 impl Matches {
     /// An error restricts: the rule counts for everything that makes the decision stricter, and for nothing else.
-    pub(super) fn of(rule: &Rule, of: &Circumstances, noticed: &mut Noticed) -> Self {
+    pub(super) fn of(rule: &Rule, of: &Circumstances<'_>, noticed: &mut Noticed) -> Self {
         match (rule.further.holds(of), rule.decision) {
             (Ok(true), _) => Self::Wholly,
             (Ok(false), _) => Self::Not,
@@ -164,7 +164,9 @@ impl Policy {
             caller: Some(asking.caller),
             attributes: Some(asking.checked.attributes()),
         };
-        let circumstances = Circumstances::new(asking.now);
+        let Asking { caller, owner, ref checked, now, .. } = *asking;
+        let seen = Seen::default();
+        let circumstances = Circumstances { caller, owner, checked, now, seen };
         let (mut matched, mut leave, mut bounded) = (Vec::new(), None, None);
         for candidate in self.with_shadows(entry) {
             let rule = candidate.rule;

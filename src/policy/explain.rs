@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Circumstances, Mode, Noticed};
+use super::condition::{Circumstances, Mode, Noticed, Seen};
 use super::decide::{Asking, Decision, Matches};
 use super::matching::{Caller, Certainty, Client, Keyed, Subject};
 use super::nearest::Nearest;
@@ -216,8 +216,9 @@ pub(super) struct Hypothetical<'a> {
 }
 
 impl<'a> Hypothetical<'a> {
-    pub(super) fn circumstances(&self) -> Circumstances {
-        Circumstances::new(self.now)
+    pub(super) fn circumstances(&self) -> Circumstances<'a> {
+        let Self { caller, owner, checked, now, .. } = *self;
+        Circumstances { caller, owner, checked, now, seen: Seen::default() }
     }
 
     pub(super) fn subject(&self) -> Subject<'a> {
@@ -231,14 +232,18 @@ impl<'a> Hypothetical<'a> {
 }
 
 /// Whether a rule matches a call of which everything is known.
-pub(super) fn matches(rule: &Rule, subject: &Subject<'_>, of: &Circumstances) -> bool {
+pub(super) fn matches(rule: &Rule, subject: &Subject<'_>, of: &Circumstances<'_>) -> bool {
     rule.scope.meets(subject) == Certainty::Always
         && (rule.further.is_empty()
             || Matches::of(rule, of, &mut Noticed::default()) != Matches::Not)
 }
 
 /// A rule with each of its conditions; where it stands and whether it decides is for the caller to say.
-pub(super) fn explained(rule: &Rule, subject: &Subject<'_>, of: &Circumstances) -> ExplainedRule {
+pub(super) fn explained(
+    rule: &Rule,
+    subject: &Subject<'_>,
+    of: &Circumstances<'_>,
+) -> ExplainedRule {
     let (keyed, except) = rule.scope.each(subject);
     let written = &rule.written;
     let mut conditions = compared(&written.matches, &keyed, subject);

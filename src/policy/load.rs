@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::Policy;
 use super::index::{Candidate, Index};
 use super::limits::Limit;
 use super::reading::{At, Contents, Files};
 use super::report;
 use super::rule::Rule;
 use super::rules::Ruling;
+use super::{Policy, condition};
 use crate::catalog::Catalog;
 use crate::source::{Problems, SourceFile};
 
@@ -41,6 +41,9 @@ impl Policy {
                 let at = at.below("constraints").below(&found.constraint);
                 files.wrong_key(&at, found.message, found.hint);
             }
+        }
+        for (rule, at) in compiled.iter().zip(&places) {
+            condition::check_arguments(rule, at, catalog, &mut files);
         }
         Problems::check(files.take_problems())?;
 

@@ -165,6 +165,7 @@ impl Files {
                 execute_within: self.optional(approval, &at, "execute_within"),
             })
         });
+        let when = self.optional(rule, at, "when");
         let active = self.active(rule, at);
         let mode = self.optional(rule, at, "mode");
         // A rule read in part could match more than is meant, and lead to problems that are none.
@@ -179,6 +180,7 @@ impl Files {
             reason,
             constraints,
             approval,
+            when,
             active,
             mode,
         })

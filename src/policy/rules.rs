@@ -98,6 +98,9 @@ pub struct RuleSpec {
     /// Who must approve and how long people have, with `REQUIRE_APPROVAL`.
     #[serde(default)]
     pub approval: Option<ApprovalSpec>,
+    /// What else must hold of a call: an expression in CEL over `arguments`, `agent`, `tool`, `client` and `time`.
+    #[serde(default)]
+    pub when: Option<String>,
     /// When it is in force; always when absent.
     #[serde(default)]
     pub active: Option<ActiveSpec>,

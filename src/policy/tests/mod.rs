@@ -1,5 +1,6 @@
 //! What a policy file says, and what happens to a call then.
 
+mod conditional;
 mod constraints;
 mod deciding;
 mod edges;
