@@ -51,11 +51,11 @@ impl Policy {
             let subject = Subject { attributes: Some(attributes), ..*subject };
             let mut passes = self.default != Ruling::Deny;
             for matched in self.candidates(entry) {
-                if certainty(&matched, &subject) == Certainty::Always {
-                    if denies(&matched) {
-                        return false;
-                    }
-                    passes = true;
+                match (certainty(&matched, &subject), denies(&matched)) {
+                    (Certainty::Always, true) => return false,
+                    // What is open still is open for conditions, which some call may meet.
+                    (Certainty::Always | Certainty::Maybe, false) => passes = true,
+                    (Certainty::Never, _) | (Certainty::Maybe, true) => {}
                 }
             }
             passes

@@ -125,8 +125,9 @@ fn r3_what_is_absent_or_of_another_type_restricts_and_is_told() {
         ("arguments.to.startsWith('x')", "{}"),
         ("arguments.lines[3] == 1", r#"{"lines": [1]}"#),
         ("10 / arguments.amount > 1", r#"{"amount": 0}"#),
-        ("arguments.amount + 1 > 1", r#"{"amount": 9223372036854775807}"#),
-        ("arguments.amount > 1", r#"{"amount": 9223372036854775808}"#),
+        ("arguments.amount * arguments.amount > 1", r#"{"amount": 9007199254740991}"#),
+        ("double('NaN') < 1.0 || double('NaN') >= 1.0", "{}"),
+        ("double('x') < 1.0", "{}"),
         ("arguments.amount > 1", r#"{"amount": 1e308}"#),
         ("client.name == 'x'", "{}"),
         ("tool.environment == 'x'", "{}"),
@@ -171,10 +172,9 @@ fn r4_an_error_never_opens_what_other_rules_leave_closed() {
 }
 
 #[test]
-fn r4_not_a_number_is_less_than_nothing() {
-    assert!(!holds("double('NaN') < 1.0 || double('NaN') >= 1.0", "{}"));
-    let text = "rules: []";
-    assert_eq!(decided(&paid(text, "{}").0), "DENY");
+fn r4_without_rules_nothing_passes() {
+    let (decision, noticed) = paid("rules: []", "{}");
+    assert_eq!((decided(&decision), noticed), ("DENY", Noticed::default()));
 }
 
 #[test]
