@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::applying::{self, Part};
 use super::binding::Binding;
-use super::condition::{Circumstances, Noticed, Seen};
+use super::condition::Noticed;
 use super::constraints::Demand;
 use super::denial::{Denial, DenialKind};
 use super::index::{Candidate, Entry};
@@ -76,43 +76,6 @@ pub(super) struct Matched<'p> {
     pub(super) candidate: &'p Candidate,
 }
 
-impl Matched<'_> {
-    /// What it decides by itself: what cannot be bound to the tool is denied.
-    pub(super) const fn decision(&self) -> Ruling {
-        match self.candidate.binding {
-            Binding::Unknown { .. } => Ruling::Deny,
-            Binding::Bound(_) => self.rule.decision,
-        }
-    }
-}
-
-/// Whether a rule that asks for more than `match` and `except` matches a call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Matches {
-    Not,
-    /// With its constraints only: it gives no leave, because nobody knows whether it would.
-    Bounding,
-    Wholly,
-}
-
-impl Matches {
-    /// An error restricts: the rule counts for everything that makes the decision stricter, and for nothing else.
-    pub(super) fn of(rule: &Rule, of: &Circumstances<'_>, noticed: &mut Noticed) -> Self {
-        match (rule.further.holds(of), rule.decision) {
-            (Ok(true), _) => Self::Wholly,
-            (Ok(false), _) => Self::Not,
-            (Err(error), decision) => {
-                noticed.error(&rule.name, &error);
-                match decision {
-                    Ruling::Allow => Self::Not,
-                    Ruling::AllowWithConstraints => Self::Bounding,
-                    Ruling::RequireApproval | Ruling::Deny => Self::Wholly,
-                }
-            }
-        }
-    }
-}
-
 impl Policy {
     /// Decides about one call.
     #[must_use]
@@ -150,46 +113,6 @@ impl Policy {
             proposal.noticed.clone_from(&noticed);
         }
         (decision, noticed)
-    }
-
-    /// The rules that match, and the strictest of what they decide.
-    fn matched<'p>(
-        &'p self,
-        entry: &'p Entry,
-        asking: &Asking<'_>,
-        noticed: &mut Noticed,
-    ) -> (Vec<Matched<'p>>, Ruling) {
-        let subject = Subject {
-            tool: asking.checked.tool(),
-            caller: Some(asking.caller),
-            attributes: Some(asking.checked.attributes()),
-        };
-        let Asking { caller, owner, ref checked, now, .. } = *asking;
-        let seen = Seen::default();
-        let circumstances = Circumstances { caller, owner, checked, now, seen };
-        let (mut matched, mut leave, mut bounded) = (Vec::new(), None, None);
-        for candidate in self.with_shadows(entry) {
-            let rule = candidate.rule;
-            let open = !rule.further.is_empty();
-            let certain = candidate.candidate.certain && !open;
-            if !certain && rule.scope.meets(&subject) != Certainty::Always {
-                continue;
-            }
-            let matches =
-                if open { Matches::of(rule, &circumstances, noticed) } else { Matches::Wholly };
-            match matches {
-                Matches::Not => continue,
-                _ if !rule.mode.is_enforced() => {
-                    noticed.shadow(&rule.name, candidate.decision());
-                    continue;
-                }
-                Matches::Wholly => leave = leave.max(Some(rule.decision)),
-                Matches::Bounding => bounded = Some(rule.decision),
-            }
-            matched.push(candidate);
-        }
-        let ruling = leave.unwrap_or(self.default);
-        (matched, bounded.map_or(ruling, |bounded| ruling.max(bounded)))
     }
 
     /// The rules that can match calls of the tool and decide about them.

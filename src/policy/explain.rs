@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Circumstances, Mode, Noticed, Seen};
-use super::decide::{Asking, Decision, Matches};
+use super::decide::{Asking, Decision};
+use super::matched::Matches;
 use super::matching::{Caller, Certainty, Client, Keyed, Subject};
 use super::nearest::Nearest;
 use super::rule::Rule;

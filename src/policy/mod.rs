@@ -17,6 +17,7 @@ mod explain;
 mod index;
 mod limits;
 mod load;
+mod matched;
 mod matching;
 mod nearest;
 mod patterns;

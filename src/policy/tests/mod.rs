@@ -5,6 +5,7 @@ mod constraints;
 mod deciding;
 mod edges;
 mod explaining;
+mod generated;
 mod loading;
 mod matching;
 mod naive;
