@@ -8,7 +8,7 @@ use super::condition::Noticed;
 use super::constraints::Demand;
 use super::denial::{Denial, DenialKind};
 use super::index::{Candidate, Entry};
-use super::matching::{Caller, Certainty, Subject};
+use super::matching::Caller;
 use super::permit::{Permit, Proposal};
 use super::rule::{self, Rule};
 use super::{Edit, Policy, Ruling, standing, words};

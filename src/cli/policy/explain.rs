@@ -9,7 +9,7 @@ use crate::api::{Asked, ExplainView, ExplainWanted, RecordedView, explained};
 use crate::config::Flags;
 use crate::ids::{AgentName, CallId};
 use crate::policy::{
-    ApprovalTerms, Change, Edit, ExplainedCondition, ExplainedRule, Explanation, Nearest,
+    ApprovalTerms, Change, Edit, ExplainedCondition, ExplainedRule, Explanation, Mode, Nearest,
 };
 
 /// The longest value that is shown of a constraint or an edit, in characters.
@@ -170,7 +170,11 @@ fn compared(recorded: &RecordedView, lines: &mut Vec<String>) {
 
 fn rule(rule: &ExplainedRule, lines: &mut Vec<String>) {
     let (name, location) = (visible(&rule.name), visible(&rule.location));
-    let decides = if rule.decides { "  decides" } else { "" };
+    let decides = match (rule.mode, rule.decides) {
+        (Mode::Shadow, _) => "  in shadow",
+        (Mode::Enforce, true) => "  decides",
+        (Mode::Enforce, false) => "",
+    };
     lines.push(format!(
         "\n{} {name}  {}  {location}{decides}",
         mark(rule.matched),

@@ -230,6 +230,10 @@ fn kind(value: &Value) -> String {
 }
 
 /// An error without the values in it, which may be secrets.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of an error that is not known the values must not be told either"
+)]
 fn told(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(key) => format!("there is no `{key}`"),
@@ -275,6 +279,11 @@ fn shown(value: &Value) -> String {
             format!("[{}]", all.join(", "))
         }
         Value::List(all) => format!("a list of {}", all.len()),
-        other => kind(other),
+        Value::Map(_)
+        | Value::Function(..)
+        | Value::Bytes(_)
+        | Value::Duration(_)
+        | Value::Opaque(_)
+        | Value::Struct(_) => kind(value),
     }
 }
