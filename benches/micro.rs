@@ -117,8 +117,14 @@ fn decide(bencher: Bencher<'_, '_>) {
         let checked = || -> Option<CheckedArguments> { tool.check(arguments()).ok() };
         bencher.with_inputs(checked).bench_local_values(|checked| {
             let principal = &bench.principal;
-            let facts =
-                |checked| Facts { principal, client: None, checked, approval: None, standing: &[] };
+            let facts = |checked| Facts {
+                principal,
+                client: None,
+                checked,
+                approval: None,
+                standing: &[],
+                now: jiff::Timestamp::UNIX_EPOCH,
+            };
             checked.map(|checked| revision.policy.decide(facts(checked)))
         });
     });
@@ -178,7 +184,14 @@ impl Bench {
             anyhow::bail!("`echo` does not take its arguments")
         };
         let principal = &bench.principal;
-        let facts = Facts { principal, client: None, checked, approval: None, standing: &[] };
+        let facts = Facts {
+            principal,
+            client: None,
+            checked,
+            approval: None,
+            standing: &[],
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
         let decision = revision.policy.decide(facts);
         ensure!(matches!(decision, Decision::Permit(_)), "decided {decision:?}");
         Ok(bench)

@@ -86,6 +86,7 @@ impl Loaded {
             checked,
             approval: None,
             standing: &[],
+            now: jiff::Timestamp::UNIX_EPOCH,
         })
     }
 

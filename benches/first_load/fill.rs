@@ -75,6 +75,7 @@ fn asked(nth: u32, tool: &str, decision: &str, rule: &str, arguments: Object) ->
         decision: decision.to_owned(),
         rules: vec![rule.to_owned()],
         edits: Vec::new(),
+        noticed: countersign::policy::Noticed::default(),
     })
 }
 

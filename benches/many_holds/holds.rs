@@ -182,6 +182,7 @@ pub(crate) fn opening(hold: &Hold) -> Event {
         decision: "REQUIRE_APPROVAL".to_owned(),
         rules: hold.rules.clone(),
         edits: Vec::new(),
+        noticed: countersign::policy::Noticed::default(),
     };
     Event::Hold {
         hold: hold.id,

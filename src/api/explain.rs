@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agents::{MAX_GROUPS, MAX_NAME};
 use super::{Body, Failure, Viewer};
 use crate::catalog::Kind;
-use crate::evidence::Event;
+use crate::evidence::{Entry, Event};
 use crate::gateway::{Gateway, Revision};
 use crate::hold::Standing;
 use crate::ids::{AgentName, CallId};
@@ -115,12 +116,16 @@ pub struct Asked {
     pub agent: AgentName,
     /// The agent's groups.
     pub groups: Vec<String>,
+    /// The person the agent acts for.
+    pub owner: Option<String>,
     /// The client program.
     pub client: Option<String>,
     /// The tool.
     pub tool: String,
     /// The arguments.
     pub arguments: Object,
+    /// When.
+    pub now: Timestamp,
 }
 
 pub(super) async fn explain(
@@ -157,7 +162,8 @@ pub(super) async fn explain(
             if client.as_ref().is_some_and(|client| client.chars().count() > MAX_NAME) {
                 return Err(bad(format!("a client's name has at most {MAX_NAME} characters")));
             }
-            (Asked { agent, groups, client, tool, arguments }, None, Vec::new())
+            let (owner, now) = (gateway.agents.owner(&agent), gateway.clock.now());
+            (Asked { agent, groups, owner, client, tool, arguments, now }, None, Vec::new())
         }
         _ => return Err(bad("give `agent` and `tool`, or `call` alone".to_owned())),
     };
@@ -184,7 +190,7 @@ pub fn explained(
     asked: Asked,
     standing: &[Standing],
 ) -> Result<ExplainView, Failure> {
-    let Asked { agent, groups, client, tool: name, arguments } = asked;
+    let Asked { agent, groups, owner, client, tool: name, arguments, now } = asked;
     let tool = revision.catalog.tool(&name);
     let tool = tool.filter(|tool| tool.kind() != Kind::Completion).ok_or_else(|| {
         let shown: String = name.chars().take(MAX_NAME).collect();
@@ -193,7 +199,9 @@ pub fn explained(
     let (explanation, faults) = match tool.check(arguments.clone()) {
         Ok(checked) => {
             let client = client.as_deref();
-            let question = Question { agent: &agent, groups: &groups, client, checked, standing };
+            let owner = owner.as_deref();
+            let question =
+                Question { agent: &agent, groups: &groups, owner, client, checked, standing, now };
             (Some(revision.policy.explain(&question)), Vec::new())
         }
         Err(faults) => {
@@ -229,7 +237,7 @@ async fn of_record(gateway: &Gateway, call: CallId) -> Result<Found, Failure> {
             (asked, requested_arguments.clone())
         } else if let Event::Intent(intent) = event {
             (&intent.asked, unedited(&intent.asked.arguments, &intent.asked.edits))
-        } else if let Some(refused) = refused(gateway, call, event) {
+        } else if let Some(refused) = refused(gateway, call, &stored.entry) {
             return refused;
         } else {
             continue;
@@ -246,9 +254,11 @@ async fn of_record(gateway: &Gateway, call: CallId) -> Result<Found, Failure> {
             let asked = Asked {
                 agent: asked.agent.clone(),
                 groups: gateway.agents.groups(&asked.agent),
+                owner: asked.owner.clone(),
                 client: asked.client.clone(),
                 tool: asked.tool.clone(),
                 arguments,
+                now: stored.entry.time,
             };
             return Ok((asked, Some(recorded), vec![NO_GROUPS.to_owned()]));
         }
@@ -256,9 +266,9 @@ async fn of_record(gateway: &Gateway, call: CallId) -> Result<Found, Failure> {
     Err(unknown())
 }
 
-/// The same of a refusal of this call, if `event` is one.
-fn refused(gateway: &Gateway, call: CallId, event: &Event) -> Option<Result<Found, Failure>> {
-    let Event::Refusal(refused) = event else { return None };
+/// The same of a refusal of this call, if `entry` is one.
+fn refused(gateway: &Gateway, call: CallId, entry: &Entry) -> Option<Result<Found, Failure>> {
+    let Event::Refusal(refused) = &entry.event else { return None };
     if refused.call != call {
         return None;
     }
@@ -279,9 +289,11 @@ fn refused(gateway: &Gateway, call: CallId, event: &Event) -> Option<Result<Foun
     let asked = Asked {
         agent: refused.agent.clone(),
         groups: gateway.agents.groups(&refused.agent),
+        owner: gateway.agents.owner(&refused.agent),
         client: None,
         tool: refused.tool.clone(),
         arguments,
+        now: entry.time,
     };
     let notes = [
         NO_GROUPS,

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::evidence::{Cause, Loading};
 use crate::gateway::{Gateway, OpenError};
 use crate::json::Object;
-use crate::policy::{ApprovalTerms, Condition};
+use crate::policy::{ApprovalTerms, Condition, Mode};
 
 /// The rules in force.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +81,9 @@ pub struct RuleView {
     /// What it asks of an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalTerms>,
+    /// `shadow` where it decides nothing and is only recorded.
+    #[serde(default, skip_serializing_if = "Mode::is_enforced")]
+    pub mode: Mode,
 }
 
 /// What looks wrong with a policy that loads.
@@ -105,6 +108,7 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, _: Viewer) -> Json
         except: rule.except,
         constraints: rule.constraints,
         approval: rule.approval,
+        mode: rule.mode,
     });
     let warnings = policy.warnings();
     let warnings = warnings.iter().map(|warning| WarningView {

@@ -131,6 +131,13 @@ impl Agents {
         known.by_name.get(name).map_or_else(Vec::new, |it| it.agent.groups.clone())
     }
 
+    /// The person that the registered agent of this name acts for, if it is one and acts for anybody.
+    #[must_use]
+    pub fn owner(&self, name: &AgentName) -> Option<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.by_name.get(name)?.agent.owner.clone()
+    }
+
     /// When the agent's token was last used, to the second.
     #[must_use]
     pub fn last_used(&self, name: &AgentName) -> Option<Timestamp> {

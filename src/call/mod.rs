@@ -158,9 +158,10 @@ async fn walk(
         checked,
         approval: request.approval.as_ref(),
         standing: &standing,
+        now: gateway.clock.now(),
     };
-    let decision = revision.policy.decide(facts);
-    trail.decided();
+    let (decision, noticed) = revision.policy.decide_noting(facts);
+    trail.decided(noticed);
     let permit = match decision {
         Decision::Permit(permit) => permit,
         Decision::Deny(denial) => return Err(denial.into()),

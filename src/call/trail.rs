@@ -13,7 +13,7 @@ use crate::evidence::{Asked, Intent, Outcome, OutcomeStatus, Refused};
 use crate::gateway::{Gateway, Revision};
 use crate::ids::{AgentName, CallId, HoldId};
 use crate::limits::Caller;
-use crate::policy::{Permit, Policy};
+use crate::policy::{Noticed, Permit, Policy};
 use crate::storage::{Receipt, Wait};
 use crate::telemetry::Observed;
 
@@ -35,6 +35,7 @@ pub(super) struct Trail<'a> {
     dispatched: Option<Duration>,
     backend_time: Duration,
     decision: &'static str,
+    noticed: Noticed,
     outcome: Option<OutcomeStatus>,
 }
 
@@ -53,6 +54,7 @@ impl<'a> Trail<'a> {
             dispatched: None,
             backend_time: Duration::ZERO,
             decision: "none",
+            noticed: Noticed::default(),
             outcome: None,
         }
     }
@@ -84,7 +86,9 @@ impl<'a> Trail<'a> {
         })
     }
 
-    pub(super) fn decided(&mut self) {
+    pub(super) fn decided(&mut self, noticed: Noticed) {
+        self.gateway.metrics.policy.noticed(&noticed);
+        self.noticed = noticed;
         self.decided = Some(self.gateway.clock.monotonic());
     }
 
@@ -116,6 +120,7 @@ impl<'a> Trail<'a> {
                 decision: self.decision.to_owned(),
                 rules: permit.rules().to_vec(),
                 edits: permit.edits().to_vec(),
+                noticed: self.noticed.clone(),
             },
             hold: approval.map(crate::hold::Approval::hold),
             approved_by: approval
@@ -256,6 +261,7 @@ impl<'a> Trail<'a> {
             rules: refusal.rules.clone(),
             told: refusal.told.clone(),
             cause: refusal.cause.clone(),
+            noticed: self.noticed.clone(),
         };
         if let Err(error) = self.gateway.store.refuse_call(entry).await {
             tracing::error!(call = %self.call, %error, "a refusal could not be recorded");

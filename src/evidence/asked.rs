@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::halts::Subject;
 use crate::ids::{AgentName, CallId, HoldId, StandingId};
 use crate::json::Object;
-use crate::policy::Edit;
+use crate::policy::{Edit, Noticed};
 
 /// Who asked for what, and what was decided about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct Asked {
     /// What constraints changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<Edit>,
+    /// What the decision noticed beside: rules in shadow, and conditions that could not be evaluated.
+    #[serde(default, skip_serializing_if = "Noticed::is_empty")]
+    pub noticed: Noticed,
 }
 
 impl Asked {
@@ -119,4 +122,7 @@ pub struct Refused {
     /// The private cause, for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// What the decision noticed beside.
+    #[serde(default, skip_serializing_if = "Noticed::is_empty")]
+    pub noticed: Noticed,
 }

@@ -136,6 +136,7 @@ mod tests {
             groups: Vec::new(),
             client: None,
             cause: None,
+            noticed: crate::policy::Noticed::default(),
         })
     }
 

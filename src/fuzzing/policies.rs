@@ -88,7 +88,8 @@ fn decide(policy: &Policy, principal: &Principal, tool: &Arc<Tool>, arguments: &
     }
     let decision = || {
         let (client, checked) = (Some("fuzz"), checked.clone());
-        policy.decide(Facts { principal, client, checked, approval: None, standing: &[] })
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        policy.decide(Facts { principal, client, checked, approval: None, standing: &[], now })
     };
     let decided = decision();
     assert_eq!(format!("{decided:?}"), format!("{:?}", decision()), "decided twice");

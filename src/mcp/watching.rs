@@ -55,6 +55,7 @@ impl Watcher {
             checked,
             approval: None,
             standing: &[],
+            now: self.gateway.clock.now(),
         };
         match revision.policy.decide(facts) {
             Decision::Permit(permit) if permit.edits().is_empty() => Ok(Arc::clone(tool.backend())),

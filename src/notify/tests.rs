@@ -129,6 +129,7 @@ fn opening(hold: &Hold) -> Event {
         decision: "REQUIRE_APPROVAL".to_owned(),
         rules: hold.rules.clone(),
         edits: Vec::new(),
+        noticed: crate::policy::Noticed::default(),
     };
     let requested_arguments = Object::new();
     Event::Hold {

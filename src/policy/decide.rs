@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::applying::{self, Part};
 use super::binding::Binding;
+use super::condition::Noticed;
 use super::constraints::Demand;
 use super::denial::{Denial, DenialKind};
-use super::index::{Candidate, Entry};
-use super::matching::{Caller, Certainty, Subject};
+use super::index::Candidate;
+use super::matching::Caller;
 use super::permit::{Permit, Proposal};
 use super::rule::{self, Rule};
 use super::{Edit, Policy, Ruling, standing, words};
@@ -34,6 +35,8 @@ pub struct Facts<'a> {
     pub approval: Option<&'a Approval>,
     /// The standing approvals in force for the agent and the tool.
     pub standing: &'a [Standing],
+    /// When it is asked.
+    pub now: jiff::Timestamp,
 }
 
 /// What is decided about one call.
@@ -59,9 +62,11 @@ pub enum Decision {
 /// A call as it is judged: its facts, with the caller as rules look at one.
 pub(super) struct Asking<'a> {
     pub(super) caller: Caller<'a>,
+    pub(super) owner: Option<&'a str>,
     pub(super) checked: CheckedArguments,
     pub(super) approval: Option<&'a Approval>,
     pub(super) standing: &'a [Standing],
+    pub(super) now: jiff::Timestamp,
 }
 
 /// A rule that matches the call, with its constraints bound to the call's tool.
@@ -76,76 +81,50 @@ impl Policy {
     /// Decides about one call.
     #[must_use]
     pub fn decide(&self, facts: Facts<'_>) -> Decision {
+        self.decide_noting(facts).0
+    }
+
+    /// Decides about one call, and tells what else is to be recorded of it.
+    #[must_use]
+    pub fn decide_noting(&self, facts: Facts<'_>) -> (Decision, Noticed) {
         if facts.checked.tool().kind() == Kind::Completion {
-            return self.decide_completion(Arc::clone(facts.checked.tool()), facts);
+            let decision = self.decide_completion(Arc::clone(facts.checked.tool()), facts);
+            return (decision, Noticed::default());
         }
-        let Facts { principal, client, checked, approval, standing } = facts;
+        let Facts { principal, client, checked, approval, standing, now } = facts;
         let caller = Caller::of(principal, client);
-        self.judge(Asking { caller, checked, approval, standing })
+        let owner = principal.owner();
+        self.judge_noting(Asking { caller, owner, checked, approval, standing, now })
     }
 
     /// Decides by the rules. A permit that this gives goes no further than the decision it stands for: only
     /// [`Policy::decide`], which takes a principal, hands one out.
-    pub(super) fn judge(&self, asking: Asking<'_>) -> Decision {
+    pub(super) fn judge_noting(&self, asking: Asking<'_>) -> (Decision, Noticed) {
+        let mut noticed = Noticed::default();
         let tool = Arc::clone(asking.checked.tool());
-        let Some(entry) = self.index.entry(&tool) else { return Decision::Deny(unknown(&tool)) };
-        let matched = self.matched(entry, &asking);
-        self.judge_by(&matched, tool, asking)
-    }
-
-    /// The same by the rules that match, or by some of them.
-    pub(super) fn judge_by(
-        &self,
-        matched: &[Matched<'_>],
-        tool: Arc<Tool>,
-        asking: Asking<'_>,
-    ) -> Decision {
-        let decisions = matched.iter().map(|matched| matched.rule.decision);
-        let ruling = decisions.max().unwrap_or(self.default);
-        if ruling == Ruling::Deny {
-            return Decision::Deny(denied(matched, asking.caller.agent, &tool));
-        }
-        shape(matched, ruling, tool, asking).unwrap_or_else(Decision::Deny)
-    }
-
-    pub(super) fn matched<'p>(&'p self, entry: &'p Entry, asking: &Asking<'_>) -> Vec<Matched<'p>> {
-        let subject = Subject {
-            tool: asking.checked.tool(),
-            caller: Some(asking.caller),
-            attributes: Some(asking.checked.attributes()),
+        let Some(entry) = self.index.entry(&tool) else {
+            return (Decision::Deny(unknown(&tool)), noticed);
         };
-        self.candidates(entry, &asking.caller)
-            .filter(|Matched { rule, candidate, .. }| {
-                candidate.certain || rule.scope.covers(&subject) == Certainty::Always
-            })
-            .collect()
+        let (matched, ruling) = self.matched(entry, &asking, &mut noticed);
+        let mut decision = judge_by(&matched, ruling, tool, asking);
+        if let Decision::Hold(proposal) = &mut decision {
+            proposal.noticed.clone_from(&noticed);
+        }
+        (decision, noticed)
     }
+}
 
-    /// The rules that can match a call by `caller`, and few that cannot.
-    pub(super) fn candidates<'p>(
-        &'p self,
-        entry: &'p Entry,
-        caller: &Caller<'_>,
-    ) -> impl Iterator<Item = Matched<'p>> {
-        self.bound(entry, self.index.candidates(entry, caller))
+/// What rules that match make of a call, where the strictest of them, or the default, is `ruling`.
+pub(super) fn judge_by(
+    matched: &[Matched<'_>],
+    ruling: Ruling,
+    tool: Arc<Tool>,
+    asking: Asking<'_>,
+) -> Decision {
+    if ruling == Ruling::Deny {
+        return Decision::Deny(denied(matched, asking.caller.agent, &tool));
     }
-
-    /// The rules that can match a call by anybody.
-    pub(super) fn all<'p>(&'p self, entry: &'p Entry) -> impl Iterator<Item = Matched<'p>> {
-        self.bound(entry, self.index.all(entry))
-    }
-
-    fn bound<'p>(
-        &'p self,
-        entry: &'p Entry,
-        candidates: Vec<Candidate>,
-    ) -> impl Iterator<Item = Matched<'p>> {
-        candidates.into_iter().filter_map(|candidate| {
-            let rule = self.rules.get(candidate.rule)?;
-            let binding = self.index.binding(candidate.rule, entry);
-            Some(Matched { rule, candidate, binding })
-        })
-    }
+    shape(matched, ruling, tool, asking).unwrap_or_else(Decision::Deny)
 }
 
 /// Holds the call to all constraints, then permits it or proposes it to people.
@@ -155,7 +134,7 @@ fn shape(
     tool: Arc<Tool>,
     call: Asking<'_>,
 ) -> Result<Decision, Denial> {
-    let Asking { caller, checked, approval, standing } = call;
+    let Asking { caller, checked, approval, standing, .. } = call;
     let agent = caller.agent;
     let parts = parts(matched, &tool)?;
     let attributes = (!parts.is_empty()).then(|| checked.attributes().clone());
@@ -191,6 +170,7 @@ fn shape(
             decide_within,
             execute_within,
             terms,
+            noticed: Noticed::default(),
         }));
     }
     if let Some(approval) = approval.filter(|approval| *approval.digest() != digest) {

@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::condition::{Circumstances, Mode, Noticed, Seen};
 use super::decide::{Asking, Decision};
+use super::matched::Matches;
 use super::matching::{Caller, Certainty, Client, Keyed, Subject};
 use super::nearest::Nearest;
 use super::rule::Rule;
@@ -28,12 +30,16 @@ pub struct Question<'a> {
     pub agent: &'a AgentName,
     /// That agent's groups.
     pub groups: &'a [String],
+    /// The person the agent acts for.
+    pub owner: Option<&'a str>,
     /// The client program, as it would name itself.
     pub client: Option<&'a str>,
     /// What would be asked.
     pub checked: CheckedArguments,
     /// The standing approvals in force for the agent and the tool.
     pub standing: &'a [Standing],
+    /// When it would be asked.
+    pub now: jiff::Timestamp,
 }
 
 /// Why a call is decided as it is.
@@ -95,6 +101,9 @@ pub struct ExplainedRule {
     /// What it asks of an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalTerms>,
+    /// `shadow` where it decides nothing.
+    #[serde(default, skip_serializing_if = "Mode::is_enforced")]
+    pub mode: Mode,
 }
 
 /// One condition, with what it was compared with.
@@ -114,20 +123,22 @@ impl Policy {
     /// Says what would be decided about a call, and why. It gives no leave to run anything.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>) -> Explanation {
-        let Question { agent, groups, client, ref checked, standing } = *question;
+        let Question { agent, groups, owner, client, ref checked, standing, now } = *question;
         let caller = Caller { agent, groups, client: Client::Said(client) };
         let tool = checked.tool();
-        let call = Hypothetical { caller, checked, standing };
+        let call = Hypothetical { caller, owner, checked, standing, now };
         let mut told = self.outcome(&call);
         let decides: HashSet<&str> = told.decided_by.iter().map(String::as_str).collect();
+        let circumstances = call.circumstances();
         let subject = call.subject();
         let Some(entry) = self.index.entry(tool) else { return told };
         let (matching, others): (Vec<_>, Vec<_>) =
-            self.all(entry).partition(|it| it.rule.scope.covers(&subject) == Certainty::Always);
+            self.all_with_shadows(entry).partition(|it| matches(it.rule, &subject, &circumstances));
         let rules = matching.iter().chain(&others).take(MAX_RULES).map(|matched| {
-            let mut rule = explained(matched.rule, &subject);
+            let mut rule = explained(matched.rule, &subject, &circumstances);
             rule.location = self.location(matched.candidate.rule);
-            rule.decides = rule.matched && decides.contains(rule.name.as_str());
+            rule.decides =
+                rule.matched && rule.mode.is_enforced() && decides.contains(rule.name.as_str());
             rule
         });
         let rules: Vec<_> = rules.collect();
@@ -140,19 +151,21 @@ impl Policy {
     /// What would be decided about a call, without telling of each rule: for very many calls.
     #[must_use]
     pub fn verdict(&self, question: &Question<'_>) -> Explanation {
-        let Question { agent, groups, client, ref checked, standing } = *question;
+        let Question { agent, groups, owner, client, ref checked, standing, now } = *question;
         let caller = Caller { agent, groups, client: Client::Said(client) };
-        self.outcome(&Hypothetical { caller, checked, standing })
+        self.outcome(&Hypothetical { caller, owner, checked, standing, now })
     }
 
     /// What is decided, without the rules.
     pub(super) fn outcome(&self, call: &Hypothetical<'_>) -> Explanation {
         let asked = call.checked.arguments();
-        let decision = self.judge(Asking {
+        let (decision, _) = self.judge_noting(Asking {
             caller: call.caller,
+            owner: call.owner,
             checked: call.checked.clone(),
             approval: None,
             standing: call.standing,
+            now: call.now,
         });
         let mut told = Explanation {
             decision: Ruling::Deny,
@@ -205,11 +218,18 @@ impl Policy {
 #[derive(Clone, Copy)]
 pub(super) struct Hypothetical<'a> {
     pub(super) caller: Caller<'a>,
+    pub(super) owner: Option<&'a str>,
     pub(super) checked: &'a CheckedArguments,
     pub(super) standing: &'a [Standing],
+    pub(super) now: jiff::Timestamp,
 }
 
 impl<'a> Hypothetical<'a> {
+    pub(super) fn circumstances(&self) -> Circumstances<'a> {
+        let Self { caller, owner, checked, now, .. } = *self;
+        Circumstances { caller, owner, checked, now, seen: Seen::default() }
+    }
+
     pub(super) fn subject(&self) -> Subject<'a> {
         let checked = self.checked;
         Subject {
@@ -220,27 +240,39 @@ impl<'a> Hypothetical<'a> {
     }
 }
 
+/// Whether a rule matches a call of which everything is known.
+pub(super) fn matches(rule: &Rule, subject: &Subject<'_>, of: &Circumstances<'_>) -> bool {
+    rule.scope.meets(subject) == Certainty::Always
+        && (rule.further.is_empty()
+            || Matches::of(rule, of, &mut Noticed::default()) != Matches::Not)
+}
+
 /// A rule with each of its conditions; where it stands and whether it decides is for the caller to say.
-pub(super) fn explained(rule: &Rule, subject: &Subject<'_>) -> ExplainedRule {
-    let (matches, except) = rule.scope.each(subject);
+pub(super) fn explained(
+    rule: &Rule,
+    subject: &Subject<'_>,
+    of: &Circumstances<'_>,
+) -> ExplainedRule {
+    let (keyed, except) = rule.scope.each(subject);
     let written = &rule.written;
-    let conditions = compared(&written.matches, &matches, subject);
+    let mut conditions = compared(&written.matches, &keyed, subject);
+    conditions.extend(rule.further.explained(of));
     let except = match (&written.except, except) {
         (Some(written), Some(keyed)) => compared(written, &keyed, subject),
         (Some(_), None) | (None, _) => Vec::new(),
     };
-    let excepted = !except.is_empty() && except.iter().all(|it| it.holds);
     ExplainedRule {
         name: rule.name.clone(),
         location: String::new(),
         decision: rule.decision,
         reason: rule.reason.clone(),
-        matched: conditions.iter().all(|it| it.holds) && !excepted,
+        matched: matches(rule, subject, of),
         decides: false,
         conditions,
         except,
         constraints: written::constraints(rule),
         approval: written::approval(rule),
+        mode: rule.mode,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::Policy;
 use super::index::{Built, Index};
 use super::limits::Limit;
 use super::reading::{At, Contents, Files};
@@ -10,6 +9,7 @@ use super::report;
 use super::rule::Rule;
 use super::rules::Ruling;
 use super::shadowed;
+use super::{Policy, condition};
 use crate::catalog::Catalog;
 use crate::source::{Problems, SourceFile};
 
@@ -48,6 +48,9 @@ impl Policy {
                 files.wrong_key(&at, found.message, found.hint);
             }
         }
+        for (rule, at) in compiled.iter().zip(&places) {
+            condition::check_arguments(rule, at, catalog, &mut files);
+        }
         Problems::check(files.take_problems())?;
 
         let loaded = report::Loaded { rules: &compiled, places: &places, index: &index, default };
@@ -56,7 +59,9 @@ impl Policy {
         report::warn_of_limits(&named_by_callers, &mut files);
         let warnings = files.take_problems();
         let asks = |rule: usize| {
-            compiled.get(rule).is_some_and(|rule| rule.decision == Ruling::RequireApproval)
+            compiled.get(rule).is_some_and(|rule| {
+                rule.mode.is_enforced() && rule.decision == Ruling::RequireApproval
+            })
         };
         let holds =
             default == Ruling::RequireApproval || index.reaching().any(|(rule, _)| asks(rule));

@@ -70,6 +70,8 @@ pub(super) type Keyed = [(&'static str, Certainty); 11];
 pub(super) struct Scope {
     matches: Matcher,
     except: Option<Matcher>,
+    /// Whether its owner asks for more, which a subject does not tell.
+    open: bool,
 }
 
 impl Scope {
@@ -88,11 +90,23 @@ impl Scope {
             }
             matcher
         });
-        Self { matches: Matcher::compile(matches, &at.below("match"), files), except }
+        let matches = Matcher::compile(matches, &at.below("match"), files);
+        Self { matches, except, open: false }
     }
 
-    /// Whether this is about `subject`.
+    /// The same; where its owner asks for more, what it is about is never certain.
+    pub(super) fn open_beyond(self, open: bool) -> Self {
+        Self { open, ..self }
+    }
+
+    /// Whether its owner is about `subject`.
     pub(super) fn covers(&self, subject: &Subject<'_>) -> Certainty {
+        let met = self.meets(subject);
+        if self.open { met.min(Certainty::Maybe) } else { met }
+    }
+
+    /// Whether `match` and `except` are met, whatever else its owner asks.
+    pub(super) fn meets(&self, subject: &Subject<'_>) -> Certainty {
         let matched = self.matches.evaluate(subject);
         match &self.except {
             Some(except) if matched != Certainty::Never => {

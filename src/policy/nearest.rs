@@ -9,9 +9,8 @@ use super::applying;
 use super::binding::Binding;
 use super::constraints::{Bounds, Demand};
 use super::decide::Matched;
-use super::explain::{ExplainedCondition, Explanation, Hypothetical, explained};
+use super::explain::{ExplainedCondition, Explanation, Hypothetical, explained, matches};
 use super::index::Entry;
-use super::matching::Certainty;
 use super::rule::Rule;
 use super::rules::Ruling;
 use crate::catalog::Tool;
@@ -120,8 +119,9 @@ impl Policy {
         entry: &'p Entry,
     ) -> impl Iterator<Item = Matched<'p>> {
         let subject = call.subject();
+        let circumstances = call.circumstances();
         self.candidates(entry, &call.caller)
-            .filter(move |matched| matched.rule.scope.covers(&subject) == Certainty::Always)
+            .filter(move |matched| matches(matched.rule, &subject, &circumstances))
     }
 
     /// The rule with the fewest conditions missing whose matching would alter the decision: of those that can
@@ -133,13 +133,15 @@ impl Policy {
         now: Ruling,
     ) -> Option<(usize, Nearest)> {
         let subject = call.subject();
+        let circumstances = call.circumstances();
         let matched = self.matching(call, entry).map(|matched| matched.rule.decision).max();
         let cost = |(number, rule): (usize, &Rule)| {
             let then = matched.map_or(rule.decision, |now| now.max(rule.decision));
-            if then == now || rule.scope.covers(&subject) == Certainty::Always {
+            let counts = rule.mode.is_enforced() && then != now;
+            if !counts || matches(rule, &subject, &circumstances) {
                 return None;
             }
-            let told = explained(rule, &subject);
+            let told = explained(rule, &subject, &circumstances);
             let missing = told.conditions.iter().filter(|it| !it.holds).count();
             let excepted = !told.except.is_empty() && told.except.iter().all(|it| it.holds);
             Some((missing + usize::from(excepted), number, then))
@@ -150,7 +152,7 @@ impl Policy {
             .filter_map(cost)
             .min()
             .or_else(|| self.rules.iter().enumerate().take(MAX_RULES).filter_map(cost).min())?;
-        let told = explained(self.rules.get(number)?, &subject);
+        let told = explained(self.rules.get(number)?, &subject, &circumstances);
         let excepted = told.except.iter().all(|it| it.holds);
         let change = Change::Match {
             rule: told.name,

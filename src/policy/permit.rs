@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Edit, Ruling};
+use super::{Edit, Noticed, Ruling};
 use crate::catalog::Tool;
 use crate::digest::Digest;
 use crate::hold::{Approval, Terms};
@@ -131,4 +131,6 @@ pub struct Proposal {
     pub execute_within: SignedDuration,
     /// What the rules ask of the approval.
     pub terms: Terms,
+    /// What else was noticed.
+    pub noticed: Noticed,
 }

@@ -4,6 +4,7 @@ use serde::de::value::Error as NoValue;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
+use super::condition::ActiveSpec;
 use super::rules::{ApprovalSpec, LimitSpec, MatchSpec, PolicyFile, RuleSpec, Ruling};
 use crate::json::Object;
 use crate::source::{self, Places, Problem, SourceFile};
@@ -169,6 +170,9 @@ impl Files {
                 execute_within: self.optional(approval, &at, "execute_within"),
             })
         });
+        let when = self.optional(rule, at, "when");
+        let active = self.active(rule, at);
+        let mode = self.optional(rule, at, "mode");
         // A rule read in part could match more than is meant, and lead to problems that are none.
         if self.problems.len() > before {
             return None;
@@ -181,6 +185,21 @@ impl Files {
             reason,
             constraints,
             approval,
+            when,
+            active,
+            mode,
+        })
+    }
+
+    fn active(&mut self, rule: &Object, at: &At) -> Option<ActiveSpec> {
+        let at = at.below("active");
+        let active = self.mapping::<ActiveSpec>(rule.get("active")?, &at)?;
+        Some(ActiveSpec {
+            from: self.optional(active, &at, "from"),
+            until: self.optional(active, &at, "until"),
+            weekdays: self.optional(active, &at, "weekdays"),
+            hours: self.optional(active, &at, "hours"),
+            time_zone: self.optional(active, &at, "time_zone"),
         })
     }
 

@@ -9,7 +9,7 @@ use super::reading::{At, Files};
 use super::rule::Rule;
 use super::rules::{Dimension, LimitSpec, MatchSpec, Patterns, RuleSpec, Ruling};
 use super::written::{self, ApprovalTerms, Condition};
-use super::{Policy, words};
+use super::{Mode, Policy, words};
 use crate::catalog::manifest::{AttributeSpecs, AttributeValue};
 use crate::catalog::{Catalog, Tool};
 use crate::hold::Terms;
@@ -37,6 +37,8 @@ pub struct RuleSummary {
     pub constraints: Object,
     /// What it asks of an approval.
     pub approval: Option<ApprovalTerms>,
+    /// Whether it decides.
+    pub mode: Mode,
 }
 
 impl Policy {
@@ -55,10 +57,15 @@ impl Policy {
                 location: location.clone(),
                 tools,
                 reason: rule.reason.clone(),
-                matches: written::shown(&rule.written.matches),
+                matches: {
+                    let mut all = written::shown(&rule.written.matches);
+                    all.extend(rule.further.shown());
+                    all
+                },
                 except: rule.written.except.as_deref().map_or_else(Vec::new, written::shown),
                 constraints: written::constraints(rule),
                 approval: written::approval(rule),
+                mode: rule.mode,
             }
         })
     }
@@ -69,7 +76,7 @@ impl Policy {
     pub fn approvals(&self) -> impl Iterator<Item = (&str, &Terms)> {
         let matching = matching(&self.index, self.rules.len());
         let asks = |(rule, matching): &(&Rule, bool)| {
-            *matching && rule.decision == Ruling::RequireApproval
+            *matching && rule.mode.is_enforced() && rule.decision == Ruling::RequireApproval
         };
         let rules = self.rules.iter().zip(matching).filter(asks);
         rules.map(|(rule, _)| (rule.name.as_str(), &rule.terms))
@@ -185,9 +192,10 @@ fn matching(index: &Index, rules: usize) -> Vec<bool> {
 /// The tools of which no rule speaks, so that nobody said that their calls are to be denied. A tool that a
 /// rule denies is denied on purpose.
 fn forgotten<'l>(loaded: &'l Loaded<'_>) -> Vec<&'l Tool> {
-    let grants =
-        |rule: usize| loaded.rules.get(rule).is_some_and(|rule| rule.decision != Ruling::Deny);
-    loaded.index.unspoken(grants)
+    let enforced = |rule: usize| {
+        loaded.rules.get(rule).filter(|rule| rule.mode.is_enforced()).map(|rule| rule.decision)
+    };
+    loaded.index.unspoken(enforced)
 }
 
 fn warn_of_names(mentions: &[Mention], catalog: &Catalog, files: &mut Files) {

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::condition::{Further, Mode};
 use super::constraints::Constraint;
 use super::matching::Scope;
 use super::reading::{At, Files};
@@ -37,6 +38,9 @@ pub(super) struct Rule {
     pub(super) decide_within: SignedDuration,
     pub(super) execute_within: SignedDuration,
     pub(super) terms: Terms,
+    /// What it asks beside `match` and `except`.
+    pub(super) further: Further,
+    pub(super) mode: Mode,
 }
 
 impl Rule {
@@ -44,7 +48,9 @@ impl Rule {
     pub(super) fn compile(spec: RuleSpec, at: &At, files: &mut Files) -> Self {
         check_name(&spec.name, at, files);
         check_parts(&spec, at, files);
-        let scope = Scope::compile(&spec.matches, spec.except.as_ref(), at, files);
+        let further = Further::compile(&spec, at, files);
+        let scope = Scope::compile(&spec.matches, spec.except.as_ref(), at, files)
+            .open_beyond(!further.is_empty());
         let written = Written::of(&spec.matches, spec.except.as_ref());
         let mut constraints = Vec::new();
         for (name, value) in spec.constraints.iter().flatten() {
@@ -80,6 +86,8 @@ impl Rule {
             decide_within,
             execute_within,
             terms,
+            further,
+            mode: spec.mode.unwrap_or_default(),
         }
     }
 }

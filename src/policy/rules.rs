@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::condition::{ActiveSpec, Mode};
 use crate::catalog::manifest::Span;
 use crate::hold::Who;
 use crate::json::Object;
@@ -103,6 +104,15 @@ pub struct RuleSpec {
     /// Who must approve and how long people have, with `REQUIRE_APPROVAL`.
     #[serde(default)]
     pub approval: Option<ApprovalSpec>,
+    /// What else must hold of a call: an expression in CEL over `arguments`, `agent`, `tool`, `client` and `time`.
+    #[serde(default)]
+    pub when: Option<String>,
+    /// When it is in force; always when absent.
+    #[serde(default)]
+    pub active: Option<ActiveSpec>,
+    /// `shadow` when it is only recorded where it matches; `enforce` when absent.
+    #[serde(default)]
+    pub mode: Option<Mode>,
 }
 
 /// Who must approve, and how long people have.

@@ -42,7 +42,7 @@ pub(super) fn warn(loaded: &Loaded<'_>, files: &mut Files) {
         }
     }
     for ((rule, at), found) in loaded.rules.iter().zip(loaded.places).zip(&found) {
-        if !found.considered || found.has_part {
+        if !found.considered || found.has_part || !rule.mode.is_enforced() {
             continue;
         }
         let named = words::rules(&[&rule.name]);
@@ -96,7 +96,9 @@ fn look(loaded: &Loaded<'_>, entry: &Entry, found: &mut [Found], budget: &mut us
 }
 
 fn is_denial(loaded: &Loaded<'_>, candidate: &Candidate) -> bool {
-    loaded.rules.get(candidate.rule).is_some_and(|rule| rule.decision == Ruling::Deny)
+    let always = |rule: &Rule| rule.mode.is_enforced() && rule.further.is_empty();
+    let rule = loaded.rules.get(candidate.rule);
+    rule.is_some_and(|rule| rule.decision == Ruling::Deny && always(rule))
 }
 
 /// Whether a call of this kind may match `rule`.

@@ -83,11 +83,11 @@ impl Policy {
             let subject = Subject { attributes: Some(attributes), ..*subject };
             let mut passes = self.default != Ruling::Deny;
             for matched in candidates {
-                if certainty(matched, &subject) == Certainty::Always {
-                    if denies(matched) {
-                        return false;
-                    }
-                    passes = true;
+                match (certainty(matched, &subject), denies(matched)) {
+                    (Certainty::Always, true) => return false,
+                    // What is open still is open for conditions, which some call may meet.
+                    (Certainty::Always | Certainty::Maybe, false) => passes = true,
+                    (Certainty::Never, _) | (Certainty::Maybe, true) => {}
                 }
             }
             passes
@@ -96,7 +96,8 @@ impl Policy {
 }
 
 pub(super) fn certainty(matched: &Matched<'_>, subject: &Subject<'_>) -> Certainty {
-    if matched.candidate.certain { Certainty::Always } else { matched.rule.scope.covers(subject) }
+    let certain = matched.candidate.certain && matched.rule.further.is_empty();
+    if certain { Certainty::Always } else { matched.rule.scope.covers(subject) }
 }
 
 fn denies(matched: &Matched<'_>) -> bool {

@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
-use super::binding::Binding;
 use super::decide::Matched;
 use super::matching::{Caller, Certainty, Client, Subject};
 use super::patterns;
@@ -24,7 +23,8 @@ const MAX_NAMED: usize = 8;
 pub struct Cell {
     /// Every decision that some call can get by the rules, the mildest first.
     pub decisions: Vec<Ruling>,
-    /// On what it depends which: names of arguments, and `client`. Nothing where there is one decision.
+    /// On what it depends which: names of arguments, `client`, and `conditions` for `when` and `active` of rules.
+    /// Nothing where there is one decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
     /// The rules that make these decisions, or constrain what is held; at most 8.
@@ -75,20 +75,21 @@ impl Policy {
     ) {
         let (mut sure, mut perhaps) = (None, Vec::new());
         for matched in candidates {
-            // What cannot be bound to the tool is denied.
-            let decision = match matched.binding {
-                Binding::Unknown { .. } => Ruling::Deny,
-                Binding::Bound(_) => matched.rule.decision,
-            };
+            let decision = matched.decision();
             match matched.rule.scope.covers(subject) {
                 Certainty::Never => continue,
                 Certainty::Always => sure = sure.max(Some(decision)),
-                Certainty::Maybe => perhaps.push(decision),
+                Certainty::Maybe => {
+                    perhaps.push(decision);
+                    let conditions = !matched.rule.further.is_empty();
+                    found.conditions |= conditions;
+                    found.open |=
+                        !conditions || matched.rule.scope.meets(subject) == Certainty::Maybe;
+                }
             }
             found.rules.push((matched.candidate.rule, decision, &matched.rule.name));
         }
         found.decisions.insert(sure.unwrap_or(self.default));
-        found.open |= !perhaps.is_empty();
         for decision in perhaps {
             found.decisions.insert(sure.map_or(decision, |sure| sure.max(decision)));
         }
@@ -122,6 +123,8 @@ struct Found<'p> {
     rules: Vec<(usize, Ruling, &'p str)>,
     /// Whether a rule asks for what no combination of arguments settles.
     open: bool,
+    /// Whether a rule has conditions, which nothing but a call settles.
+    conditions: bool,
 }
 
 impl Found<'_> {
@@ -130,6 +133,7 @@ impl Found<'_> {
         if self.decisions.len() > 1 {
             depends_on.extend(tool.attribute_specs().chosen_by().map(str::to_owned));
             depends_on.extend(self.open.then(|| "client".to_owned()));
+            depends_on.extend(self.conditions.then(|| "conditions".to_owned()));
             depends_on.sort_unstable();
             depends_on.dedup();
         }

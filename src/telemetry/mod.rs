@@ -2,6 +2,7 @@
 
 mod edge;
 mod halts;
+mod policy;
 mod revisions;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use prometheus_client::registry::Registry;
 
 pub use edge::{Counted, EdgeMetrics};
 pub use halts::HaltMetrics;
+pub use policy::PolicyMetrics;
 pub use revisions::RevisionMetrics;
 
 use crate::hold::Hold;
@@ -132,6 +134,8 @@ pub struct Metrics {
     pub edge: EdgeMetrics,
     /// What is counted of revisions.
     pub revisions: RevisionMetrics,
+    /// What decisions notice beside.
+    pub policy: PolicyMetrics,
     /// The halts that are engaged.
     pub halts: HaltMetrics,
     registry: Registry,
@@ -167,6 +171,7 @@ impl Metrics {
             registry: Registry::with_prefix("countersign"),
             edge: EdgeMetrics::default(),
             revisions: RevisionMetrics::default(),
+            policy: PolicyMetrics::default(),
             halts: HaltMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
@@ -252,6 +257,7 @@ impl Metrics {
         to.register("build", "The program", build);
         self.edge.register(to);
         self.halts.register(to);
+        self.policy.register(to);
     }
 
     /// Counts one call.

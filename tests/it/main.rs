@@ -16,6 +16,7 @@ mod bad_input;
 mod bad_servers;
 mod calls;
 mod clients;
+mod conditions;
 mod confinement;
 mod conformance;
 mod crash;

@@ -137,6 +137,7 @@ fn preloaded(clock: &SystemClock, agent: &str, number: u32) -> (Hold, Event) {
         decision: "REQUIRE_APPROVAL".to_owned(),
         rules: hold.rules.clone(),
         edits: Vec::new(),
+        noticed: countersign::policy::Noticed::default(),
     };
     let opening = Event::Hold {
         hold: hold.id,

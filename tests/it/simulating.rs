@@ -8,6 +8,7 @@ use countersign::clock::SystemClock;
 use countersign::digest::Digest;
 use countersign::evidence::{Asked, Intent};
 use countersign::ids::CallId;
+use countersign::policy::Noticed;
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{Store as _, Wait};
 use serde_json::{Value, json};
@@ -174,6 +175,7 @@ fn a_hundred_thousand_calls_take_seconds() {
                 decision: "ALLOW".to_owned(),
                 rules: vec!["everything".to_owned()],
                 edits: Vec::new(),
+                noticed: Noticed::default(),
             };
             let intent = Intent { asked, hold: None, approved_by: Vec::new(), standing: None };
             while store.begin_call(intent.clone(), Wait::Queued).await.is_err() {

@@ -51,9 +51,11 @@ impl Tally {
         let told = candidate.policy.verdict(&Question {
             agent: &recorded.agent,
             groups: &recorded.groups,
+            owner: recorded.owner.as_deref(),
             client: recorded.client.as_deref(),
             checked,
             standing: &[],
+            now: at,
         });
         self.judged += 1;
         self.oldest = Some(at);

@@ -204,6 +204,7 @@ fn edited(gateway: &Gateway, hold: &Hold, arguments: Object) -> Result<Edited, S
         checked,
         approval: None,
         standing: &[],
+        now: gateway.clock.now(),
     };
     let (arguments, digest, edits, rules, reason, terms) = match revision.policy.decide(facts) {
         Decision::Hold(it) => (it.arguments, it.digest, it.edits, it.rules, it.reason, it.terms),

@@ -12,7 +12,7 @@ use crate::evidence::{Asked, Event};
 use crate::gateway::{Gateway, Revision};
 use crate::hold::{Hold, State, StateName};
 use crate::ids::HoldId;
-use crate::policy::{Decision, Facts, Proposal};
+use crate::policy::{Decision, Facts, Noticed, Proposal};
 
 /// The hold that this call joins: the one it names, or one of the same call that nobody waits for.
 ///
@@ -78,10 +78,11 @@ pub(in crate::call) async fn open(
 ) -> Result<Waiting, Refusal> {
     let id = HoldId::from_random(gateway.random()?);
     let tool = Arc::clone(&proposal.tool);
+    let noticed = proposal.noticed.clone();
     let hold = proposed(id, gateway.clock.now(), request, proposal, revision);
     // Taken before anybody can find the hold, so that the same call beside it is a call of its own.
     let seat = Some(gateway.board.wait(id, &request.cancel));
-    Ok(Waiting { hold: store(gateway, hold, &tool).await?, seat })
+    Ok(Waiting { hold: store(gateway, hold, &tool, noticed).await?, seat })
 }
 
 /// The hold that a proposal makes.
@@ -122,7 +123,12 @@ fn proposed(
     }
 }
 
-async fn store(gateway: &Gateway, hold: Hold, tool: &Tool) -> Result<Hold, Refusal> {
+async fn store(
+    gateway: &Gateway,
+    hold: Hold,
+    tool: &Tool,
+    noticed: Noticed,
+) -> Result<Hold, Refusal> {
     let event = Event::Hold {
         hold: hold.id,
         asked: Asked {
@@ -142,6 +148,7 @@ async fn store(gateway: &Gateway, hold: Hold, tool: &Tool) -> Result<Hold, Refus
             decision: "REQUIRE_APPROVAL".to_owned(),
             rules: hold.rules.clone(),
             edits: hold.edits.clone(),
+            noticed,
         },
         requested_arguments: hold.requested_arguments.clone(),
         decide_by: hold.decide_by,
@@ -159,9 +166,10 @@ async fn store(gateway: &Gateway, hold: Hold, tool: &Tool) -> Result<Hold, Refus
 pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Option<Hold> {
     let request = super::running::request_of(old, None);
     let revision = gateway.revision();
-    let proposal = asked_again(&revision, old)?;
-    let tool = Arc::clone(&proposal.tool);
     let now = gateway.clock.now();
+    let proposal = asked_again(&revision, old, now)?;
+    let tool = Arc::clone(&proposal.tool);
+    let noticed = proposal.noticed.clone();
     let requested_digest = digest::call_digest(
         &old.agent,
         &old.tool,
@@ -175,7 +183,7 @@ pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Opti
         anew_of: Some(old.id),
         ..proposed(id, now, &request, proposal, revision.digest)
     };
-    let opened = store(gateway, hold, &tool).await;
+    let opened = store(gateway, hold, &tool, noticed).await;
     opened
         .inspect_err(|refusal| {
             tracing::warn!(hold = %old.id, told = %refusal.told, "a call could not be held anew");
@@ -184,7 +192,11 @@ pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Opti
 }
 
 /// What policy now proposes of a call that was held before; none where it asks for nobody.
-pub(in crate::call) fn asked_again(revision: &Revision, old: &Hold) -> Option<Proposal> {
+pub(in crate::call) fn asked_again(
+    revision: &Revision,
+    old: &Hold,
+    now: Timestamp,
+) -> Option<Proposal> {
     let request = super::running::request_of(old, None);
     let checked = revision.catalog.available(&old.tool)?.check(request.arguments).ok()?;
     let facts = Facts {
@@ -193,6 +205,7 @@ pub(in crate::call) fn asked_again(revision: &Revision, old: &Hold) -> Option<Pr
         checked,
         approval: None,
         standing: &[],
+        now,
     };
     match revision.policy.decide(facts) {
         Decision::Hold(proposal) => Some(proposal),

@@ -71,7 +71,7 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
         | Kind::Failed
         | Kind::TimedOut
         | Kind::ResultRefused => {
-            let again = opening::asked_again(&revision, hold).is_some();
+            let again = opening::asked_again(&revision, hold, gateway.clock.now()).is_some();
             let anew = again.then(|| gateway.random().ok().map(HoldId::from_random)).flatten();
             supersede(gateway, hold, refusal.told, anew).await;
         }

@@ -9,7 +9,7 @@ use crate::api::{Asked, ExplainView, ExplainWanted, RecordedView, explained};
 use crate::config::Flags;
 use crate::ids::{AgentName, CallId};
 use crate::policy::{
-    ApprovalTerms, Change, Edit, ExplainedCondition, ExplainedRule, Explanation, Nearest,
+    ApprovalTerms, Change, Edit, ExplainedCondition, ExplainedRule, Explanation, Mode, Nearest,
 };
 
 /// The longest value that is shown of a constraint or an edit, in characters.
@@ -70,7 +70,8 @@ async fn view(flags: &Flags, given: Arguments) -> Result<ExplainView, Failed> {
         let ExplainWanted { tool, arguments, .. } = wanted;
         let (agent, groups, client) = (given.agent, given.groups, given.client);
         let tool = tool.unwrap_or_default();
-        let asked = Asked { agent, groups, client, tool, arguments };
+        let now = crate::clock::Clock::now(&crate::clock::SystemClock::new());
+        let asked = Asked { agent, groups, owner: None, client, tool, arguments, now };
         return explained(&revision, asked, &[]).map_err(|it| Failed::new(3, it.told()));
     }
     let way = Way::reach(flags, &given.remote).await?;
@@ -169,7 +170,11 @@ fn compared(recorded: &RecordedView, lines: &mut Vec<String>) {
 
 fn rule(rule: &ExplainedRule, lines: &mut Vec<String>) {
     let (name, location) = (visible(&rule.name), visible(&rule.location));
-    let decides = if rule.decides { "  decides" } else { "" };
+    let decides = match (rule.mode, rule.decides) {
+        (Mode::Shadow, _) => "  in shadow",
+        (Mode::Enforce, true) => "  decides",
+        (Mode::Enforce, false) => "",
+    };
     lines.push(format!(
         "\n{} {name}  {}  {location}{decides}",
         mark(rule.matched),

@@ -30,6 +30,7 @@ pub(super) fn asked(call: CallId, decision: &str, digest: &[u8]) -> Asked {
         decision: decision.to_owned(),
         rules: vec!["writes".to_owned()],
         edits: Vec::new(),
+        noticed: crate::policy::Noticed::default(),
     }
 }
 

@@ -49,7 +49,7 @@ function rule(one) {
   return el('li', { class: 'ruled' },
     el('details', { open: one.matched }, el('summary', {},
       el('span', { class: `sign ${one.matched ? 'done' : 'faint'}`, role: 'img', 'aria-label': one.matched ? 'matches' : 'does not match' }, one.matched ? '✓' : '✗'), ' ',
-      el('strong', {}, shown(one.name)), ' ', decision(one.decision), one.decides ? [' ', el('span', { class: 'badge' }, 'decides')] : null, ' ', el('small', {}, el('code', {}, shown(one.location)))),
+      el('strong', {}, shown(one.name)), ' ', decision(one.decision), one.decides || one.mode === 'shadow' ? [' ', el('span', { class: 'badge' }, one.decides ? 'decides' : 'in shadow')] : null, ' ', el('small', {}, el('code', {}, shown(one.location)))),
     one.reason ? el('blockquote', {}, shown(one.reason)) : null,
     el('ul', { class: 'plain conditions' }, parts.length ? parts : el('li', {}, 'every call')),
     one.approval ? el('p', { class: 'faint' }, 'Approval: ', approval(one.approval)) : null));

@@ -10,7 +10,7 @@ import { time } from './time.js';
 function opened(rule) {
   const parts = [conditions(rule.matches), conditions(rule.except ?? [], 'except '), constraints(rule.constraints)].flat();
   return el('div', {}, el('h2', {}, shown(rule.name)),
-    terms([['Decision', decision(rule.decision)], ['Where', el('code', {}, shown(rule.location))], ['Reason', rule.reason && shown(rule.reason)], ['Approval', rule.approval && el('span', {}, approval(rule.approval))]]),
+    terms([['Decision', rule.mode === 'shadow' ? [decision(rule.decision), ' in shadow: recorded, decides nothing'] : decision(rule.decision)], ['Where', el('code', {}, shown(rule.location))], ['Reason', rule.reason && shown(rule.reason)], ['Approval', rule.approval && el('span', {}, approval(rule.approval))]]),
     el('h3', {}, 'Matches'), el('ul', { class: 'plain conditions' }, parts.length ? parts : el('li', {}, 'every call')),
     el('h3', {}, 'Can match'),
     rule.tools.length ? el('ul', {}, rule.tools.map((tool) => el('li', {}, el('code', {}, shown(tool))))) : el('p', { class: 'faint' }, 'No tool of the catalog.'));
@@ -20,7 +20,7 @@ const written = (rule) => lines(rule).join('; ') || 'every call';
 const lines = (rule) => {
   const all = rule.matches.map(({ key, any_of: wanted }) => `${key}: ${wanted.join(', ')}`);
   const except = (rule.except ?? []).map(({ key, any_of: wanted }) => `except ${key}: ${wanted.join(', ')}`);
-  return [...all, ...except];
+  return [...all, ...except, ...(rule.mode === 'shadow' ? ['in shadow: decides nothing'] : [])];
 };
 
 async function rules() {

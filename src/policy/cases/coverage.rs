@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::hold::Terms;
 use crate::json::Object;
+use crate::policy::condition::Noticed;
 use crate::policy::decide::{self, Asking, Decision, Matched};
 use crate::policy::explain::Hypothetical;
 use crate::policy::{Policy, Ruling};
@@ -59,13 +60,17 @@ impl<'p> Tally<'p> {
         let asking = || Asking {
             caller: call.caller,
             checked: call.checked.clone(),
+            owner: call.owner,
             approval: None,
             standing: call.standing,
+            now: call.now,
         };
-        let matched = self.policy.matched(entry, &asking());
+        let (matched, _) = self.policy.matched(entry, &asking(), &mut Noticed::default());
         let comes_to = |matched: &[Matched<'_>]| {
             let (timeout, max_result_bytes) = decide::tightened(matched, tool);
-            let decision = self.policy.judge_by(matched, Arc::clone(tool), asking());
+            let strictest = matched.iter().map(|it| it.rule.decision).max();
+            let ruling = strictest.unwrap_or(self.policy.default);
+            let decision = decide::judge_by(matched, ruling, Arc::clone(tool), asking());
             Outcome::of(decision, timeout, max_result_bytes)
         };
         let now = comes_to(&matched);

@@ -47,6 +47,12 @@ pub struct CaseSpec {
     /// The client program, as it would name itself.
     #[serde(default)]
     pub client: Option<String>,
+    /// The person that the agent acts for; nobody when absent.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// When it would call, as `2026-03-02T09:30:00Z`; at the beginning of 1970, a Thursday, when absent.
+    #[serde(default)]
+    pub at: Option<jiff::Timestamp>,
     /// The tool.
     pub tool: String,
     /// Its arguments; none when absent.

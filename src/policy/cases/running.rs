@@ -117,7 +117,8 @@ fn hypothetical<'a>(case: &'a Case, checked: &'a CheckedArguments) -> Hypothetic
     let spec = &case.spec;
     let client = Client::Said(spec.client.as_deref());
     let caller = Caller { agent: &spec.agent, groups: &spec.groups, client };
-    Hypothetical { caller, checked, standing: &[] }
+    let now = spec.at.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    Hypothetical { caller, owner: spec.owner.as_deref(), checked, standing: &[], now }
 }
 
 fn not_asked(case: &Case, why: String) -> CaseResult {

@@ -19,6 +19,7 @@ use self::reach::Reach;
 use super::binding::{Binding, Unbindable};
 use super::matching::Caller;
 use super::rule::Rule;
+use super::rules::Ruling;
 use crate::catalog::{Catalog, Tool};
 
 /// The rules of a policy, by tool and caller.
@@ -182,12 +183,22 @@ impl Index {
         })
     }
 
-    /// The tools, by their names, of which no rule speaks: none that `grants`, and none that matches every call.
-    pub(super) fn unspoken(&self, grants: impl Fn(usize) -> bool) -> Vec<&Tool> {
-        let grants = |shelf: &Shelf| shelf.rules.iter().any(|rule| grants(*rule as usize));
-        let granting: Vec<bool> = self.shelves.iter().map(grants).collect();
+    /// The tools, by their names, of which no rule speaks that is enforced: none that does not deny, and none that
+    /// matches every call. `enforced` gives the decision of a rule that is.
+    pub(super) fn unspoken(&self, enforced: impl Fn(usize) -> Option<Ruling>) -> Vec<&Tool> {
+        let says = |shelf: &Shelf| {
+            let rules = shelf.rules.iter().filter_map(|rule| enforced(*rule as usize));
+            let (mut any, mut grants) = (false, false);
+            rules.for_each(|decision| {
+                any = true;
+                grants |= decision != Ruling::Deny;
+            });
+            (any, grants)
+        };
+        let said: Vec<(bool, bool)> = self.shelves.iter().map(says).collect();
         let speaks = |place: &Place| {
-            place.certain || granting.get(place.shelf as usize).copied().unwrap_or_default()
+            let (any, grants) = said.get(place.shelf as usize).copied().unwrap_or_default();
+            grants || any && place.certain
         };
         let entries = self.tools.values().filter(|entry| !entry.shelves.iter().any(speaks));
         let mut tools: Vec<&Tool> = entries.map(|entry| &*entry.tool).collect();

@@ -38,6 +38,8 @@ type OfTool<'r> = Vec<(&'static str, &'r [String])>;
 struct Asked<'r> {
     matches: (OfTool<'r>, bool),
     except: Option<(OfTool<'r>, bool)>,
+    /// Whether anything else is asked, which is never certain.
+    further: bool,
 }
 
 impl Reach {
@@ -85,7 +87,8 @@ impl<'r> Asked<'r> {
             (tool, of_callers)
         }
         let except = rule.written.except.as_deref().map(split);
-        Self { matches: split(&rule.written.matches), except }
+        let further = !rule.further.is_empty();
+        Self { matches: split(&rule.written.matches), except, further }
     }
 }
 

@@ -27,7 +27,7 @@ fn every_fault_is_told_at_once_with_its_place() {
   - name: a
     match: { enviroment: production, tool: 5 }
     decision: REQUIRE_APROVAL
-    mode: shadow
+    mood: shadow
   - name: b
     decision: deny
   - { name: c, match: {}, decision: DENY, reviewers: [x] }
@@ -35,7 +35,7 @@ extra: 1
 ",
         &[
             "9:1: unknown key `extra`",
-            "5:5: unknown key `mode`",
+            "5:5: unknown key `mood`",
             "3:14: unknown key `enviroment`",
             "3:44: `tool`: `5` is not a text",
             "4:15: `decision`: `REQUIRE_APROVAL` is not a decision",

@@ -1,9 +1,11 @@
 //! What a policy file says, and what happens to a call then.
 
+mod conditional;
 mod constraints;
 mod deciding;
 mod edges;
 mod explaining;
+mod generated;
 mod indexing;
 mod loading;
 mod matching;
@@ -160,6 +162,7 @@ fn call_with(
         checked,
         approval,
         standing: &[],
+        now: jiff::Timestamp::UNIX_EPOCH,
     })
 }
 

@@ -39,6 +39,7 @@ fn runs(rules: &str, standing: &Standing, tool: &str, arguments: &str) -> bool {
         checked: catalog.tool(tool).unwrap().check(object(arguments)).unwrap(),
         approval: None,
         standing: std::slice::from_ref(standing),
+        now: jiff::Timestamp::UNIX_EPOCH,
     });
     match decision {
         Decision::Permit(permit) => {
@@ -89,6 +90,7 @@ fn another_tool_definition_or_rule_is_not_covered() {
         checked: catalog.tool("production_deploy").unwrap().check(object(call)).unwrap(),
         approval: None,
         standing: std::slice::from_ref(&production),
+        now: jiff::Timestamp::UNIX_EPOCH,
     });
     denied(decision);
 }

@@ -97,6 +97,7 @@ fn asked(call: CallId) -> Asked {
         decision: "ALLOW".to_owned(),
         rules: vec!["writes".to_owned()],
         edits: Vec::new(),
+        noticed: crate::policy::Noticed::default(),
     }
 }
 
@@ -130,6 +131,7 @@ fn refused() -> Refused {
         groups: Vec::new(),
         client: None,
         cause: None,
+        noticed: crate::policy::Noticed::default(),
     }
 }
 
