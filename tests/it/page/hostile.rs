@@ -242,8 +242,9 @@ fn t5_what_cannot_be_seen_is_made_visible_wherever_it_comes_from() {
     // In the result, the reasons, the description.
     assert!(all.matches("invoice_U+202Egpj.exe").count() >= 4, "{all}");
     assert!(seen.iter().any(|it| it["badge"] == true), "no badge");
-    // A name of a server's that hides something is no tool's.
-    assert!(!all.contains("rU+200Baw"), "{all}");
+    // A name of a server's that hides something is no tool's; the record has it, as it is shown here.
+    let tools = gateway.cli(&["catalog", "list", "--output", "json"]).json();
+    assert_eq!(tools.as_array().unwrap().len(), 1, "{tools}");
     for command in [&["approvals", "show", &id][..], &["catalog", "list"], &["audit", "list"]] {
         no_escape(&gateway.cli(command).stdout, &command.join(" "));
     }
