@@ -5,7 +5,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::policy::{Mode, Noticed};
+use crate::policy::{Mode, Noticed, Ruling};
+
+/// What rules in shadow may decide.
+const DECISIONS: [Ruling; 4] =
+    [Ruling::Allow, Ruling::AllowWithConstraints, Ruling::RequireApproval, Ruling::Deny];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabels {
@@ -24,6 +28,10 @@ impl PolicyMetrics {
     pub(super) fn register(&self, to: &mut Registry) {
         let help = "Rules that matched calls without deciding about them";
         to.register("policy_rules_matched", help, self.matched.clone());
+        for decision in DECISIONS {
+            let labels = RuleLabels { mode: Mode::Shadow.as_str(), decision: decision.as_str() };
+            drop(self.matched.get_or_create(&labels));
+        }
         let help = "Conditions of rules that could not be evaluated for a call";
         to.register("policy_condition_errors", help, self.errors.clone());
     }
