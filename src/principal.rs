@@ -32,6 +32,20 @@ pub struct Principal {
     agent: AgentName,
     groups: Vec<String>,
     owner: Option<String>,
+    via: Option<Via>,
+}
+
+/// The orchestrator whose credential acted for an agent, as it was verified then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Via {
+    /// The orchestrator.
+    pub agent: AgentName,
+    /// The person it acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 impl Principal {
@@ -41,7 +55,18 @@ impl Principal {
         groups: Vec<String>,
         owner: Option<String>,
     ) -> Self {
-        Self { agent, groups, owner }
+        Self { agent, groups, owner, via: None }
+    }
+
+    /// The same agent, for which another acts; for `authentication` alone.
+    pub(crate) fn through(self, via: Option<Via>) -> Self {
+        Self { via, ..self }
+    }
+
+    /// Who acts for the agent, where it is not its own credential that came.
+    #[must_use]
+    pub const fn via(&self) -> Option<&Via> {
+        self.via.as_ref()
     }
 
     /// The agent's name.

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it waits for what may have to be compiled first.
 const BUILD: Duration = Duration::from_secs(1800);
 /// The documents whose commands are run, in this order, against one gateway.
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "docs/operating.md",
     "docs/policy.md",
@@ -37,6 +37,7 @@ const DOCUMENTS: [&str; 12] = [
     "docs/notifications.md",
     "docs/holds.md",
     "docs/halts.md",
+    "docs/workflows.md",
     "docs/agents.md",
     "docs/people.md",
     "docs/api.md",
@@ -306,16 +307,13 @@ fn are_like(expected: &[String], lines: &[&str]) -> bool {
     }
 }
 
-#[track_caller]
-fn check(step: &Step, output: &str) {
+/// What a step printed that its document does not say.
+fn differs(step: &Step, output: &str) -> Option<String> {
     let lines: Vec<&str> = output.lines().collect();
-    assert!(
-        are_like(&step.expected, &lines),
-        "{}: `{}` printed\n{output}\nand not\n{}",
-        step.place,
-        step.command,
-        step.expected.join("\n")
-    );
+    let expected = step.expected.join("\n");
+    (!are_like(&step.expected, &lines)).then(|| {
+        format!("{}: `{}` printed\n{output}\nand not\n{expected}", step.place, step.command)
+    })
 }
 
 #[test]
@@ -332,7 +330,7 @@ fn the_commands_of_the_documents_print_what_they_say() {
     let mut command = checkout.command("bash");
     command.arg("-c").arg(format!("exec {}", serve.command));
     let server = checkout.serve(command, BUILD);
-    check(&serve, &server.told());
+    assert_eq!(differs(&serve, &server.told()), None);
     let database = checkout.home().join(".local/share/countersign/countersign.db");
     assert!(database.exists(), "the README says where the state is kept");
 
@@ -346,9 +344,9 @@ fn the_commands_of_the_documents_print_what_they_say() {
     let out = checkout.command("bash").arg("-c").arg(script).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     let outputs: Vec<&str> = text.split('\u{1}').skip(1).collect();
-    for (step, output) in steps.iter().zip(&outputs) {
-        check(step, output);
-    }
+    let wrong: Vec<String> =
+        steps.iter().zip(&outputs).filter_map(|(step, output)| differs(step, output)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert_eq!(steps.len(), outputs.len(), "{text}");
     server.stop();
     let (status, told) = checkout.run(&["audit", "verify"]);

@@ -16,7 +16,7 @@ use super::{Body, Failure, Operator, Path, Viewer};
 use crate::authentication;
 use crate::gateway::Gateway;
 use crate::ids::AgentName;
-use crate::storage::{Agent, Rotation};
+use crate::storage::{Agent, MAX_ACTS_FOR, Rotation};
 
 /// The longest name of a group or person, in characters.
 pub(super) const MAX_NAME: usize = 128;
@@ -38,6 +38,17 @@ pub struct AgentView {
     pub revoked_at: Option<Timestamp>,
     #[serde(default)]
     pub last_used: Option<Timestamp>,
+    #[serde(default)]
+    pub acts_for: Vec<AgentName>,
+}
+
+/// What is to be another of an agent.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentEdit {
+    /// The registered agents that it may act for, in place of those before.
+    #[schemars(length(max = 256))]
+    pub acts_for: Vec<AgentName>,
 }
 
 /// An agent to be added.
@@ -57,6 +68,10 @@ pub struct NewAgent {
     /// After how many seconds its token ends; never when absent.
     #[serde(default, deserialize_with = "whole")]
     pub expires_in: Option<u64>,
+    /// The registered agents that it may act for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub acts_for: Vec<AgentName>,
 }
 
 /// How an agent's token is replaced.
@@ -88,7 +103,11 @@ pub(super) async fn list(
     _: Viewer,
 ) -> Result<Json<Vec<AgentView>>, Failure> {
     let agents = gateway.store.agents().await?;
-    let view = |agent: Agent| AgentView {
+    Ok(Json(agents.into_iter().map(|agent| view(&gateway, agent)).collect()))
+}
+
+fn view(gateway: &Gateway, agent: Agent) -> AgentView {
+    AgentView {
         last_used: gateway.agents.last_used(&agent.name).or(agent.last_used),
         name: agent.name,
         groups: agent.groups,
@@ -96,8 +115,8 @@ pub(super) async fn list(
         created_at: agent.created_at,
         expires_at: agent.expires_at,
         revoked_at: agent.revoked_at,
-    };
-    Ok(Json(agents.into_iter().map(view).collect()))
+        acts_for: agent.acts_for,
+    }
 }
 
 pub(super) async fn add(
@@ -116,6 +135,7 @@ pub(super) async fn add(
         let told = format!("there is an agent `{}` already; revoke it first", new.name);
         return Err(Failure::new(StatusCode::CONFLICT, told));
     }
+    let acts_for = children(&new.name, new.acts_for, &known)?;
     let now = gateway.clock.now();
     let expires_at = end(&gateway, new.expires_in)?;
     let (token, token_digest) = authentication::new_token()?;
@@ -129,10 +149,51 @@ pub(super) async fn add(
         revoked_at: None,
         previous: None,
         last_used: None,
+        acts_for,
     };
     gateway.store.add_agent(agent, person.name).await?;
     gateway.agents.reload(gateway.store.as_ref()).await?;
     Ok(Json(NewToken { name: new.name, token, expires_at }))
+}
+
+/// Who of `wanted` `orchestrator` may act for: agents of the register, each once.
+fn children(
+    orchestrator: &AgentName,
+    mut wanted: Vec<AgentName>,
+    known: &[Agent],
+) -> Result<Vec<AgentName>, Failure> {
+    let refused = |told: String| Err(Failure::new(StatusCode::BAD_REQUEST, told));
+    wanted.sort();
+    wanted.dedup();
+    if wanted.len() > MAX_ACTS_FOR {
+        return refused(format!("an agent acts for at most {MAX_ACTS_FOR} others"));
+    }
+    let live = |name: &AgentName| {
+        known.iter().any(|agent| agent.name == *name && agent.revoked_at.is_none())
+    };
+    match wanted.iter().find(|name| *name == orchestrator || !live(name)) {
+        Some(name) if name == orchestrator => {
+            refused(format!("`{name}` acts for itself anyway; name others"))
+        }
+        Some(name) => refused(format!("no agent `{name}` that is valid; add it first")),
+        None => Ok(wanted),
+    }
+}
+
+pub(super) async fn change(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(person): Operator,
+    Path(name): Path<String>,
+    Body(wanted): Body<AgentEdit>,
+) -> Result<Json<AgentView>, Failure> {
+    let unknown =
+        || Failure::new(StatusCode::NOT_FOUND, format!("no agent `{name}` that is valid"));
+    let name: AgentName = name.parse().map_err(|_| unknown())?;
+    let acts_for = children(&name, wanted.acts_for, &gateway.store.agents().await?)?;
+    let changed = gateway.store.let_act_for(&name, acts_for, person.name).await?;
+    let changed = changed.ok_or_else(unknown)?;
+    gateway.agents.reload(gateway.store.as_ref()).await?;
+    Ok(Json(view(&gateway, changed)))
 }
 
 pub(super) async fn rotate(

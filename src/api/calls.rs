@@ -155,7 +155,7 @@ pub(super) async fn list(
     }))
 }
 
-fn place(cursor: &str) -> Result<u64, Failure> {
+pub(super) fn place(cursor: &str) -> Result<u64, Failure> {
     let fits = cursor.len() == 16
         && cursor.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     let place = u64::from_str_radix(cursor, 16).ok().filter(|_| fits);

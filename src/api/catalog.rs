@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Viewer;
-use crate::catalog::Tool;
 use crate::catalog::manifest::{ActionType, AttributeValue, Risk};
+use crate::catalog::{Cost, Tool, Usd};
 use crate::digest::Digest;
 use crate::gateway::Gateway;
 use crate::json::Object;
@@ -30,6 +30,9 @@ pub struct ToolView {
     pub tags: Vec<String>,
     pub input_schema: Object,
     pub definition_fingerprint: Digest,
+    /// What one call costs, as its manifest declares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// Why agents cannot call it now; absent when they can.
     pub unavailable: Option<String>,
 }
@@ -52,6 +55,7 @@ impl From<&Tool> for ToolView {
             tags: specs.tags.clone(),
             input_schema: tool.input().text().clone(),
             definition_fingerprint: *tool.fingerprint(),
+            cost: Some(Cost { usd: tool.cost() }).filter(|cost| cost.usd != Usd::default()),
             unavailable: tool.unavailable().map(str::to_owned),
         }
     }

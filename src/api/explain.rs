@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::agents::{MAX_GROUPS, MAX_NAME};
 use super::{Body, Failure, Viewer};
-use crate::catalog::Kind;
+use crate::catalog::{Kind, Label};
 use crate::evidence::{Entry, Event};
 use crate::gateway::{Gateway, Revision};
 use crate::hold::Standing;
 use crate::ids::{AgentName, CallId};
 use crate::json::Object;
+use crate::limits::{Budgets, Spender};
 use crate::policy::{Explanation, Question, unedited};
 
 /// What is told of every call of the record.
@@ -41,6 +42,10 @@ pub struct ExplainWanted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub client: Option<String>,
+    /// The workflow, as the caller would name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub workflow: Option<String>,
     /// The tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
@@ -120,10 +125,14 @@ pub struct Asked {
     pub owner: Option<String>,
     /// The client program.
     pub client: Option<String>,
+    /// The workflow.
+    pub workflow: Option<String>,
     /// The tool.
     pub tool: String,
     /// The arguments.
     pub arguments: Object,
+    /// What the agent holds.
+    pub holds: Vec<Label>,
     /// When.
     pub now: Timestamp,
 }
@@ -141,6 +150,7 @@ pub(super) async fn explain(
             agent: None,
             groups: None,
             client: None,
+            workflow: None,
             tool: None,
             arguments,
         } if arguments.is_empty() => of_record(&gateway, call).await?,
@@ -149,6 +159,7 @@ pub(super) async fn explain(
             agent: Some(agent),
             groups,
             client,
+            workflow,
             tool: Some(tool),
             arguments,
         } => {
@@ -159,11 +170,16 @@ pub(super) async fn explain(
                     "groups have 1 to {MAX_NAME} characters and are at most {MAX_GROUPS}"
                 )));
             }
-            if client.as_ref().is_some_and(|client| client.chars().count() > MAX_NAME) {
-                return Err(bad(format!("a client's name has at most {MAX_NAME} characters")));
+            let too_long = |name: &String| name.chars().count() > MAX_NAME;
+            if client.iter().chain(&workflow).any(too_long) {
+                let told = format!("a client or workflow has at most {MAX_NAME} characters");
+                return Err(bad(told));
             }
             let (owner, now) = (gateway.agents.owner(&agent), gateway.clock.now());
-            (Asked { agent, groups, owner, client, tool, arguments, now }, None, Vec::new())
+            let holds = gateway.held.by(&agent);
+            let asked =
+                Asked { agent, groups, owner, client, workflow, tool, arguments, holds, now };
+            (asked, None, Vec::new())
         }
         _ => return Err(bad("give `agent` and `tool`, or `call` alone".to_owned())),
     };
@@ -173,7 +189,9 @@ pub(super) async fn explain(
     };
     // With very many rules it takes a while.
     let _place = super::place_to_ask(&gateway)?;
-    let told = tokio::task::spawn_blocking(move || explained(&revision, asked, &standing)).await;
+    let budgets = Arc::clone(&gateway.budgets);
+    let explain = move || explained(&revision, asked, &standing, Some(&budgets));
+    let told = tokio::task::spawn_blocking(explain).await;
     let failed = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "it was not explained");
     let mut view = told.map_err(failed)??;
     view.recorded = recorded.map(|recorded| compared(recorded, &view));
@@ -189,8 +207,9 @@ pub fn explained(
     revision: &Revision,
     asked: Asked,
     standing: &[Standing],
+    budgets: Option<&Budgets>,
 ) -> Result<ExplainView, Failure> {
-    let Asked { agent, groups, owner, client, tool: name, arguments, now } = asked;
+    let Asked { agent, groups, owner, client, workflow, tool: name, arguments, holds, now } = asked;
     let tool = revision.catalog.tool(&name);
     let tool = tool.filter(|tool| tool.kind() != Kind::Completion).ok_or_else(|| {
         let shown: String = name.chars().take(MAX_NAME).collect();
@@ -200,8 +219,22 @@ pub fn explained(
         Ok(checked) => {
             let client = client.as_deref();
             let owner = owner.as_deref();
-            let question =
-                Question { agent: &agent, groups: &groups, owner, client, checked, standing, now };
+            let workflow = workflow.as_deref();
+            let spender = Spender { agent: &agent, groups: &groups, client, workflow };
+            let spent = budgets.map(|it| it.look(&revision.policy, spender, &checked));
+            let spent = spent.unwrap_or_default();
+            let question = Question {
+                agent: &agent,
+                groups: &groups,
+                owner,
+                client,
+                workflow,
+                checked,
+                standing,
+                spent: &spent,
+                holds: &holds,
+                now,
+            };
             (Some(revision.policy.explain(&question)), Vec::new())
         }
         Err(faults) => {
@@ -256,8 +289,10 @@ async fn of_record(gateway: &Gateway, call: CallId) -> Result<Found, Failure> {
                 groups: gateway.agents.groups(&asked.agent),
                 owner: asked.owner.clone(),
                 client: asked.client.clone(),
+                workflow: asked.workflow.clone(),
                 tool: asked.tool.clone(),
                 arguments,
+                holds: asked.noticed.holds.clone(),
                 now: stored.entry.time,
             };
             return Ok((asked, Some(recorded), vec![NO_GROUPS.to_owned()]));
@@ -291,8 +326,10 @@ fn refused(gateway: &Gateway, call: CallId, entry: &Entry) -> Option<Result<Foun
         groups: gateway.agents.groups(&refused.agent),
         owner: gateway.agents.owner(&refused.agent),
         client: None,
+        workflow: refused.workflow.clone(),
         tool: refused.tool.clone(),
         arguments,
+        holds: refused.noticed.holds.clone(),
         now: entry.time,
     };
     let notes = [

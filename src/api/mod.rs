@@ -4,6 +4,7 @@ mod agents;
 mod approvals;
 mod audit;
 mod body;
+mod budgets;
 mod calls;
 mod catalog;
 mod events;
@@ -26,6 +27,7 @@ mod table;
 #[cfg(feature = "testing")]
 mod testing;
 mod trying;
+mod workflows;
 
 use std::sync::Arc;
 
@@ -45,13 +47,14 @@ use crate::call::holding::NotAmended;
 use crate::gateway::Gateway;
 use crate::storage::{AccessError, HoldError, PeopleError, StoreError};
 
-pub use agents::{AgentRotation, AgentView, NewAgent, NewToken};
+pub use agents::{AgentEdit, AgentRotation, AgentView, NewAgent, NewToken};
 pub use approvals::{
     HoldView, IdenticalDecided, IdenticalGiven, NotDecided, ResolutionGiven, SigningPasskey,
     StatementMade, StatementWanted, VerdictGiven,
 };
 pub use audit::{EntryList, EntryView};
 pub use body::Body;
+pub use budgets::{AmountsView, BudgetList, BudgetView, SpentView};
 pub use calls::{CallList, CallTimeline, CallView};
 pub use catalog::ToolView;
 pub use explain::{Asked, ExplainView, ExplainWanted, FaultView, RecordedView, explained};
@@ -73,6 +76,9 @@ pub use simulate::{
 pub use standing::{StandingView, StandingWanted};
 pub use table::{Known, TableRow, TableTool, TableView, decision_table};
 pub use trying::{TryOutcome, TryView, TryWanted};
+pub use workflows::{
+    UndoView, UndoWanted, WorkflowCallView, WorkflowList, WorkflowTimeline, WorkflowView,
+};
 
 /// What a refused request is told to bring.
 pub(crate) const CHALLENGE: &str = "Bearer realm=\"countersign\"";
@@ -104,9 +110,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/policy/explain", post(explain::explain))
         .route("/api/v1/try", post(trying::call))
         .route("/api/v1/limits", get(limits::list))
+        .route("/api/v1/budgets", get(budgets::list))
         .route("/api/v1/policy/reload", post(policy::reload))
         .route("/api/v1/agents", get(agents::list).post(agents::add))
-        .route("/api/v1/agents/{name}", delete(agents::revoke))
+        .route("/api/v1/agents/{name}", patch(agents::change).delete(agents::revoke))
         .route("/api/v1/agents/{name}/token", post(agents::rotate))
         .route("/api/v1/reviewers", get(reviewers::list).post(reviewers::add))
         .route("/api/v1/reviewers/{name}", patch(reviewers::change).delete(reviewers::revoke))
@@ -122,6 +129,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/statistics", get(reports::statistics))
         .route("/api/v1/calls", get(calls::list))
         .route("/api/v1/calls/{id}", get(calls::show))
+        .route("/api/v1/workflows", get(workflows::list))
+        .route("/api/v1/workflows/{id}", get(workflows::show))
+        .route("/api/v1/workflows/{id}/rollback", post(workflows::roll_back))
         .route("/api/v1/events", get(events::follow))
         .route("/api/v1/openapi.json", get(openapi::show))
         .route("/api/v1/doctor", get(health::doctor))

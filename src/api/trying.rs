@@ -79,10 +79,7 @@ pub(super) async fn call(
     Operator(person): Operator,
     Body(wanted): Body<TryWanted>,
 ) -> Result<Json<TryView>, Failure> {
-    let principal = gateway.agents.of_page(&person).ok_or_else(|| {
-        let told = "an agent is registered, or was, under the name by which the page calls for you; calls of yours cannot be told from its own";
-        Failure::new(StatusCode::CONFLICT, told)
-    })?;
+    let principal = gateway.agents.of_page(&person).ok_or_else(taken)?;
     let Ok(_place) = gateway.places.try_acquire() else {
         let told = "too many calls are under way; try again in a moment";
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, told));
@@ -100,6 +97,7 @@ pub(super) async fn call(
         arguments: wanted.arguments,
         client: Some(CLIENT.to_owned()),
         workflow: None,
+        compensates: None,
         reason: None,
         hold: None,
         approval: None,
@@ -109,6 +107,12 @@ pub(super) async fn call(
     };
     let answer = call::run(Arc::clone(&gateway), request).await;
     view(agent, id, answer).map(Json)
+}
+
+/// Nobody calls under the name of an agent that is somebody else's.
+pub(super) fn taken() -> Failure {
+    let told = "an agent is registered, or was, under the name by which the page calls for you; calls of yours cannot be told from its own";
+    Failure::new(StatusCode::CONFLICT, told)
 }
 
 fn view(agent: AgentName, call: CallId, answer: Answer) -> Result<TryView, Failure> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::digest::Digest;
 use crate::ids::AgentName;
-use crate::principal::{Person, Principal};
+use crate::principal::{Person, Principal, Via};
 use crate::storage::{Agent, Store, StoreError};
 
 /// How long before its end a token is said to end soon; for one that was given for less than four times that
@@ -198,6 +198,25 @@ impl Agents {
     pub fn of_page(&self, person: &Person) -> Option<Principal> {
         let agent = page_agent(&person.name).filter(|agent| !self.has_registered(agent))?;
         Some(Principal::authenticated(agent, Vec::new(), Some(person.name.clone())))
+    }
+
+    /// `child`, for which `orchestrator` acts: as the register says now, whatever it said when the orchestrator's
+    /// session began. None when either is not registered or was revoked, no operator let the one act for the
+    /// other, or another acts for the orchestrator already.
+    #[must_use]
+    pub fn acting(&self, orchestrator: &Principal, child: &AgentName) -> Option<Principal> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let live = |name: &AgentName| {
+            known.by_name.get(name).map(|it| &it.agent).filter(|it| it.revoked_at.is_none())
+        };
+        let granted = live(orchestrator.agent())?.acts_for.contains(child);
+        let child = live(child).filter(|_| granted && orchestrator.via().is_none())?;
+        let via = Via {
+            agent: orchestrator.agent().clone(),
+            owner: orchestrator.owner().map(str::to_owned),
+            groups: orchestrator.groups().to_vec(),
+        };
+        Some(principal_of(child).through(Some(via)))
     }
 
     /// A local agent by name, for a process that the operating system let through to the data directory.

@@ -76,6 +76,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 #[must_use]
 pub fn of_hold(hold: &Hold) -> Principal {
     Principal::authenticated(hold.agent.clone(), hold.groups.clone(), hold.owner.clone())
+        .through(hold.via.clone())
 }
 
 /// A new token of an agent (256 random bits) and the digest that is stored of it.

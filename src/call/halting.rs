@@ -86,6 +86,7 @@ pub(super) fn enter(
     let subject = Subject {
         agent: request.principal.agent().clone(),
         groups: request.principal.groups().to_vec(),
+        via: request.principal.via().cloned(),
         tool: tool.name().to_owned(),
         backend: Some(tool.backend().to_string()),
         capability: capability(tool, checked.arguments()),
@@ -106,6 +107,7 @@ pub(super) fn subject_of(revision: &Revision, hold: &Hold) -> Subject {
     Subject {
         agent: hold.agent.clone(),
         groups: hold.groups.clone(),
+        via: hold.via.clone(),
         tool: hold.tool.clone(),
         backend: tool.map(|tool| tool.backend().to_string()),
         capability: tool.and_then(|tool| capability(tool, &hold.arguments)),

@@ -3,15 +3,20 @@
 
 pub mod asking;
 pub mod board;
+pub mod caching;
 pub mod following;
 pub mod halting;
 pub mod holding;
 pub mod manned;
 pub mod refusal;
+mod spending;
 pub mod standing;
 pub mod time;
+pub mod tokens;
 mod told;
 mod trail;
+pub mod undoing;
+pub mod workflows;
 
 use std::sync::Arc;
 
@@ -46,6 +51,8 @@ pub struct Request {
     pub client: Option<String>,
     /// The workflow the call belongs to.
     pub workflow: Option<String>,
+    /// The call that it undoes, when an operator rolls a workflow back.
+    pub compensates: Option<CallId>,
     /// The agent's own reason, shown to reviewers as such.
     pub reason: Option<String>,
     /// A hold that the caller says this call belongs to.
@@ -147,21 +154,23 @@ async fn walk(
         return Ok(Answer::Held(Box::new(waiting)));
     }
     let pass = halting::enter(gateway, request, &checked)?;
-    // An approved call was counted when it was asked for.
-    if request.approval.is_none() {
-        trail.reserve(&revision.policy, request, &checked)?;
-    }
+    trail.reserve(&revision.policy, request, &checked)?;
     let standing = gateway.standing.of(request.principal.agent(), tool.name(), &*gateway.clock);
+    let spent = trail.afford(&revision.policy, request, &checked);
+    let holds = gateway.held.of(&request.principal);
     let facts = Facts {
         principal: &request.principal,
         client: request.client.as_deref(),
+        workflow: request.workflow.as_deref(),
         checked,
         approval: request.approval.as_ref(),
         standing: &standing,
+        spent: &spent,
+        holds: &holds,
         now: gateway.clock.now(),
     };
     let (decision, noticed) = revision.policy.decide_noting(facts);
-    trail.decided(noticed);
+    trail.decided(noticed, matches!(decision, Decision::Permit(_)));
     let permit = match decision {
         Decision::Permit(permit) => permit,
         Decision::Deny(denial) => return Err(denial.into()),
@@ -179,10 +188,12 @@ async fn walk(
         }
     };
     // A worker first: a call that finds none must not spend its approval.
-    let prepared = revision.backends.prepare(&permit, &pass).await?;
+    let way = caching::prepare(gateway, &revision, &permit, &pass).await?;
+    trail.answered_by_kept(way.is_kept());
     let receipt = trail.intend(&permit, request, &revision).await?;
     let journey = Journey { pass, contact: request.contact.clone() };
-    let raw = revision.backends.dispatch(&permit, &receipt, prepared, journey).await;
+    let raw = caching::fetch(&revision, &permit, &receipt, way, journey).await;
     let result = trail.returned(&permit, &receipt, raw).await?;
+    caching::keep(gateway, &revision, &permit, &result);
     Ok(Answer::Result(Box::new(Answered::of(&permit, &receipt, revision.digest, result))))
 }

@@ -44,6 +44,8 @@ pub enum Kind {
     Denied,
     /// A rate limit is reached.
     Limited,
+    /// A budget is spent.
+    BudgetSpent,
     /// The agent has too many calls waiting for people.
     TooManyHolds,
     /// A person said no.
@@ -87,6 +89,7 @@ impl Kind {
             Self::InvalidArguments => "invalid_arguments",
             Self::Denied => "denied",
             Self::Limited => "limited",
+            Self::BudgetSpent => "budget_spent",
             Self::TooManyHolds => "too_many_holds",
             Self::Rejected => "rejected",
             Self::Expired => "expired",
@@ -209,8 +212,11 @@ impl From<Denial> for Refusal {
             | DenialKind::Rule
             | DenialKind::Constraint
             | DenialKind::Unbound => Kind::Denied,
+            DenialKind::Spent { .. } => Kind::BudgetSpent,
         };
-        Self { rules: denial.rules, ..Self::new(kind, denial.reason) }
+        let retry_after =
+            if let DenialKind::Spent { renews_in } = denial.kind { renews_in } else { None };
+        Self { rules: denial.rules, retry_after, ..Self::new(kind, denial.reason) }
     }
 }
 

@@ -121,7 +121,8 @@ pub fn draft(gateway: &Gateway, hold: &Hold, wish: Wish) -> Result<Standing, Not
         .catalog
         .available(&hold.tool)
         .ok_or_else(|| unfit(format!("`{}` is not available now", hold.tool)))?;
-    let proposal = asked_again(&revision, hold, now)
+    // It waives rules and never a budget, so what is spent now has no part in it.
+    let proposal = asked_again(&revision, &gateway.held, hold, None, now)
         .ok_or_else(|| unfit("policy would not hold such a call now".to_owned()))?;
     // Who may grant is asked by the hold's terms, but what is waived are the rules of now.
     if proposal.terms != hold.terms {

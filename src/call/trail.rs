@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::refusal::{Kind, Refusal};
+use super::spending::Spending;
 use super::{Answer, Request, halting};
 use crate::backend::{BackendError, Contact, RawResult};
 use crate::catalog::{CheckedArguments, CheckedResult, Durability, Tool};
@@ -13,7 +14,8 @@ use crate::evidence::{Asked, Intent, Outcome, OutcomeStatus, Refused};
 use crate::gateway::{Gateway, Revision};
 use crate::ids::{AgentName, CallId, HoldId};
 use crate::limits::Caller;
-use crate::policy::{Noticed, Permit, Policy};
+use crate::limits::held::Bringing;
+use crate::policy::{Exhausted, Noticed, Permit, Policy};
 use crate::storage::{Receipt, Wait};
 use crate::telemetry::Observed;
 
@@ -37,10 +39,14 @@ pub(super) struct Trail<'a> {
     decision: &'static str,
     noticed: Noticed,
     outcome: Option<OutcomeStatus>,
+    spending: Spending,
+    cached: bool,
+    bringing: Option<Bringing<'a>>,
 }
 
 impl<'a> Trail<'a> {
     pub(super) fn start(gateway: &'a Gateway, request: &Request) -> Self {
+        gateway.held.called(&request.principal);
         Self {
             gateway,
             call: request.call,
@@ -56,6 +62,9 @@ impl<'a> Trail<'a> {
             decision: "none",
             noticed: Noticed::default(),
             outcome: None,
+            spending: Spending::default(),
+            cached: false,
+            bringing: None,
         }
     }
 
@@ -68,13 +77,16 @@ impl<'a> Trail<'a> {
         self.tool = Some(Arc::clone(tool));
     }
 
-    /// Counts the call against every limit that matches it.
+    /// Counts the call against every limit that matches it. An approved one was counted when it was asked for.
     pub(super) fn reserve(
         &self,
         policy: &Policy,
         request: &Request,
         checked: &CheckedArguments,
     ) -> Result<(), Refusal> {
+        if request.approval.is_some() {
+            return Ok(());
+        }
         let caller = Caller {
             principal: &request.principal,
             client: request.client.as_deref(),
@@ -86,10 +98,32 @@ impl<'a> Trail<'a> {
         })
     }
 
-    pub(super) fn decided(&mut self, noticed: Noticed) {
+    /// Reserves what the call takes from budgets; gives those that do not suffice.
+    pub(super) fn afford(
+        &mut self,
+        policy: &Policy,
+        request: &Request,
+        checked: &CheckedArguments,
+    ) -> Vec<Exhausted> {
+        self.spending.afford(self.gateway, policy, request, checked)
+    }
+
+    /// What was noticed beside the decision. A call that does not run now takes nothing from budgets.
+    pub(super) fn decided(&mut self, noticed: Noticed, runs: bool) {
+        if !runs {
+            self.spending.forgo();
+        }
         self.gateway.metrics.policy.noticed(&noticed);
         self.noticed = noticed;
         self.decided = Some(self.gateway.clock.monotonic());
+    }
+
+    /// Whether its result is kept from an earlier call: then no backend is asked, and it costs nothing.
+    pub(super) fn answered_by_kept(&mut self, is_kept: bool) {
+        self.cached = is_kept;
+        if is_kept {
+            self.spending.costs_nothing();
+        }
     }
 
     /// Records that the call is about to be dispatched, waiting as its durability class demands; spends
@@ -101,6 +135,8 @@ impl<'a> Trail<'a> {
         revision: &Revision,
     ) -> Result<Receipt, Refusal> {
         self.decision = permit.decision().as_str();
+        // Held before anything can come back, and at least until that has.
+        self.bringing = Some(self.gateway.held.bring(&request.principal, permit.tool().brings()));
         let approval = permit.approval();
         let intent = Intent {
             asked: Asked {
@@ -108,8 +144,10 @@ impl<'a> Trail<'a> {
                 agent: self.agent.clone(),
                 owner: request.principal.owner().map(str::to_owned),
                 groups: request.principal.groups().to_vec(),
+                via: request.principal.via().cloned(),
                 client: request.client.clone(),
                 workflow: request.workflow.clone(),
+                compensates: request.compensates,
                 tool: permit.tool().name().to_owned(),
                 backend: permit.tool().backend().to_string(),
                 capability: halting::capability(permit.tool(), permit.arguments()),
@@ -127,6 +165,8 @@ impl<'a> Trail<'a> {
                 .map(|approval| approval.approved_by().iter().map(|it| it.name.clone()).collect())
                 .unwrap_or_default(),
             standing: permit.standing(),
+            charges: self.spending.charges(),
+            brings: permit.tool().brings().to_vec(),
         };
         let receipt = match approval {
             Some(approval) => self.gateway.store.spend_approval(approval.hold(), intent).await?,
@@ -141,6 +181,7 @@ impl<'a> Trail<'a> {
                 self.gateway.store.begin_call(intent, wait).await?
             }
         };
+        self.spending.keep(self.gateway, permit);
         self.dispatched = Some(self.gateway.clock.monotonic());
         Ok(receipt)
     }
@@ -158,7 +199,11 @@ impl<'a> Trail<'a> {
             CheckedResult::check(permit.tool(), raw.0, permit.max_result_bytes())
                 .map_err(Refusal::from)
         });
-        let outcome = self.outcome_of(&checked);
+        let backend_ms = u64::try_from(self.backend_time.as_millis()).unwrap_or(u64::MAX);
+        let text = checked.as_ref().ok().map(CheckedResult::text);
+        let (charges, uncounted) =
+            self.spending.took(self.gateway, permit, text, backend_ms).parts();
+        let outcome = Outcome { charges, ..self.outcome_of(&checked, backend_ms) };
         self.outcome = Some(outcome.status);
         let recorded = match receipt.hold() {
             None => {
@@ -179,11 +224,11 @@ impl<'a> Trail<'a> {
             self.gateway.metrics.append_failed();
             return Err(Refusal::not_recorded_after(&error));
         }
+        Spending::recorded(self.gateway, uncounted);
         checked
     }
 
-    fn outcome_of(&self, checked: &Result<CheckedResult, Refusal>) -> Outcome {
-        let backend_ms = u64::try_from(self.backend_time.as_millis()).unwrap_or(u64::MAX);
+    fn outcome_of(&self, checked: &Result<CheckedResult, Refusal>, backend_ms: u64) -> Outcome {
         let asked = self.contact.noted();
         match checked {
             Ok(result) => Outcome {
@@ -197,6 +242,8 @@ impl<'a> Trail<'a> {
                 result_bytes: u64::try_from(result.bytes()).ok(),
                 backend_ms,
                 asked,
+                cached: self.cached,
+                charges: Vec::new(),
             },
             Err(refusal) => Outcome {
                 status: status_of(refusal.kind),
@@ -205,6 +252,8 @@ impl<'a> Trail<'a> {
                 result_bytes: None,
                 backend_ms,
                 asked,
+                cached: self.cached,
+                charges: Vec::new(),
             },
         }
     }
@@ -222,7 +271,7 @@ impl<'a> Trail<'a> {
             Answer::Result(_) => self.outcome.map_or("unknown", OutcomeStatus::as_str),
         };
         let decision = match answer {
-            Answer::Refused(Refusal { kind: Kind::Denied, .. }) => "DENY",
+            Answer::Refused(Refusal { kind: Kind::Denied | Kind::BudgetSpent, .. }) => "DENY",
             Answer::Held(_) => "REQUIRE_APPROVAL",
             Answer::Refused(_) | Answer::Result(_) => self.decision,
         };
@@ -251,8 +300,10 @@ impl<'a> Trail<'a> {
             call: self.call,
             agent: self.agent.clone(),
             groups: request.principal.groups().to_vec(),
+            via: request.principal.via().cloned(),
             client: request.client.clone(),
             workflow: request.workflow.clone(),
+            compensates: request.compensates,
             tool: request.tool.chars().take(128).collect(),
             arguments: small.then(|| request.arguments.clone()),
             arguments_digest: canonical.map(|bytes| Digest::of(&bytes)),
@@ -280,6 +331,7 @@ const fn status_of(kind: Kind) -> OutcomeStatus {
         | Kind::InvalidArguments
         | Kind::Denied
         | Kind::Limited
+        | Kind::BudgetSpent
         | Kind::TooManyHolds
         | Kind::Rejected
         | Kind::Expired

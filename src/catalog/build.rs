@@ -10,6 +10,7 @@ use super::definition::Building;
 use super::lookalike;
 use super::manifest::{BackendSpec, Manifest, SecretSource, ToolSpec};
 use super::offered::Offered;
+use super::rollback;
 use super::sandbox::Sandbox;
 use super::tool::Tool;
 use crate::digest::Digest;
@@ -122,8 +123,9 @@ impl Manifests {
                 add(building(format!("/prompts/{index}")).prompt(spec));
             }
         }
+        let compensations = rollback::compile(&self.files, &tools, &mut problems);
         Problems::check(problems)?;
-        Ok(Catalog::new(tools))
+        Ok(Catalog::new(tools, compensations))
     }
 
     fn check_backends(&self, problems: &mut Vec<Problem>) {

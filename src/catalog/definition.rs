@@ -6,6 +6,7 @@ use super::annotations::Repeated;
 use super::build::{Environment, Parsed};
 use super::context::{Offer, Remote};
 use super::keywords::lint_keywords;
+use super::label;
 use super::manifest::{
     ActionType, AttributeSpecs, AttributeValue, BackendSpec, Durability, ToolSpec,
 };
@@ -51,6 +52,12 @@ impl Building<'_> {
         if let Some(message) = not_required(&attributes, &described.input) {
             return Err(self.wrong("/attributes", message));
         }
+        if let Some((key, message)) = spec.cache.and_then(|cache| cache.problem(&attributes)) {
+            return Err(self.wrong(&format!("/cache{key}"), message));
+        }
+        if let Some(message) = label::too_many(spec.brings.len()) {
+            return Err(self.wrong("/brings", message));
+        }
         let durability = spec.durability.unwrap_or(match &attributes.action_type {
             Some(AttributeValue::Fixed(ActionType::Read)) => Durability::Read,
             Some(AttributeValue::Fixed(_) | AttributeValue::Chosen(_)) | None => Durability::Write,
@@ -71,6 +78,9 @@ impl Building<'_> {
             max_result_bytes: spec.max_output_bytes.unwrap_or(backend.max_output_bytes),
             idempotent: spec.idempotent,
             durability,
+            cache: spec.cache,
+            brings: spec.brings.iter().cloned().collect(),
+            cost: spec.cost.map(|cost| cost.usd).unwrap_or_default(),
             unavailable: described.unavailable,
             offer: Offer::Tool,
             completion: None,

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ability::Ability;
+use super::caching::Cache;
 use super::context::{PromptSpec, ResourceSpec};
+use super::label::Label;
+use super::price::Cost;
 use super::sandbox::Sandbox;
 use super::template::{Output, Part};
 use crate::json::Object;
@@ -318,6 +321,15 @@ pub struct ToolSpec {
     /// What recording waits for; by default `write` unless `action_type` is `read`.
     #[serde(default)]
     pub durability: Option<Durability>,
+    /// What one call costs; nothing when absent.
+    #[serde(default)]
+    pub cost: Option<Cost>,
+    /// For how long results are kept; not at all when absent. Of tools with `action_type: read` only.
+    #[serde(default)]
+    pub cache: Option<Cache>,
+    /// What its results bring to the agent; at most 16 words.
+    #[serde(default)]
+    pub brings: BTreeSet<Label>,
 }
 
 /// The call that undoes another.
@@ -326,7 +338,7 @@ pub struct ToolSpec {
 pub struct RollbackSpec {
     /// The tool.
     pub tool: String,
-    /// Its arguments; `${arguments.x}` and `${result.x}` stand for values of the call that is undone.
+    /// Its arguments; `${arguments.x}` stands for a value of the call that is undone.
     pub arguments: Object,
 }
 

@@ -5,6 +5,7 @@ mod annotations;
 mod arguments;
 mod attributes;
 mod build;
+mod caching;
 pub mod context;
 mod cost;
 mod definition;
@@ -13,11 +14,14 @@ mod fault;
 #[cfg(test)]
 mod hostile_tests;
 mod keywords;
+mod label;
 mod lookalike;
 pub mod manifest;
 mod offered;
 mod pins;
+mod price;
 mod result;
+mod rollback;
 pub mod sandbox;
 mod schema;
 pub mod template;
@@ -31,12 +35,16 @@ pub use ability::Ability;
 pub use annotations::Repeated;
 pub use arguments::CheckedArguments;
 pub use build::{Environment, Manifests};
+pub use caching::{Cache, CacheScope};
 pub use context::{Described, Kind, Offer, Remote};
 pub use fault::Fault;
+pub use label::Label;
 pub use manifest::{ActionType, BackendSpec, Durability, Risk};
 pub use offered::{Definition, Offered};
-pub use pins::{Changed, DefinitionKey, DefinitionKind, First, Pins, Said, Vetted};
+pub use pins::{Changed, DefinitionKey, DefinitionKind, DefinitionNews, First, Pins, Said, Vetted};
+pub use price::{Cost, Usd};
 pub use result::{CheckedResult, ResultFault};
+pub use rollback::Compensation;
 pub use sandbox::Sandbox;
 pub use schema::{Schema, SchemaError};
 pub use tool::{Attributes, Binding, Tool};
@@ -50,10 +58,11 @@ pub struct Catalog {
     tools: BTreeMap<String, Arc<Tool>>,
     /// Templates of resources, the most specific first.
     templates: Vec<(UriTemplate, String)>,
+    compensations: rollback::Compensations,
 }
 
 impl Catalog {
-    fn new(tools: BTreeMap<String, Arc<Tool>>) -> Self {
+    fn new(tools: BTreeMap<String, Arc<Tool>>, compensations: rollback::Compensations) -> Self {
         let mut templates: Vec<(UriTemplate, String)> = tools
             .values()
             .filter_map(|tool| match (tool.offer(), tool.binding()) {
@@ -71,13 +80,19 @@ impl Catalog {
             })
             .collect();
         templates.sort_by_key(|(template, name)| (Reverse(template.weight()), name.clone()));
-        Self { tools, templates }
+        Self { tools, templates, compensations }
     }
 
     /// The tool that agents may call by `name` now.
     #[must_use]
     pub fn available(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tool(name).filter(|tool| tool.unavailable().is_none())
+    }
+
+    /// What undoes calls of this tool, where its manifest says.
+    #[must_use]
+    pub fn compensation(&self, tool: &str) -> Option<&Compensation> {
+        self.compensations.get(tool)
     }
 
     /// The tool with this name, callable or not.

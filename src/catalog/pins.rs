@@ -15,6 +15,9 @@ use crate::json::Object;
 
 /// How many definitions of one server are accepted; what is new beyond them is quarantined.
 const MAX_PINS: usize = 10_000;
+/// How many new definitions of one server that nobody accepted are recorded; beyond them they wait all the same,
+/// and no entry says so.
+const MAX_NOTED: usize = 1_000;
 
 /// What a definition is of.
 #[derive(
@@ -112,10 +115,27 @@ pub struct Pins {
 pub struct Vetted {
     /// What may be offered on: what is quarantined stands there as it was accepted, or not at all.
     pub offered: Offered,
-    /// What is accepted now, being the first of its name.
+    /// What is to be recorded before anything of it is offered on.
+    pub news: DefinitionNews,
+}
+
+/// What one look at a server showed that was not known.
+#[derive(Clone, Debug, Default)]
+pub struct DefinitionNews {
+    /// The first of their names, accepted as that.
     pub first: Vec<Said>,
-    /// What is quarantined and was not seen before.
-    pub unseen: Vec<Changed>,
+    /// What is not as it was accepted, and was not seen so before: it waits for an operator.
+    pub changed: Vec<Changed>,
+    /// What was not as it was accepted, and is again, or is gone: it waits no more.
+    pub ended: Vec<DefinitionKey>,
+}
+
+impl DefinitionNews {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.changed.is_empty() && self.ended.is_empty()
+    }
 }
 
 impl Pins {
@@ -135,35 +155,55 @@ impl Pins {
     }
 
     /// Takes note of what was seen.
-    pub fn note(&mut self, changed: &Changed) {
-        self.noted.insert(changed.now.key.clone(), (changed.now.digest, changed.since));
+    pub fn note(&mut self, news: DefinitionNews) {
+        news.first.into_iter().for_each(|said| self.accept(said));
+        for Changed { now, since, .. } in news.changed {
+            self.noted.insert(now.key, (now.digest, since));
+        }
+        for key in &news.ended {
+            self.noted.remove(key);
+        }
     }
 
     /// Holds what the server of `backend` offers at `now` to what was accepted of it.
     #[must_use]
     pub fn vet(&self, backend: &str, offered: Offered, first: First, now: Timestamp) -> Vetted {
-        let pinned = self.accepted.keys().filter(|key| key.backend == backend).count();
+        let of_backend = |key: &&DefinitionKey| key.backend == backend;
         let mut vetting = Vetting {
             pins: self,
             backend,
             first,
             now,
-            room: MAX_PINS.saturating_sub(pinned),
+            room: MAX_PINS.saturating_sub(self.accepted.keys().filter(of_backend).count()),
+            to_note: MAX_NOTED.saturating_sub(self.noted.keys().filter(of_backend).count()),
             seen: HashSet::new(),
-            firsts: Vec::new(),
-            unseen: Vec::new(),
+            news: DefinitionNews::default(),
             changed: Vec::new(),
         };
         let Offered { tools, resources, templates, prompts, quarantined: _ } = offered;
+        // What a server did not tell of is neither changed nor gone.
+        let told = [
+            (DefinitionKind::Tool, true),
+            (DefinitionKind::Resource, resources.is_ok()),
+            (DefinitionKind::Template, templates.is_ok()),
+            (DefinitionKind::Prompt, prompts.is_ok()),
+        ];
+        let told = told.iter().filter(|(_, told)| *told).map(|(of, _)| *of).collect::<Vec<_>>();
         let tools = vetting.list(DefinitionKind::Tool, tools);
         let mut entries =
             |of, list: Result<Vec<Described>, String>| list.map(|list| vetting.list(of, list));
         let resources = entries(DefinitionKind::Resource, resources);
         let templates = entries(DefinitionKind::Template, templates);
         let prompts = entries(DefinitionKind::Prompt, prompts);
-        let Vetting { firsts, unseen, changed, .. } = vetting;
+        let Vetting { mut news, changed, .. } = vetting;
+        let waits: HashSet<&DefinitionKey> = changed.iter().map(|it| &it.now.key).collect();
+        let ended = |key: &&DefinitionKey| {
+            key.backend == backend && told.contains(&key.of) && !waits.contains(key)
+        };
+        news.ended = self.noted.keys().filter(ended).cloned().collect();
+        news.ended.sort();
         let offered = Offered { tools, resources, templates, prompts, quarantined: changed };
-        Vetted { offered, first: firsts, unseen }
+        Vetted { offered, news }
     }
 }
 
@@ -206,8 +246,24 @@ impl Words for Described {
         &self.key
     }
 
+    /// A resource's size and time of change are of what it holds, and not of what it is: a document that is
+    /// edited stays the one that was accepted.
     fn written(&self) -> Object {
-        self.entry.clone()
+        let mut entry = self.entry.clone();
+        if entry.get("size").is_some_and(Value::is_u64) {
+            entry.remove("size");
+        }
+        let Some(Value::Object(annotations)) = entry.get_mut("annotations") else { return entry };
+        // Anything else in its place is words that could reach a model.
+        let is_time =
+            |value: &Value| value.as_str().is_some_and(|it| it.parse::<Timestamp>().is_ok());
+        if annotations.get("lastModified").is_some_and(is_time) {
+            annotations.remove("lastModified");
+        }
+        if annotations.is_empty() {
+            entry.remove("annotations");
+        }
+        entry
     }
 
     fn restored(name: &str, written: &Object) -> Option<Self> {
@@ -222,9 +278,10 @@ struct Vetting<'a> {
     now: Timestamp,
     /// How many more definitions may be accepted.
     room: usize,
+    /// How many more new ones may be noted.
+    to_note: usize,
     seen: HashSet<DefinitionKey>,
-    firsts: Vec<Said>,
-    unseen: Vec<Changed>,
+    news: DefinitionNews,
     changed: Vec<Changed>,
 }
 
@@ -251,7 +308,7 @@ impl Vetting<'_> {
         let now = Said { key, digest, definition };
         if known.is_none() && self.first == First::Accept && self.room > 0 {
             self.room -= 1;
-            self.firsts.push(now);
+            self.news.first.push(now);
             return Some(words);
         }
         let before = known.map(|known| known.definition.clone());
@@ -259,8 +316,10 @@ impl Vetting<'_> {
         let noted = self.pins.noted.get(&now.key).filter(|(digest, _)| digest.is(&now.digest));
         let since = noted.map_or(self.now, |(_, since)| *since);
         let changed = Changed { now, before, since };
-        if noted.is_none() {
-            self.unseen.push(changed.clone());
+        // One that was accepted is always noted: there are so many at most.
+        if noted.is_none() && (changed.before.is_some() || self.to_note > 0) {
+            self.to_note = self.to_note.saturating_sub(usize::from(changed.before.is_none()));
+            self.news.changed.push(changed.clone());
         }
         self.changed.push(changed);
         stands
@@ -304,99 +363,5 @@ impl Changed {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn tool(name: &str, description: &str) -> Definition {
-        let entry = json!({ "name": name, "description": description, "inputSchema": { "type": "object" } });
-        Definition::read(entry.as_object().unwrap()).unwrap()
-    }
-
-    fn texts(offered: &Offered) -> Vec<&str> {
-        offered.tools.iter().filter_map(|it| it.description.as_deref()).collect()
-    }
-
-    fn accepted(pins: &mut Pins, tools: Vec<Definition>) -> Offered {
-        let Vetted { offered, first, .. } = pins.vet("b", tools.into(), First::Accept, at(0));
-        first.into_iter().for_each(|said| pins.accept(said));
-        offered
-    }
-
-    #[test]
-    fn the_first_is_accepted_and_another_stands_aside() {
-        let mut pins = Pins::default();
-        assert_eq!(texts(&accepted(&mut pins, vec![tool("a", "one")])), ["one"]);
-        let vetted = pins.vet("b", vec![tool("a", "two")].into(), First::Accept, at(5));
-        assert_eq!(texts(&vetted.offered), ["one"], "it stands as it was accepted");
-        let changed = vetted.offered.quarantined(DefinitionKind::Tool, "a").unwrap().clone();
-        assert_eq!(
-            (vetted.unseen.as_slice(), changed.since),
-            ([changed.clone()].as_slice(), at(5))
-        );
-        // Another server's tool of the name is another.
-        let other = pins.vet("c", vec![tool("a", "two")].into(), First::Accept, at(5));
-        assert_eq!(texts(&other.offered), ["two"]);
-        pins.note(&changed);
-        let again = pins.vet("b", vec![tool("a", "two")].into(), First::Accept, at(9));
-        assert!(again.unseen.is_empty(), "it was seen");
-        assert_eq!(again.offered.quarantined[0].since, at(5));
-        let taken = again.offered.accepting(&changed.now);
-        assert_eq!((texts(&taken), taken.quarantined.len()), (vec!["two"], 0));
-        pins.accept(changed.now);
-        let back = pins.vet("b", vec![tool("a", "one")].into(), First::Accept, at(10));
-        assert_eq!(back.unseen.len(), 1, "what was accepted before is another now");
-    }
-
-    #[test]
-    fn what_is_new_waits_where_that_is_wanted_or_there_is_no_room() {
-        let pins = Pins::default();
-        let vetted = pins.vet("b", vec![tool("a", "one")].into(), First::Quarantine, at(0));
-        assert!(vetted.first.is_empty() && vetted.offered.tools.is_empty());
-        assert_eq!(vetted.offered.quarantined[0].before, None);
-        let many =
-            (0..=MAX_PINS).map(|number| tool(&format!("t{number}"), "d")).collect::<Vec<_>>();
-        let vetted = pins.vet("b", many.into(), First::Accept, at(0));
-        assert_eq!((vetted.first.len(), vetted.unseen.len()), (MAX_PINS, 1));
-    }
-
-    #[test]
-    fn of_two_with_one_name_the_first_counts() {
-        let mut pins = Pins::default();
-        let offered = accepted(&mut pins, vec![tool("a", "one"), tool("a", "two")]);
-        assert_eq!(texts(&offered), ["one"]);
-    }
-
-    #[test]
-    fn t8_whatever_a_server_says_counts() {
-        let whole = json!({
-            "name": "a", "title": "t", "description": "d",
-            "inputSchema": { "type": "object", "properties": { "x": { "enum": ["a"], "default": "a" } } },
-            "outputSchema": { "type": "object" }, "annotations": { "readOnlyHint": true },
-        });
-        let read = |entry: &Value| Definition::read(entry.as_object().unwrap()).unwrap();
-        let mut pins = Pins::default();
-        accepted(&mut pins, vec![read(&whole)]);
-        for (pointer, value) in [
-            ("/title", json!("u")),
-            ("/description", json!("d ")),
-            ("/inputSchema/properties/x/default", json!("b")),
-            ("/inputSchema/properties/x/enum", json!(["a", "b"])),
-            ("/outputSchema", json!({ "type": "object", "title": "x" })),
-            ("/annotations/readOnlyHint", json!(false)),
-        ] {
-            let mut entry = whole.clone();
-            *entry.pointer_mut(pointer).unwrap() = value;
-            let vetted = pins.vet("b", vec![read(&entry)].into(), First::Accept, at(0));
-            assert_eq!(vetted.unseen.len(), 1, "{pointer}");
-            assert_eq!(vetted.offered.tools, [read(&whole)], "{pointer}");
-        }
-        let same = pins.vet("b", vec![read(&whole)].into(), First::Accept, at(0));
-        assert!(same.offered.quarantined.is_empty());
-    }
-}
+#[path = "pins_tests.rs"]
+mod tests;

@@ -7,9 +7,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::arguments::CheckedArguments;
+use super::caching::Cache;
 use super::context::{Kind, Offer, Remote};
 use super::fault::Fault;
+use super::label::Label;
 use super::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Risk};
+use super::price::Usd;
 use super::sandbox::Sandbox;
 use super::schema::Schema;
 use super::template::{Output, Template};
@@ -33,6 +36,9 @@ pub struct Tool {
     pub(super) max_result_bytes: usize,
     pub(super) idempotent: bool,
     pub(super) durability: Durability,
+    pub(super) cost: Usd,
+    pub(super) cache: Option<Cache>,
+    pub(super) brings: Vec<Label>,
     pub(super) fingerprint: Digest,
     pub(super) unavailable: Option<String>,
     pub(super) offer: Offer,
@@ -151,6 +157,24 @@ impl Tool {
     #[must_use]
     pub const fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// What one call costs, as the manifest declares it.
+    #[must_use]
+    pub const fn cost(&self) -> Usd {
+        self.cost
+    }
+
+    /// For how long its results are kept, and for whom.
+    #[must_use]
+    pub const fn cache(&self) -> Option<Cache> {
+        self.cache
+    }
+
+    /// What its results bring to the agent, as its manifest declares it; each once, in order.
+    #[must_use]
+    pub fn brings(&self) -> &[Label] {
+        &self.brings
     }
 
     /// Why it cannot be called now, for operators; agents do not see it then.

@@ -6,7 +6,7 @@ use super::Failed;
 use super::approvals::percent;
 use super::output::{self, Form, second, table};
 use super::way::{Remote, Way};
-use crate::api::{AgentRotation, AgentView, NewAgent, NewToken};
+use crate::api::{AgentEdit, AgentRotation, AgentView, NewAgent, NewToken};
 use crate::config::Flags;
 use crate::ids::AgentName;
 
@@ -25,6 +25,17 @@ pub(super) enum Command {
         /// When its token ends, like `90d` or `12h`; never, unless told otherwise
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires: Option<u64>,
+        /// An agent that it may act for; may be given more than once
+        #[arg(long = "acts-for", value_name = "AGENT")]
+        acts_for: Vec<AgentName>,
+    },
+    /// Say for which agents an agent may act, in place of those before; for none, without any
+    ActsFor {
+        /// Its name
+        name: AgentName,
+        /// The agents that it may act for
+        #[arg(value_name = "AGENT")]
+        agents: Vec<AgentName>,
     },
     /// List agents
     List(Form),
@@ -63,12 +74,16 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 pub(super) async fn run(flags: &Flags, remote: &Remote, command: Command) -> Result<(), Failed> {
     let way = Way::reach(flags, remote).await?;
     let done = match command {
-        Command::Add { name, groups, owner, expires } => {
-            let new = NewAgent { name, groups, owner, expires_in: expires };
+        Command::Add { name, groups, owner, expires, acts_for } => {
+            let new = NewAgent { name, groups, owner, expires_in: expires, acts_for };
             match way.post::<NewToken>("/api/v1/agents", &new).await {
                 Ok(added) => output::print(&added.token),
                 Err(failed) => Err(failed),
             }
+        }
+        Command::ActsFor { name, agents } => {
+            let path = format!("/api/v1/agents/{}", percent(name.as_str()));
+            way.patch::<AgentView>(&path, &AgentEdit { acts_for: agents }).await.map(drop)
         }
         Command::List(form) => list(&way, form).await,
         Command::Rotate { name, overlap, expires } => {
@@ -100,10 +115,11 @@ async fn list(way: &Way, form: Form) -> Result<(), Failed> {
                 agent.name.to_string(),
                 agent.groups.join(", "),
                 agent.owner.clone().unwrap_or_default(),
+                agent.acts_for.iter().map(AgentName::as_str).collect::<Vec<_>>().join(", "),
                 state,
                 agent.last_used.map_or_else(|| "never".to_owned(), |at| second(at).to_string()),
             ]
         });
-        table(&["NAME", "GROUPS", "OWNER", "TOKEN", "LAST USED"], rows)
+        table(&["NAME", "GROUPS", "OWNER", "ACTS FOR", "TOKEN", "LAST USED"], rows)
     })
 }

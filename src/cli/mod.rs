@@ -6,6 +6,7 @@
 mod agents;
 mod approvals;
 mod audit;
+mod budgets;
 mod call;
 mod catalog;
 mod completions;
@@ -23,6 +24,7 @@ mod serve;
 mod sign;
 mod stdio;
 mod way;
+mod workflows;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -71,6 +73,8 @@ enum Command {
     Approvals(FromAfar<approvals::Command>),
     /// Look at the tools
     Catalog(FromAfar<catalog::Command>),
+    /// Look at what may be spent, and what is spent by whom
+    Budgets(budgets::Arguments),
     /// Check the rules, and ask them what they decide
     #[command(subcommand)]
     Policy(policy::Command),
@@ -84,6 +88,8 @@ enum Command {
     Halt(halts::Halting),
     /// Let calls run again that a halt stopped
     Resume(halts::Resuming),
+    /// Look at what agents did together, and roll it back
+    Workflows(FromAfar<workflows::Command>),
     /// Look for what is wrong and say what to do about it
     Doctor(doctor::Arguments),
     /// Put the gateway into the configuration of an MCP client
@@ -177,12 +183,14 @@ async fn run(cli: Cli) -> Result<ExitCode, Failed> {
         Command::Call(arguments) => return call::run(&flags, arguments).await,
         Command::Approvals(it) => approvals::run(&flags, &it.remote, it.command).await?,
         Command::Catalog(it) => catalog::run(&flags, &it.remote, it.command).await?,
+        Command::Budgets(arguments) => budgets::run(&flags, arguments).await?,
         Command::Policy(command) => policy::run(&flags, command).await?,
         Command::Agents(it) => agents::run(&flags, &it.remote, it.command).await?,
         Command::Reviewers(it) => reviewers::run(&flags, &it.remote, it.command).await?,
         Command::Audit(it) => audit::run(&flags, &it.remote, it.command).await?,
         Command::Halt(arguments) => halts::halt(&flags, arguments).await?,
         Command::Resume(arguments) => halts::resume(&flags, arguments).await?,
+        Command::Workflows(it) => workflows::run(&flags, &it.remote, it.command).await?,
         Command::Doctor(arguments) => doctor::run(&flags, arguments).await?,
         Command::Install(arguments) => install::run(&flags, arguments).await?,
         Command::Uninstall(place) => install::remove(&place)?,
@@ -203,12 +211,14 @@ fn start_log(command: &Command) {
         | Command::Stdio(_)
         | Command::Approvals(_)
         | Command::Catalog(_)
+        | Command::Budgets(_)
         | Command::Policy(_)
         | Command::Agents(_)
         | Command::Reviewers(_)
         | Command::Audit(_)
         | Command::Halt(_)
         | Command::Resume(_)
+        | Command::Workflows(_)
         | Command::Doctor(_)
         | Command::Install(_)
         | Command::Uninstall(_)

@@ -1,6 +1,7 @@
 //! The configuration: `countersign.yaml`, then the environment, then flags. Nothing else reads the environment.
 
 mod files;
+mod workflows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::source::{self, Problems};
 
 use files::read_file;
 pub use files::{Looked, look, read_cases, read_directory};
+pub use workflows::Workflows;
 
 /// Flags that every command shares; each may also come from the environment.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -55,6 +57,8 @@ pub struct File {
     pub definitions: Definitions,
     /// How held calls are answered.
     pub holds: Holds,
+    /// When workflows end.
+    pub workflows: Workflows,
     /// Bounds of the edge.
     pub edge: Edge,
     /// How people are told of held calls.
@@ -142,6 +146,8 @@ pub struct Config {
     pub definitions: Definitions,
     /// How held calls are answered.
     pub holds: Holds,
+    /// When workflows end.
+    pub workflows: Workflows,
     /// Bounds of the edge.
     pub edge: Edge,
     /// How people are told of held calls.
@@ -206,6 +212,7 @@ impl Config {
             watch: file.watch.unwrap_or(true),
             definitions: file.definitions,
             holds: file.holds,
+            workflows: file.workflows,
             edge: file.edge,
             notifications: file.notifications,
             public_url: file.public_url,

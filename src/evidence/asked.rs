@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Charge;
+use crate::catalog::Label;
 use crate::digest::Digest;
 use crate::halts::Subject;
 use crate::ids::{AgentName, CallId, HoldId, StandingId};
 use crate::json::Object;
 use crate::policy::{Edit, Noticed};
+use crate::principal::Via;
 
 /// Who asked for what, and what was decided about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,6 +18,9 @@ pub struct Asked {
     pub call: CallId,
     /// The agent.
     pub agent: AgentName,
+    /// The orchestrator that acted for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// The person it acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -27,6 +33,9 @@ pub struct Asked {
     /// The workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
+    /// The call that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensates: Option<CallId>,
     /// The tool.
     pub tool: String,
     /// The backend that would run it.
@@ -49,7 +58,8 @@ pub struct Asked {
     /// What constraints changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<Edit>,
-    /// What the decision noticed beside: rules in shadow, and conditions that could not be evaluated.
+    /// What the decision noticed beside: rules in shadow, conditions that could not be evaluated, and
+    /// what the agent held.
     #[serde(default, skip_serializing_if = "Noticed::is_empty")]
     pub noticed: Noticed,
 }
@@ -61,6 +71,7 @@ impl Asked {
         Subject {
             agent: self.agent.clone(),
             groups: self.groups.clone(),
+            via: self.via.clone(),
             tool: self.tool.clone(),
             backend: Some(self.backend.clone()),
             capability: self.capability.clone(),
@@ -84,6 +95,12 @@ pub struct Intent {
     /// The standing approval that covers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<StandingId>,
+    /// What it takes from budgets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
+    /// What its tool brings to the agent, whatever comes back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brings: Vec<Label>,
 }
 
 /// A call that was turned away before it was dispatched.
@@ -93,6 +110,9 @@ pub struct Refused {
     pub call: CallId,
     /// The agent.
     pub agent: AgentName,
+    /// The orchestrator that acted for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// The agent's groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
@@ -102,6 +122,9 @@ pub struct Refused {
     /// The workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
+    /// The call that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensates: Option<CallId>,
     /// The tool, by the name the agent gave.
     pub tool: String,
     /// The requested arguments, unless they are too large or have no canonical form.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Entry, Event, Mention};
+use super::{Charge, Entry, Event, Mention};
 use crate::digest::{self, Digest, NotCanonical};
 
 /// The chain's value before the first entry.
@@ -34,6 +34,7 @@ pub struct Draft {
     before: String,
     after: String,
     mention: Option<Mention>,
+    charges: Vec<Charge>,
 }
 
 impl Draft {
@@ -45,19 +46,37 @@ impl Draft {
         const MARK: &str = "\"time\":\"";
         let time = Timestamp::UNIX_EPOCH;
         let mention = Mention::of(&event);
+        let charges = if let Event::Intent(intent) = &event {
+            intent.charges.clone()
+        } else if let Event::Outcome { outcome, .. } = &event {
+            outcome.charges.clone()
+        } else {
+            Vec::new()
+        };
         let bytes = digest::canonical(&Entry { v: FORM, time, event })?;
         let text = String::from_utf8(bytes).map_err(|_| NotDraftable::Shape)?;
         // The last mark is the entry's own: canonical keys are sorted, what sorts after `time` at the
         // top level holds no key `time`, and inside a string the quotes of a mark are escaped.
         let (before, rest) = text.rsplit_once(MARK).ok_or(NotDraftable::Shape)?;
         let (_, after) = rest.split_once('"').ok_or(NotDraftable::Shape)?;
-        Ok(Self { before: format!("{before}{MARK}"), after: format!("\"{after}"), mention })
+        Ok(Self {
+            before: format!("{before}{MARK}"),
+            after: format!("\"{after}"),
+            mention,
+            charges,
+        })
     }
 
     /// What the entry tells of a call, for the list of calls.
     #[must_use]
     pub const fn mention(&self) -> Option<&Mention> {
         self.mention.as_ref()
+    }
+
+    /// What the entry says that its call takes from budgets.
+    #[must_use]
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
     }
 
     /// The entry's bytes, canonical, when it is written at `time`.
@@ -123,10 +142,12 @@ mod tests {
 
     fn refusal(told: &str) -> Event {
         Event::Refusal(Refused {
+            via: None,
             arguments: None,
             call: CallId::new(),
             agent: "bot".parse().unwrap(),
             workflow: None,
+            compensates: None,
             tool: "\"time\":\"x".to_owned(),
             arguments_digest: None,
             revision: Digest::of(b"r"),
@@ -149,6 +170,8 @@ mod tests {
             result_bytes: Some(9_007_199_254_740_991),
             backend_ms: 12,
             asked: Vec::new(),
+            cached: false,
+            charges: Vec::new(),
         };
         let events = [
             refusal("no \"time\":\"1970-01-01T00:00:00Z\""),

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Asked, Cause, DefinitionSeen, Intent, Outcome, Refused};
+use super::{
+    Access, Asked, BudgetAlert, Cause, DefinitionHeld, DefinitionSeen, Intent, Outcome, Refused,
+};
+use crate::catalog::DefinitionKey;
 use crate::digest::Digest;
 use crate::halts::Scope;
 use crate::hold::{Amendment, Decision, Resolution, Standing, StateName, Terms, Verdict};
@@ -154,13 +157,14 @@ pub enum Event {
         definitions: Vec<DefinitionSeen>,
     },
     /// A server says something else than was accepted: nothing of it is offered until an operator accepts it.
-    DefinitionQuarantined {
+    #[serde(alias = "definition_quarantined")]
+    DefinitionsQuarantined {
         /// What it says now.
-        #[serde(flatten)]
-        definition: DefinitionSeen,
-        /// The digest of what was accepted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        before: Option<Digest>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        definitions: Vec<DefinitionHeld>,
+        /// What waits no more: the server says again what was accepted, or offers nothing of the name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ended: Vec<DefinitionKey>,
     },
     /// An operator accepted a definition.
     DefinitionAccepted {
@@ -204,6 +208,9 @@ pub enum Event {
         /// The person it acts for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<String>,
+        /// The agents that it may act for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        acts_for: Vec<AgentName>,
         /// Who added it.
         by: String,
     },
@@ -222,6 +229,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         overlap_until: Option<Timestamp>,
         /// Who asked for it.
+        by: String,
+    },
+    /// An agent may act for exactly these from now on.
+    AgentActsFor {
+        /// Its name.
+        agent: AgentName,
+        /// For whom.
+        acts_for: Vec<AgentName>,
+        /// Who decided that.
         by: String,
     },
     /// A person was added to the register.
@@ -305,6 +321,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A share of a budget is spent that people wanted to be told of.
+    BudgetAlert(BudgetAlert),
     /// The write-ahead log ended in a commit that was not whole; the record ends before it.
     TailRepaired {
         /// How many bytes were dropped.

@@ -1,6 +1,7 @@
 //! What an entry says of calls and holds, for what is looked up in the record without reading all of it.
 
-use super::{Event, Outcome, OutcomeStatus};
+use super::{Event, Intent, Outcome, OutcomeStatus};
+use crate::catalog::Label;
 use crate::ids::{AgentName, CallId, HoldId};
 
 /// What an entry says of a call.
@@ -37,6 +38,14 @@ pub struct Began {
     pub rules: Vec<String>,
     /// The hold that it opened, or whose approval it spends.
     pub hold: Option<HoldId>,
+    /// The workflow it belongs to.
+    pub workflow: Option<String>,
+    /// The call that it undoes.
+    pub compensates: Option<CallId>,
+    /// The orchestrator that acted for the agent.
+    pub via: Option<AgentName>,
+    /// What it brings to them once it is dispatched.
+    pub brings: Vec<Label>,
 }
 
 /// What a call's first entry is.
@@ -50,6 +59,23 @@ pub enum How {
     Refused(String),
 }
 
+impl Began {
+    fn dispatched(intent: &Intent) -> Self {
+        Self {
+            call: intent.asked.call,
+            agent: intent.asked.agent.clone(),
+            tool: intent.asked.tool.clone(),
+            how: How::Running,
+            rules: intent.asked.rules.clone(),
+            hold: intent.hold,
+            workflow: intent.asked.workflow.clone(),
+            compensates: intent.asked.compensates,
+            via: intent.asked.via.as_ref().map(|via| via.agent.clone()),
+            brings: intent.brings.clone(),
+        }
+    }
+}
+
 impl Mention {
     /// What an entry that says `event` tells of a call, where that changes how the call is listed.
     #[must_use]
@@ -57,14 +83,7 @@ impl Mention {
         use crate::hold::StateName::{Approved, Unknown};
         let began = |began| Some(Self::Began(Box::new(began)));
         match event {
-            Event::Intent(intent) => began(Began {
-                call: intent.asked.call,
-                agent: intent.asked.agent.clone(),
-                tool: intent.asked.tool.clone(),
-                how: How::Running,
-                rules: intent.asked.rules.clone(),
-                hold: intent.hold,
-            }),
+            Event::Intent(intent) => began(Began::dispatched(intent)),
             Event::Hold { hold, asked, .. } => began(Began {
                 call: asked.call,
                 agent: asked.agent.clone(),
@@ -72,6 +91,10 @@ impl Mention {
                 how: How::Held,
                 rules: asked.rules.clone(),
                 hold: Some(*hold),
+                workflow: asked.workflow.clone(),
+                compensates: asked.compensates,
+                via: asked.via.as_ref().map(|via| via.agent.clone()),
+                brings: Vec::new(),
             }),
             Event::Refusal(refused) => began(Began {
                 call: refused.call,
@@ -80,6 +103,10 @@ impl Mention {
                 how: How::Refused(refused.refusal.clone()),
                 rules: refused.rules.clone(),
                 hold: None,
+                workflow: refused.workflow.clone(),
+                compensates: refused.compensates,
+                via: refused.via.as_ref().map(|via| via.agent.clone()),
+                brings: Vec::new(),
             }),
             Event::Outcome { call, outcome: Outcome { status, .. }, .. } => {
                 Some(Self::Ended { call: *call, status: *status })
@@ -99,10 +126,11 @@ impl Mention {
             | Event::Resume { .. }
             | Event::HaltEnded { .. }
             | Event::DefinitionsSeen { .. }
-            | Event::DefinitionQuarantined { .. }
+            | Event::DefinitionsQuarantined { .. }
             | Event::DefinitionAccepted { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
+            | Event::AgentActsFor { .. }
             | Event::AgentRevoked { .. }
             | Event::AgentRotated { .. }
             | Event::ReviewerAdded { .. }
@@ -113,6 +141,7 @@ impl Mention {
             | Event::Access { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }
+            | Event::BudgetAlert(_)
             | Event::TailRepaired { .. } => None,
         }
     }
@@ -140,10 +169,11 @@ impl Event {
             | Self::Resume { .. }
             | Self::HaltEnded { .. }
             | Self::DefinitionsSeen { .. }
-            | Self::DefinitionQuarantined { .. }
+            | Self::DefinitionsQuarantined { .. }
             | Self::DefinitionAccepted { .. }
             | Self::RevisionLoaded { .. }
             | Self::AgentAdded { .. }
+            | Self::AgentActsFor { .. }
             | Self::AgentRevoked { .. }
             | Self::AgentRotated { .. }
             | Self::ReviewerAdded { .. }
@@ -154,6 +184,7 @@ impl Event {
             | Self::Access { .. }
             | Self::ClockSkew { .. }
             | Self::Absence { .. }
+            | Self::BudgetAlert(_)
             | Self::TailRepaired { .. } => None,
         }
     }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Charge;
 use crate::catalog::Ability;
 use crate::digest::Digest;
 
@@ -25,6 +26,12 @@ pub struct Outcome {
     /// What the backend asked of the caller's client meanwhile, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<AskedClient>,
+    /// Whether the result was kept from an earlier call, and the backend was not asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
+    /// What it took from budgets, beside what its intent says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
 }
 
 /// One thing that a backend asked of the client whose call it ran; what it said, and what was answered, is

@@ -89,7 +89,18 @@ fn decide(policy: &Policy, principal: &Principal, tool: &Arc<Tool>, arguments: &
     let decision = || {
         let (client, checked) = (Some("fuzz"), checked.clone());
         let now = jiff::Timestamp::UNIX_EPOCH;
-        policy.decide(Facts { principal, client, checked, approval: None, standing: &[], now })
+        let (approval, standing, spent, holds) = (None, &[][..], &[][..], &[][..]);
+        policy.decide(Facts {
+            principal,
+            workflow: None,
+            client,
+            checked,
+            approval,
+            standing,
+            spent,
+            holds,
+            now,
+        })
     };
     let decided = decision();
     assert_eq!(format!("{decided:?}"), format!("{:?}", decision()), "decided twice");

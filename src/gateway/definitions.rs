@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Gateway, OpenError};
-use crate::catalog::{
-    Binding, Changed, DefinitionKey, DefinitionKind, Offer, Offered, Pins, Remote, Tool, Vetted,
-};
+use crate::catalog::{Changed, DefinitionKey, Offered, Pins, Tool, Vetted};
 use crate::digest::Digest;
+use crate::evidence::Loading;
 use crate::principal::Person;
+use crate::storage::history::Pin;
 use crate::storage::{KeptDefinitions, Store, StoreError};
 
 /// An item of the catalog that waits for an operator, because its server says something else of it.
@@ -61,21 +61,19 @@ impl Gateway {
     ) -> Result<Offered, StoreError> {
         let first = self.config.definitions.first;
         let now = self.clock.now();
-        let Vetted { offered, first, unseen } = {
+        let Vetted { offered, news } = {
             let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
             pins.vet(backend, offered, first, now)
         };
-        if first.is_empty() && unseen.is_empty() {
+        if news.is_empty() {
             return Ok(offered);
         }
-        for changed in &unseen {
+        for changed in &news.changed {
             let (name, of) = (&changed.now.key.name, changed.now.key.of.as_str());
             tracing::warn!(%backend, %name, of, "a definition changed: it waits for an operator");
         }
-        self.store.note_definitions(first.clone(), unseen.clone()).await?;
-        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        first.into_iter().for_each(|said| pins.accept(said));
-        unseen.iter().for_each(|changed| pins.note(changed));
+        self.store.note_definitions(news.clone()).await?;
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).note(news);
         Ok(offered)
     }
 
@@ -86,8 +84,7 @@ impl Gateway {
         let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = |tool: &Arc<Tool>| {
             let Ok(offered) = learned.get(&**tool.backend())? else { return None };
-            let (of, name) = at_server(tool)?;
-            let changed = offered.quarantined(of, &name)?.clone();
+            let changed = offered.waiting(tool)?.clone();
             Some(Quarantined { tool: tool.name().to_owned(), changed })
         };
         revision.catalog.tools().filter_map(waits).collect()
@@ -129,28 +126,12 @@ impl Gateway {
         let learned =
             self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(backend).cloned();
         let Some(Ok(offered)) = learned else { return Err(NotAccepted::NotQuarantined(tool)) };
+        // First made, then recorded, then put in force: what cannot be is not accepted.
+        let next = self.with_server(backend, Ok(offered.accepting(&said))).await?;
+        let (next, learned) = next.map_err(OpenError::from)?;
         self.store.accept_definition(said.clone(), by).await?;
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).accept(said.clone());
-        self.take_in(backend, Ok(offered.accepting(&said))).await?;
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).accept(said);
+        self.put_in_force(next, learned, Loading::Server.into(), Pin::Stays).await?;
         Ok(())
-    }
-}
-
-/// What an item is, and is called, at its server; for a resource of a template that the manifest lists by itself,
-/// what it would be called.
-fn at_server(tool: &Tool) -> Option<(DefinitionKind, String)> {
-    match (tool.binding(), tool.offer()) {
-        (Binding::Mcp(Remote::Tool { from }), _) => Some((DefinitionKind::Tool, from.clone())),
-        (Binding::Mcp(Remote::Prompt { from }), _) => Some((DefinitionKind::Prompt, from.clone())),
-        (Binding::Mcp(Remote::Resource(template)), offer) => {
-            let of = if matches!(offer, Offer::Template(_)) {
-                DefinitionKind::Template
-            } else {
-                DefinitionKind::Resource
-            };
-            Some((of, template.text().to_owned()))
-        }
-        (Binding::Mcp(Remote::TemplateCompletion(_) | Remote::PromptCompletion { .. }), _)
-        | (Binding::Command { .. }, _) => None,
     }
 }

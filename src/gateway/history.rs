@@ -187,6 +187,7 @@ impl Gateway {
         let revision = to_keep(next, &next.manifests, cause, pin);
         self.store.put_in_force(revision).await?;
         self.metrics.revisions.in_force(&next.digest);
+        self.results.clear();
         Ok(())
     }
 }

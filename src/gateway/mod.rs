@@ -18,14 +18,17 @@ use crate::authentication::{Agents, Issuers, People, SignIn};
 use crate::backend::{self, Backends};
 use crate::call::asking::Parked;
 use crate::call::board::{Board, HeldAgents};
+use crate::call::caching::Results;
 use crate::call::following::Followed;
 use crate::call::standing::Grants;
+use crate::call::tokens::Tokens;
 use crate::call::{halting, holding, time};
 use crate::catalog::{Manifests, Pins};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::evidence::Loading;
-use crate::limits::{Limits, Places};
+use crate::limits::held::Held;
+use crate::limits::{Budgets, Limits, Places};
 use crate::notify::{self, Notifier, NotifyError};
 use crate::source::Problems;
 use crate::storage::history::Pin;
@@ -51,6 +54,14 @@ pub struct Gateway {
     pub store: Arc<dyn Store>,
     /// Rate limits.
     pub limits: Limits,
+    /// What agents hold.
+    pub held: Held,
+    /// What is spent of budgets.
+    pub budgets: Arc<Budgets>,
+    /// Calls whose tokens are yet to be counted.
+    pub tokens: Tokens,
+    /// Results of read tools that are kept for a while.
+    pub results: Results,
     /// Registered agents, by token.
     pub agents: Agents,
     /// Authorization servers whose tokens let agents in.
@@ -79,6 +90,8 @@ pub struct Gateway {
     pub places: Arc<Semaphore>,
     /// One for each person who may ask at once what the rules would decide.
     pub asking: Arc<Semaphore>,
+    /// Who rolls a workflow back: one at a time.
+    pub undoing: Arc<Semaphore>,
     /// Who follows the log, of those that may at once.
     pub listeners: Arc<Places>,
     /// The key that seals `requestState`.
@@ -129,17 +142,11 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
     ) -> Result<Arc<Self>, OpenError> {
-        for exposed in backend::confinement::exposed(&config) {
-            if exposed.to_all {
-                return Err(OpenError::Other(exposed.to_string()));
-            }
-            tracing::warn!("{exposed}");
-        }
+        keep_secrets_apart(&config)?;
         let (files, went_back) = history::at_start(&config, store.as_ref()).await?;
         let Files { looked, manifests, policies } = files;
         let manifests = Manifests::read(manifests)?;
-        let learned = HashMap::new();
-        let revision = Revision::build(&manifests, policies, &learned, &config)?;
+        let revision = Revision::build(&manifests, policies, &HashMap::new(), &config)?;
         let backends = Backends::open(&manifests, &config, &clock)
             .map_err(|error| OpenError::Other(error.to_string()))?;
         let metrics = Metrics::new();
@@ -165,6 +172,10 @@ impl Gateway {
             )
             .await?,
             limits: Limits::new(Arc::clone(&clock)),
+            held: Held::new(Arc::clone(&clock), store.held_labels().await?),
+            budgets: Arc::new(Budgets::new(Arc::clone(&clock), store.spent().await?)),
+            tokens: Tokens::default(),
+            results: Results::default(),
             board: Arc::new(Board::new(config.holds.poll_interval.0)),
             parked: Arc::default(),
             followed: Followed::default(),
@@ -175,6 +186,7 @@ impl Gateway {
             notifier,
             places: Arc::new(Semaphore::new(config.edge.max_calls.min(Semaphore::MAX_PERMITS))),
             asking: Arc::new(Semaphore::new(ASKING)),
+            undoing: Arc::new(Semaphore::new(1)),
             listeners: Arc::default(),
             seal: crate::authentication::seal_key(&config.data).map_err(OpenError::Other)?,
             revision: ArcSwap::from_pointee(InForce {
@@ -187,7 +199,7 @@ impl Gateway {
             went_back: ArcSwapOption::from(went_back.map(Arc::new)),
             changes: watch::Sender::new(0),
             leaving: CancellationToken::new(),
-            learned: Mutex::new(learned),
+            learned: Mutex::default(),
             pins: definitions::accepted(store.as_ref()).await?,
             learning: tokio::sync::Mutex::new(()),
             random: SystemRandom::new(),
@@ -258,4 +270,15 @@ impl Gateway {
             .map_err(|_| StoreError::Engine("no random bytes from the system".into()))?;
         Ok(bytes)
     }
+}
+
+/// Nothing opens where every tool could read what the gateway keeps secret; where some could, it is said.
+fn keep_secrets_apart(config: &Config) -> Result<(), OpenError> {
+    for exposed in backend::confinement::exposed(config) {
+        if exposed.to_all {
+            return Err(OpenError::Other(exposed.to_string()));
+        }
+        tracing::warn!("{exposed}");
+    }
+    Ok(())
 }

@@ -72,28 +72,34 @@ impl Gateway {
         backend: &str,
         offered: Result<Offered, String>,
     ) -> Result<(), OpenError> {
-        let now = self.revision();
-        let mut learned = self.learned();
-        learned.insert(backend.to_owned(), offered);
-        let policies: Vec<_> = now.policy.sources().cloned().collect();
-        let next = match self.built(&now.manifests, policies.clone(), learned.clone()).await? {
+        let (next, learned) = match self.with_server(backend, offered).await? {
             Ok(next) => next,
             // Nothing that a server says may keep the rest of the catalog from being what it is.
             Err(problems) => {
                 let why = "what its server offers does not fit the policy; see the log".to_owned();
                 tracing::error!(%backend, %problems, "a server's definitions are refused");
-                learned.insert(backend.to_owned(), Err(why));
-                self.built(&now.manifests, policies, learned.clone()).await??
+                self.with_server(backend, Err(why)).await??
             }
-        };
-        let next = InForce {
-            revision: next,
-            backends: Arc::clone(&now.backends),
-            manifests: Arc::clone(&now.manifests),
-            files: now.files.clone(),
         };
         self.put_in_force(next, learned, Loading::Server.into(), Pin::Stays).await?;
         Ok(())
+    }
+
+    /// What the files in force make with what a server offers.
+    pub(super) async fn with_server(
+        self: &Arc<Self>,
+        backend: &str,
+        offered: Result<Offered, String>,
+    ) -> Result<Result<(InForce, Learned), Problems>, OpenError> {
+        let now = self.revision();
+        let mut learned = self.learned();
+        learned.insert(backend.to_owned(), offered);
+        let policies: Vec<_> = now.policy.sources().cloned().collect();
+        let built = self.built(&now.manifests, policies, learned.clone()).await?;
+        Ok(built.map(|revision| {
+            let (backends, manifests) = (Arc::clone(&now.backends), Arc::clone(&now.manifests));
+            (InForce { revision, backends, manifests, files: now.files.clone() }, learned)
+        }))
     }
 
     /// The revision that files make with what servers offer. Compiling very many rules takes its time, which calls
@@ -183,7 +189,7 @@ impl Gateway {
 
     /// Records that a revision comes into force, and puts it in force: what is not recorded decides nothing.
     /// Says whether it is another than before.
-    async fn put_in_force(
+    pub(super) async fn put_in_force(
         &self,
         next: InForce,
         learned: Learned,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentName, HaltId};
-use crate::principal::Person;
+use crate::principal::{Person, Via};
 
 pub use register::{Entry, Full, Pass, Register};
 
@@ -65,6 +65,8 @@ pub struct Subject {
     pub agent: AgentName,
     /// Its groups.
     pub groups: Vec<String>,
+    /// The orchestrator that acts for the agent.
+    pub via: Option<Via>,
     /// The tool.
     pub tool: String,
     /// The backend that would run it.
@@ -113,8 +115,14 @@ impl Scope {
     pub fn covers(&self, subject: &Subject) -> bool {
         match self {
             Self::All => true,
-            Self::Agent(name) => subject.agent.as_str() == name,
-            Self::Group(name) => subject.groups.contains(name),
+            Self::Agent(name) => {
+                let via = subject.via.as_ref().map(|via| via.agent.as_str());
+                subject.agent.as_str() == name || via == Some(name)
+            }
+            Self::Group(name) => {
+                let via = subject.via.as_ref().map_or(&[][..], |via| &via.groups);
+                subject.groups.contains(name) || via.contains(name)
+            }
             Self::Tool(name) => subject.tool == *name,
             Self::Backend(name) => subject.backend.as_ref() == Some(name),
             Self::Capability(name) => subject.capability.as_ref() == Some(name),

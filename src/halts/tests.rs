@@ -8,6 +8,7 @@ use super::*;
 fn subject() -> Subject {
     Subject {
         agent: "bot".parse().unwrap(),
+        via: None,
         groups: vec!["ops".to_owned(), "night".to_owned()],
         tool: "deploy".to_owned(),
         backend: Some("kubernetes".to_owned()),

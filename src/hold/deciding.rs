@@ -11,7 +11,7 @@ use crate::evidence::signature::{Resolves, Statement};
 use crate::evidence::{Outcome, OutcomeStatus};
 use crate::ids::CallId;
 use crate::json::Object;
-use crate::principal::{Capacity, Person};
+use crate::principal::{Capacity, Person, Via};
 
 /// The arguments that a reviewer wants instead, with everything policy says of them.
 #[derive(Clone, Debug)]
@@ -69,12 +69,22 @@ impl Hold {
             return Ok(self);
         }
         if verdicts.iter().any(|known| capacity.same_human.contains(&known.person.name)) {
-            let missing = missing(&self.terms, &verdicts, self.owner.as_deref(), people);
+            let missing = missing(
+                &self.terms,
+                &verdicts,
+                owners(self.owner.as_deref(), self.via.as_ref()),
+                people,
+            );
             return Err(Lost::Again { person: verdict.person.name, missing });
         }
         let at = verdict.at;
         verdicts.push(verdict);
-        self.state = match counted(&self.terms, &verdicts, self.owner.as_deref(), people) {
+        self.state = match counted(
+            &self.terms,
+            &verdicts,
+            owners(self.owner.as_deref(), self.via.as_ref()),
+            people,
+        ) {
             Some(verdicts) => {
                 let execute_by = at.saturating_add(self.execute_within).unwrap_or(Timestamp::MAX);
                 State::Approved { verdicts, at, execute_by }
@@ -146,9 +156,9 @@ impl Hold {
             Resolution::RunAgain => {
                 verdicts.retain(|known| !capacity.same_human.contains(&known.person.name));
                 verdicts.push(verdict);
-                let owner = self.owner.as_deref();
-                let Some(verdicts) = counted(&self.terms, &verdicts, owner, people) else {
-                    let why = missing(&self.terms, &verdicts, owner, people);
+                let owners = owners(self.owner.as_deref(), self.via.as_ref());
+                let Some(verdicts) = counted(&self.terms, &verdicts, owners, people) else {
+                    let why = missing(&self.terms, &verdicts, owners, people);
                     return Err(Lost::NotAllowed { person: "one person alone".to_owned(), why });
                 };
                 let execute_by = at.saturating_add(self.execute_within).unwrap_or(Timestamp::MAX);
@@ -247,7 +257,7 @@ impl Hold {
         // To refuse one's own agent's call harms nobody.
         if decision == Decision::Approve
             && self.terms.four_eyes
-            && is_owner(&capacity, self.owner.as_deref())
+            && is_owner(&capacity, owners(self.owner.as_deref(), self.via.as_ref()))
         {
             return Err(refused("the call is of your own agent, and needs other eyes".to_owned()));
         }
@@ -255,18 +265,24 @@ impl Hold {
     }
 }
 
-fn is_owner(capacity: &Capacity, owner: Option<&str>) -> bool {
-    owner.is_some_and(|owner| capacity.same_human.iter().any(|name| name == owner))
+/// The people whose agents made a call: the agent's owner, and that of who acted for it.
+fn owners<'a>(owner: Option<&'a str>, via: Option<&'a Via>) -> [Option<&'a str>; 2] {
+    [owner, via.and_then(|via| via.owner.as_deref())]
+}
+
+fn is_owner(capacity: &Capacity, owners: [Option<&str>; 2]) -> bool {
+    let mut owners = owners.into_iter().flatten();
+    owners.any(|owner| capacity.same_human.iter().any(|name| name == owner))
 }
 
 /// The approvals that count now, if they are enough for every demand.
 fn counted(
     terms: &Terms,
     verdicts: &[Verdict],
-    owner: Option<&str>,
+    owners: [Option<&str>; 2],
     people: &People<'_>,
 ) -> Option<Vec<Verdict>> {
-    let valid = valid(terms, verdicts, owner, people);
+    let valid = valid(terms, verdicts, owners, people);
     let met = |demand: &Demand| still_missing(demand, &valid) == 0;
     terms
         .demands()
@@ -279,13 +295,13 @@ fn counted(
 fn valid<'v>(
     terms: &Terms,
     verdicts: &'v [Verdict],
-    owner: Option<&str>,
+    owners: [Option<&str>; 2],
     people: &People<'_>,
 ) -> Vec<(&'v Verdict, Capacity)> {
     let weighed = verdicts.iter().filter_map(|verdict| Some((verdict, people(&verdict.person)?)));
     let weighed = weighed.filter(|(_, capacity)| capacity.decides);
     weighed
-        .filter(|(_, capacity)| !(terms.four_eyes && is_owner(capacity, owner)))
+        .filter(|(_, capacity)| !(terms.four_eyes && is_owner(capacity, owners)))
         .filter(|(_, capacity)| terms.demands().iter().any(|demand| demand.admits(capacity)))
         .collect()
 }
@@ -298,10 +314,10 @@ fn still_missing(demand: &Demand, valid: &[(&Verdict, Capacity)]) -> u32 {
 fn missing(
     terms: &Terms,
     verdicts: &[Verdict],
-    owner: Option<&str>,
+    owners: [Option<&str>; 2],
     people: &People<'_>,
 ) -> String {
-    let valid = valid(terms, verdicts, owner, people);
+    let valid = valid(terms, verdicts, owners, people);
     let left: u32 =
         terms.demands().iter().map(|demand| still_missing(demand, &valid)).max().unwrap_or(0);
     format!("it needs {}; approvals missing: {left}", terms.told())
@@ -320,5 +336,7 @@ fn said_by_people(resolution: Resolution, verdict: &Verdict) -> Outcome {
         result_bytes: None,
         backend_ms: 0,
         asked: Vec::new(),
+        cached: false,
+        charges: Vec::new(),
     }
 }

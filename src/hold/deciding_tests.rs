@@ -104,6 +104,14 @@ fn a9_the_owner_has_not_other_eyes_under_any_name_but_may_reject() {
         let rejected = held.clone().decide(of(name, Decision::Reject), &everybody).unwrap();
         assert_eq!(rejected.state.name(), StateName::Rejected);
     }
+    let (agent, owner) = ("planner".parse().unwrap(), Some("bob".to_owned()));
+    let acted = Hold {
+        via: Some(crate::principal::Via { agent, owner, groups: Vec::new() }),
+        ..held.clone()
+    };
+    for name in ["ada", "bob"] {
+        refused(approved(acted.clone(), &[name], &everybody), "needs other eyes");
+    }
     let approved = approved(held, &["bob"], &everybody).unwrap();
     assert_eq!(approved.state.name(), StateName::Approved);
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::ids::{AgentName, CallId, HoldId};
 use crate::json::Object;
-use crate::principal::Person;
+use crate::principal::{Person, Via};
 
 pub use deciding::{Account, Edited};
 pub use extension::Extension;
@@ -37,6 +37,9 @@ pub struct Hold {
     pub state: State,
     /// The agent whose call it is.
     pub agent: AgentName,
+    /// The orchestrator that acted for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// The agent's groups when it called.
     pub groups: Vec<String>,
     /// The person the agent acts for.
@@ -67,6 +70,9 @@ pub struct Hold {
     pub call: CallId,
     /// The workflow the call belongs to.
     pub workflow: Option<String>,
+    /// The call that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensates: Option<CallId>,
     /// The revision under which it was held.
     pub revision: Digest,
     /// When it was opened.

@@ -58,6 +58,8 @@ fn outcome() -> Outcome {
         result_bytes: Some(2),
         backend_ms: 3,
         asked: Vec::new(),
+        cached: false,
+        charges: Vec::new(),
     }
 }
 
@@ -81,6 +83,7 @@ pub(super) fn hold(name: StateName) -> Hold {
         StateName::Halted => State::Halted { at: at(20), why },
     };
     Hold {
+        via: None,
         id: HoldId::from_random([7; 16]),
         state,
         agent: "bot".parse().unwrap(),
@@ -99,6 +102,7 @@ pub(super) fn hold(name: StateName) -> Hold {
         agent_reason: None,
         call: CallId::new(),
         workflow: None,
+        compensates: None,
         revision: Digest::of(b"revision"),
         created_at: at(0),
         decide_by: at(100),

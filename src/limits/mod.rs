@@ -1,6 +1,8 @@
 //! Rate limits: how often who may call what, counted by verified identity (GCRA, design §6).
 
+pub mod budgets;
 mod counts;
+pub mod held;
 mod places;
 mod reading;
 
@@ -20,6 +22,7 @@ use crate::principal::Principal;
 
 use counts::{Counts, Key};
 
+pub use budgets::{Budgets, Reservation, Spender};
 pub use places::{Place, Places};
 pub use reading::{Left, Reading};
 

@@ -152,7 +152,7 @@ pub(super) fn pending(gateway: &Gateway, era: Era, hold: &Hold) -> Members {
 /// What `_meta` says of a refusal.
 pub(super) fn meta_of_refusal(gateway: &Gateway, refusal: &Refusal) -> Object {
     let decision = match refusal.kind {
-        Kind::Denied => "DENY",
+        Kind::Denied | Kind::BudgetSpent => "DENY",
         Kind::Rejected | Kind::Expired | Kind::Withdrawn | Kind::Superseded => "REQUIRE_APPROVAL",
         Kind::UnknownTool
         | Kind::InvalidArguments
@@ -254,6 +254,12 @@ fn append_text(members: &mut Members, text: &str) {
     let block = serde_json::value::to_raw_value(&json!({ "type": "text", "text": text }));
     blocks.extend(block.ok());
     set(members, "content", &blocks);
+}
+
+/// What the gateway itself says in place of a tool.
+pub(super) fn said(era: Era, told: &str, is_error: bool) -> Members {
+    let content = json!([{ "type": "text", "text": told }]);
+    for_era(era, members(&json!({ "content": content, "isError": is_error })))
 }
 
 pub(super) fn refused(era: Era, refusal: &Refusal, mut meta: Object) -> Members {

@@ -12,7 +12,7 @@ use super::asking::{self, Came, Leg};
 use super::outlet::Outlet;
 use super::questions::Questions;
 use super::wire::{INVALID_PARAMS, Members, RpcError};
-use super::{answers, sealed, tasks, waiting, workflow};
+use super::{answers, done, sealed, tasks, waiting, workflow};
 use crate::backend::Contact;
 use crate::backend::contact::{Client, Listener as _, News, Progress};
 use crate::call::asking::{Asked, Running};
@@ -169,6 +169,9 @@ pub async fn answer(
         let leg = Leg::of(gateway, caller, line, &params);
         return waiting::answer(&leg, params).await;
     }
+    if params.name == done::NAME && gateway.config.workflows.done {
+        return done::answer(gateway, caller, &params).await;
+    }
     // What has a name of another kind is no tool, and is recorded as it was asked for.
     let name = match Kind::of(&params.name) {
         Kind::Tool => params.name.clone(),
@@ -221,6 +224,7 @@ pub(super) async fn carried(
         principal: caller.principal.clone(),
         client: caller.client.clone(),
         workflow: workflow::named(&params.meta, caller.session.as_deref())?,
+        compensates: None,
         reason: params.note("countersign/reason"),
         tool: params.name,
         arguments: params.arguments,

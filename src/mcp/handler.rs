@@ -13,6 +13,7 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 
+use super::acting::Acting;
 use super::calls::Era;
 use super::lists::{self, Viewer};
 use super::tasks::Tasks;
@@ -51,8 +52,9 @@ impl Front {
         &self,
         context: &RequestContext<RoleServer>,
     ) -> Result<Principal, ErrorData> {
-        self.fixed
-            .clone()
+        let child = context.extensions.get::<Acting>().map(|acting| acting.0.clone());
+        child
+            .or_else(|| self.fixed.clone())
             .or_else(|| context.extensions.get::<Parts>()?.extensions.get::<Principal>().cloned())
             .ok_or_else(|| ErrorData::invalid_request("the request carries no credential", None))
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::Front;
+use super::acting;
 use super::agreeing;
 use super::arriving::{
     Arriving, Rejected, Session, VERSION, VERSION_KEY, header, is_modern, unacceptable,
@@ -149,19 +150,10 @@ async fn post(
     if let Some(refusal) = unacceptable(request.headers()) {
         return refusal.into_response();
     }
-    let (mut parts, body) = request.into_parts();
-    let limit = endpoint.gateway.config.edge.max_message_bytes;
-    let Ok(bytes) = axum::body::to_bytes(body, limit).await else {
-        let told = format!("Payload Too Large: a message has at most {limit} bytes");
-        return (StatusCode::PAYLOAD_TOO_LARGE, told).into_response();
+    let (principal, mut parts, mut incoming) = match arrived(endpoint, principal, request).await {
+        Ok(arrived) => arrived,
+        Err(response) => return *response,
     };
-    let mut incoming = match Incoming::read(&bytes) {
-        Ok(incoming) => incoming,
-        Err(unread) => return json_response(StatusCode::BAD_REQUEST, unread.answer()),
-    };
-    if let Err(why) = agreeing::check(&parts.headers, &incoming) {
-        return reject(&Rejected::mismatch(why), incoming.id.as_ref());
-    }
     match (incoming.method.as_deref(), &incoming.id) {
         (Some(method), Some(id)) if Asking::takes(method) => {
             let arriving =
@@ -214,6 +206,35 @@ async fn post(
     }
     parts.headers.remove(http::header::CONTENT_LENGTH);
     forward(endpoint, Request::from_parts(parts, incoming.to_bytes().into())).await
+}
+
+/// What a request says, and whom it is made for; what asks for no answer is the sender's own.
+async fn arrived(
+    endpoint: &Endpoint,
+    sender: Principal,
+    request: Request,
+) -> Result<(Principal, http::request::Parts, Incoming), Box<Response>> {
+    let (mut parts, body) = request.into_parts();
+    let limit = endpoint.gateway.config.edge.max_message_bytes;
+    let Ok(bytes) = axum::body::to_bytes(body, limit).await else {
+        let told = format!("Payload Too Large: a message has at most {limit} bytes");
+        return Err(Box::new((StatusCode::PAYLOAD_TOO_LARGE, told).into_response()));
+    };
+    let incoming = Incoming::read(&bytes)
+        .map_err(|unread| Box::new(json_response(StatusCode::BAD_REQUEST, unread.answer())))?;
+    let rejected = |why: &Rejected| Box::new(reject(why, incoming.id.as_ref()));
+    agreeing::check(&parts.headers, &incoming).map_err(|why| rejected(&Rejected::mismatch(why)))?;
+    let principal = match (&incoming.method, &incoming.id) {
+        (Some(method), Some(_)) => {
+            let params = incoming.message.get("params");
+            let whose = acting::whose(&endpoint.gateway, sender, method, params).await;
+            whose.map_err(|error| rejected(&error.into()))?
+        }
+        (Some(_) | None, _) => sender,
+    };
+    // The lists that rmcp asks for are those of whom the request is made for.
+    parts.extensions.insert(principal.clone());
+    Ok((principal, parts, incoming))
 }
 
 /// Who asks and for what; headers must say the same.

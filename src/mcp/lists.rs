@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::calls::Era;
-use super::{cursor, waiting};
+use super::{cursor, done, waiting};
 use crate::catalog::manifest::AttributeValue;
 use crate::catalog::{ActionType, Catalog, Kind, Offer, Tool};
 use crate::gateway::{Gateway, Revision};
@@ -105,6 +105,9 @@ impl Viewer<'_> {
         // A client of an earlier protocol is told *pending* and has to come back; others wait by themselves.
         if next.is_none() && self.era == Era::Legacy && revision.policy.may_hold() {
             tools.push(waiting::tool());
+        }
+        if next.is_none() && self.gateway.config.workflows.done {
+            tools.push(done::tool());
         }
         Ok((tools, next))
     }

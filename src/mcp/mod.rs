@@ -4,12 +4,14 @@
 //! typed proxying loses what a result holds and answers of held calls differ by era; so is `tasks/get`.
 //! Everything else of the protocol is rmcp's.
 
+mod acting;
 mod agreeing;
 mod answers;
 mod arriving;
 mod asking;
 pub mod calls;
 mod cursor;
+mod done;
 pub mod framing;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzzing;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Front;
+use super::acting::{self, Acting};
 use super::arriving::level_in;
 use super::calls::{Caller, Era, Line};
 use super::handler::rpc_error;
@@ -99,6 +100,25 @@ impl Client {
         self.lines.end(&context.id.to_string());
         carrier.finish().await;
         raw(&answer.map_err(rpc_error)?)
+    }
+
+    /// Makes the request that of the child it names, if it names one.
+    async fn act(
+        &self,
+        request: &ClientRequest,
+        context: &mut RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let Some(said) = context.meta.0.get(acting::KEY).cloned() else { return Ok(()) };
+        let sender = self.front.principal(context)?;
+        let name = if let ClientRequest::CallToolRequest(call) = request {
+            Some(&*call.params.name)
+        } else {
+            None
+        };
+        let asked = (request.method(), name);
+        let child = acting::child(self.front.gateway(), sender, &said, asked).await;
+        context.extensions.insert(Acting(child.map_err(rpc_error)?));
+        Ok(())
     }
 
     /// What became of a task.
@@ -233,8 +253,9 @@ impl Service<RoleServer> for Client {
     async fn handle_request(
         &self,
         request: ClientRequest,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
+        self.act(&request, &mut context).await?;
         match &request {
             ClientRequest::CallToolRequest(_)
             | ClientRequest::ReadResourceRequest(_)

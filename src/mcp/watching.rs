@@ -49,12 +49,16 @@ impl Watcher {
         let checked = tool.check(arguments).map_err(|faults| {
             error(INVALID_PARAMS, Refusal::invalid_arguments(&name, &faults).told, uri)
         })?;
+        let holds = self.gateway.held.of(&self.principal);
         let facts = Facts {
             principal: &self.principal,
             client: self.client.as_deref(),
+            workflow: None,
             checked,
             approval: None,
             standing: &[],
+            spent: &[],
+            holds: &holds,
             now: self.gateway.clock.now(),
         };
         match revision.policy.decide(facts) {

@@ -60,8 +60,6 @@ impl Channel {
     }
 
     async fn delivered(&self, message: &Message, memory: &mut Memory) {
-        let counts = &self.parts.counts;
-        counts.count(self.name(), "delivered");
         if memory.failures > 0 {
             tracing::info!(channel = self.name(), "notices are delivered again");
             memory.failures = 0;
@@ -78,6 +76,8 @@ impl Channel {
         })
         .await;
         memory.kept = self.state.lock().await.cursor;
+        // Counted when a crash would not send it again.
+        self.parts.counts.count(self.name(), "delivered");
     }
 
     /// Takes note of a failed attempt, and says how long to wait.

@@ -82,6 +82,7 @@ impl Fixture {
 fn hold(number: u8, now: Timestamp) -> Hold {
     let digest = Digest::of(&[number]);
     Hold {
+        via: None,
         id: HoldId::from_random([number; 16]),
         state: State::Pending { verdicts: Vec::new() },
         agent: "bot".parse().unwrap(),
@@ -100,6 +101,7 @@ fn hold(number: u8, now: Timestamp) -> Hold {
         agent_reason: None,
         call: CallId::new(),
         workflow: None,
+        compensates: None,
         revision: digest,
         created_at: now,
         decide_by: now.saturating_add(SignedDuration::from_hours(72)).unwrap(),
@@ -113,12 +115,14 @@ fn hold(number: u8, now: Timestamp) -> Hold {
 
 fn opening(hold: &Hold) -> Event {
     let asked = Asked {
+        via: None,
         call: hold.call,
         agent: hold.agent.clone(),
         owner: None,
         groups: Vec::new(),
         client: None,
         workflow: None,
+        compensates: None,
         tool: hold.tool.clone(),
         backend: "ci".to_owned(),
         capability: None,

@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 28] = [
+const ALL: [(&str, &str, &str); 29] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     (
@@ -37,6 +37,7 @@ const ALL: [(&str, &str, &str); 28] = [
     ("policy.js", PROGRAM, include_str!("assets/policy.js")),
     ("catalog.js", PROGRAM, include_str!("assets/catalog.js")),
     ("plot.js", PROGRAM, include_str!("assets/plot.js")),
+    ("budgets.js", PROGRAM, include_str!("assets/budgets.js")),
     ("limits.js", PROGRAM, include_str!("assets/limits.js")),
     ("statistics.js", PROGRAM, include_str!("assets/statistics.js")),
     ("people.js", PROGRAM, include_str!("assets/people.js")),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budgets;
 use super::decide::{self, Decision, Facts};
 use super::{Permit, Policy, Ruling};
 use crate::catalog::Tool;
@@ -10,7 +11,7 @@ impl Policy {
     /// Decides about a completion. It gives nothing but values that the caller could send anyway, so it
     /// is allowed where not every use of the whole would be denied.
     pub(super) fn decide_completion(&self, tool: Arc<Tool>, facts: Facts<'_>) -> Decision {
-        let Facts { principal, client, checked, .. } = facts;
+        let Facts { principal, client, checked, spent, .. } = facts;
         let agent = principal.agent();
         let Some(entry) = self.index.completed_by(&tool) else {
             return Decision::Deny(decide::unknown(&tool));
@@ -18,6 +19,9 @@ impl Policy {
         let Some(by) = self.showing(entry, (principal, client), &entry.tool) else {
             return Decision::Deny(decide::denied(&[], agent, &tool));
         };
+        if let Some(denial) = budgets::denied(spent) {
+            return Decision::Deny(denial);
+        }
         let arguments = checked.into_arguments();
         let digest = match decide::call_digest(agent, &tool, &arguments) {
             Ok(digest) => digest,

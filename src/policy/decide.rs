@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::applying::{self, Part};
 use super::binding::Binding;
+use super::budgets::{self, Exhausted};
 use super::condition::Noticed;
 use super::constraints::Demand;
 use super::denial::{Denial, DenialKind};
@@ -12,7 +13,7 @@ use super::matching::Caller;
 use super::permit::{Permit, Proposal};
 use super::rule::{self, Rule};
 use super::{Edit, Policy, Ruling, standing, words};
-use crate::catalog::{Attributes, CheckedArguments, Kind, Tool};
+use crate::catalog::{Attributes, CheckedArguments, Kind, Label, Tool};
 use crate::digest::{self, Digest};
 use crate::hold::{Approval, Standing, Terms};
 use crate::ids::AgentName;
@@ -29,12 +30,18 @@ pub struct Facts<'a> {
     pub principal: &'a Principal,
     /// The client program, as it named itself.
     pub client: Option<&'a str>,
+    /// The workflow, as the caller names it.
+    pub workflow: Option<&'a str>,
     /// What is asked.
     pub checked: CheckedArguments,
     /// The approval that the call comes back with.
     pub approval: Option<&'a Approval>,
     /// The standing approvals in force for the agent and the tool.
     pub standing: &'a [Standing],
+    /// The budgets that do not suffice for it.
+    pub spent: &'a [Exhausted],
+    /// What the agent holds: what calls brought to it.
+    pub holds: &'a [Label],
     /// When it is asked.
     pub now: jiff::Timestamp,
 }
@@ -63,9 +70,12 @@ pub enum Decision {
 pub(super) struct Asking<'a> {
     pub(super) caller: Caller<'a>,
     pub(super) owner: Option<&'a str>,
+    pub(super) workflow: Option<&'a str>,
     pub(super) checked: CheckedArguments,
     pub(super) approval: Option<&'a Approval>,
     pub(super) standing: &'a [Standing],
+    pub(super) spent: &'a [Exhausted],
+    pub(super) holds: &'a [Label],
     pub(super) now: jiff::Timestamp,
 }
 
@@ -91,16 +101,27 @@ impl Policy {
             let decision = self.decide_completion(Arc::clone(facts.checked.tool()), facts);
             return (decision, Noticed::default());
         }
-        let Facts { principal, client, checked, approval, standing, now } = facts;
+        let Facts { principal, client, workflow, checked, approval, standing, spent, holds, now } =
+            facts;
         let caller = Caller::of(principal, client);
         let owner = principal.owner();
-        self.judge_noting(Asking { caller, owner, checked, approval, standing, now })
+        self.judge_noting(Asking {
+            caller,
+            owner,
+            workflow,
+            checked,
+            approval,
+            standing,
+            spent,
+            holds,
+            now,
+        })
     }
 
     /// Decides by the rules. A permit that this gives goes no further than the decision it stands for: only
     /// [`Policy::decide`], which takes a principal, hands one out.
     pub(super) fn judge_noting(&self, asking: Asking<'_>) -> (Decision, Noticed) {
-        let mut noticed = Noticed::default();
+        let mut noticed = Noticed { holds: asking.holds.to_vec(), ..Noticed::default() };
         let tool = Arc::clone(asking.checked.tool());
         let Some(entry) = self.index.entry(&tool) else {
             return (Decision::Deny(unknown(&tool)), noticed);
@@ -124,6 +145,11 @@ pub(super) fn judge_by(
     if ruling == Ruling::Deny {
         return Decision::Deny(denied(matched, asking.caller.agent, &tool));
     }
+    if let Some(denial) = budgets::denied(asking.spent) {
+        return Decision::Deny(denial);
+    }
+    let asks = budgets::asking(asking.spent).next().map(|it| it.then);
+    let ruling = asks.map_or(ruling, |asks| ruling.max(asks));
     shape(matched, ruling, tool, asking).unwrap_or_else(Decision::Deny)
 }
 
@@ -134,7 +160,7 @@ fn shape(
     tool: Arc<Tool>,
     call: Asking<'_>,
 ) -> Result<Decision, Denial> {
-    let Asking { caller, checked, approval, standing, .. } = call;
+    let Asking { caller, checked, approval, standing, spent, .. } = call;
     let agent = caller.agent;
     let parts = parts(matched, &tool)?;
     let attributes = (!parts.is_empty()).then(|| checked.attributes().clone());
@@ -146,8 +172,8 @@ fn shape(
         arguments = check_again(&tool, arguments, attributes.as_ref(), &edits)?;
     }
     let digest = call_digest(agent, &tool, &arguments)?;
-    let rules = deciding(matched, ruling);
-    let asking = asking(matched);
+    let rules = deciding(matched, ruling, spent);
+    let asking = asking(matched, spent);
     let standing = if proposing {
         standing::covering(standing, &tool, &arguments, &asking).map(|standing| standing.id)
     } else {
@@ -156,7 +182,7 @@ fn shape(
     if let Some(requested) = requested.filter(|_| standing.is_none()) {
         let requested_digest =
             if edits.is_empty() { digest } else { call_digest(agent, &tool, &requested)? };
-        let Asked { reason, decide_within, execute_within, terms } = asked(matched);
+        let Asked { reason, decide_within, execute_within, terms } = asked(matched, spent);
         return Ok(Decision::Hold(Proposal {
             tool,
             requested,
@@ -195,18 +221,20 @@ fn shape(
 }
 
 /// The names of the rules that made the decision: beside a stricter one, a rule that allows has no part.
-fn deciding(matched: &[Matched<'_>], ruling: Ruling) -> Vec<String> {
+fn deciding(matched: &[Matched<'_>], ruling: Ruling, spent: &[Exhausted]) -> Vec<String> {
     let rules = matched.iter().map(|matched| matched.rule);
     let decides = |rule: &&Rule| ruling == Ruling::Allow || rule.decision != Ruling::Allow;
-    rules.filter(decides).map(|rule| rule.name.clone()).collect()
+    let rules = rules.filter(decides).map(|rule| rule.name.clone());
+    rules.chain(budgets::asking(spent).map(Exhausted::among_rules)).collect()
 }
 
-/// The names of the rules that ask for people.
-fn asking(matched: &[Matched<'_>]) -> Vec<String> {
+/// The names of the rules, and of the budgets, that ask for people.
+fn asking(matched: &[Matched<'_>], spent: &[Exhausted]) -> Vec<String> {
     let rules = matched.iter().map(|matched| matched.rule);
     rules
         .filter(|rule| rule.decision == Ruling::RequireApproval)
         .map(|rule| rule.name.clone())
+        .chain(budgets::asking(spent).map(Exhausted::among_rules))
         .collect()
 }
 
@@ -281,7 +309,7 @@ struct Asked {
 
 /// Why people are asked, on what terms, and how long they and the call have: the shortest that a rule
 /// gives. Demands add up; what one rule does not let reviewers do, none does.
-fn asked(matched: &[Matched<'_>]) -> Asked {
+fn asked(matched: &[Matched<'_>], spent: &[Exhausted]) -> Asked {
     let asking = || {
         let rules = matched.iter().map(|matched| matched.rule);
         rules.filter(|rule| rule.decision == Ruling::RequireApproval)
@@ -289,20 +317,28 @@ fn asked(matched: &[Matched<'_>]) -> Asked {
     let decide_within = asking().map(|rule| rule.decide_within).min();
     let execute_within = asking().map(|rule| rule.execute_within).min();
     let names: Vec<&str> = asking().map(|rule| rule.name.as_str()).collect();
-    let reason = match names.as_slice() {
-        [] => "no rule matches, and by default a person must approve".to_owned(),
-        [_] => format!("{} requires approval", words::rules(&names)),
+    let budgets = budgets::why(spent);
+    let reason = match (names.as_slice(), &budgets) {
+        ([], Some(budgets)) => budgets.clone(),
+        ([], None) => "no rule matches, and by default a person must approve".to_owned(),
+        ([_], _) => format!("{} requires approval", words::rules(&names)),
         _ => format!("{} require approval", words::rules(&names)),
     };
+    let mut reason = with_reasons(reason, asking());
+    if let Some(budgets) = budgets.as_ref().filter(|_| !names.is_empty()) {
+        reason = format!("{reason}; {budgets}");
+    }
     let terms = || asking().map(|rule| &rule.terms);
     Asked {
-        reason: with_reasons(reason, asking()),
+        reason,
         decide_within: decide_within.unwrap_or(rule::DECIDE_WITHIN),
         execute_within: execute_within.unwrap_or(rule::EXECUTE_WITHIN),
         terms: Terms {
             demands: terms().flat_map(|terms| terms.demands.iter().cloned()).collect(),
             four_eyes: terms().any(|terms| terms.four_eyes),
-            allow_edit: !names.is_empty() && terms().all(|terms| terms.allow_edit),
+            allow_edit: !names.is_empty()
+                && budgets.is_none()
+                && terms().all(|terms| terms.allow_edit),
             signature: terms().any(|terms| terms.signature),
             keep: terms().any(|terms| terms.keep),
         },

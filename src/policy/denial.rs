@@ -1,5 +1,7 @@
 //! Why policy turns a call away.
 
+use std::time::Duration;
+
 /// Why policy turns a call away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -24,6 +26,11 @@ pub enum DenialKind {
     Schema,
     /// A matching rule has a constraint that could not be bound to the tool.
     Unbound,
+    /// A budget is spent.
+    Spent {
+        /// In how long it renews, if it does.
+        renews_in: Option<Duration>,
+    },
 }
 
 impl DenialKind {
@@ -36,6 +43,7 @@ impl DenialKind {
             Self::Constraint => "constraint",
             Self::Schema => "schema",
             Self::Unbound => "unbound",
+            Self::Spent { .. } => "budget",
         }
     }
 }

@@ -24,7 +24,7 @@ const ANY: &str = "any-other-agent";
 pub struct Difference {
     /// Rules, by name.
     pub rules: Changes,
-    /// Limits, by name.
+    /// Limits and budgets, by name.
     pub limits: Changes,
     /// Tools, by name; changed where what they are to rules and callers is another.
     pub tools: Changes,
@@ -168,7 +168,8 @@ fn rules(policy: &Policy) -> BTreeMap<String, String> {
 
 fn limits(policy: &Policy) -> BTreeMap<String, String> {
     written(policy, |file| {
-        file.limits.iter().map(|limit| (limit.name.clone(), format!("{limit:?}"))).collect()
+        let limits = file.limits.iter().map(|it| (it.name.clone(), format!("{it:?}")));
+        limits.chain(file.budgets.iter().map(|it| (it.name.clone(), format!("{it:?}")))).collect()
     })
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::budgets::Exhausted;
 use super::condition::{Circumstances, Mode, Noticed, Seen};
 use super::decide::{Asking, Decision};
 use super::matched::Matches;
@@ -15,7 +16,7 @@ use super::rule::Rule;
 use super::rules::{Patterns, Ruling};
 use super::written::{self, ApprovalTerms};
 use super::{Edit, Policy};
-use crate::catalog::{Attributes, CheckedArguments};
+use crate::catalog::{Attributes, CheckedArguments, Label};
 use crate::hold::Standing;
 use crate::ids::{AgentName, StandingId};
 use crate::json::Object;
@@ -34,10 +35,16 @@ pub struct Question<'a> {
     pub owner: Option<&'a str>,
     /// The client program, as it would name itself.
     pub client: Option<&'a str>,
+    /// The workflow, as the caller would name it.
+    pub workflow: Option<&'a str>,
     /// What would be asked.
     pub checked: CheckedArguments,
     /// The standing approvals in force for the agent and the tool.
     pub standing: &'a [Standing],
+    /// The budgets that would not suffice for it.
+    pub spent: &'a [Exhausted],
+    /// What the agent holds.
+    pub holds: &'a [Label],
     /// When it would be asked.
     pub now: jiff::Timestamp,
 }
@@ -47,7 +54,7 @@ pub struct Question<'a> {
 pub struct Explanation {
     /// What is decided.
     pub decision: Ruling,
-    /// What kind of denial it is: `rule`, `no_rule`, `constraint`, `schema`, `unbound`.
+    /// What kind of denial it is: `rule`, `no_rule`, `constraint`, `schema`, `unbound`, `budget`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denial: Option<String>,
     /// What the agent, or the reviewer, is told.
@@ -123,10 +130,21 @@ impl Policy {
     /// Says what would be decided about a call, and why. It gives no leave to run anything.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>) -> Explanation {
-        let Question { agent, groups, owner, client, ref checked, standing, now } = *question;
+        let Question {
+            agent,
+            groups,
+            owner,
+            client,
+            workflow,
+            ref checked,
+            standing,
+            spent,
+            holds,
+            now,
+        } = *question;
         let caller = Caller { agent, groups, client: Client::Said(client) };
         let tool = checked.tool();
-        let call = Hypothetical { caller, owner, checked, standing, now };
+        let call = Hypothetical { caller, owner, workflow, checked, standing, spent, holds, now };
         let mut told = self.outcome(&call);
         let decides: HashSet<&str> = told.decided_by.iter().map(String::as_str).collect();
         let circumstances = call.circumstances();
@@ -151,9 +169,29 @@ impl Policy {
     /// What would be decided about a call, without telling of each rule: for very many calls.
     #[must_use]
     pub fn verdict(&self, question: &Question<'_>) -> Explanation {
-        let Question { agent, groups, owner, client, ref checked, standing, now } = *question;
+        let Question {
+            agent,
+            groups,
+            owner,
+            client,
+            workflow,
+            ref checked,
+            standing,
+            spent,
+            holds,
+            now,
+        } = *question;
         let caller = Caller { agent, groups, client: Client::Said(client) };
-        self.outcome(&Hypothetical { caller, owner, checked, standing, now })
+        self.outcome(&Hypothetical {
+            caller,
+            owner,
+            workflow,
+            checked,
+            standing,
+            spent,
+            holds,
+            now,
+        })
     }
 
     /// What is decided, without the rules.
@@ -162,9 +200,12 @@ impl Policy {
         let (decision, _) = self.judge_noting(Asking {
             caller: call.caller,
             owner: call.owner,
+            workflow: call.workflow,
             checked: call.checked.clone(),
             approval: None,
             standing: call.standing,
+            spent: call.spent,
+            holds: call.holds,
             now: call.now,
         });
         let mut told = Explanation {
@@ -219,15 +260,18 @@ impl Policy {
 pub(super) struct Hypothetical<'a> {
     pub(super) caller: Caller<'a>,
     pub(super) owner: Option<&'a str>,
+    pub(super) workflow: Option<&'a str>,
     pub(super) checked: &'a CheckedArguments,
     pub(super) standing: &'a [Standing],
+    pub(super) spent: &'a [Exhausted],
+    pub(super) holds: &'a [Label],
     pub(super) now: jiff::Timestamp,
 }
 
 impl<'a> Hypothetical<'a> {
     pub(super) fn circumstances(&self) -> Circumstances<'a> {
-        let Self { caller, owner, checked, now, .. } = *self;
-        Circumstances { caller, owner, checked, now, seen: Seen::default() }
+        let Self { caller, owner, workflow, checked, now, holds, .. } = *self;
+        Circumstances { caller, owner, workflow, checked, now, holds, seen: Seen::default() }
     }
 
     pub(super) fn subject(&self) -> Subject<'a> {

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::condition;
 use super::matching::{Caller, Certainty, Client, Scope, Subject};
 use super::reading::{At, Files};
 use super::rule::check_name;
@@ -32,6 +33,8 @@ pub struct Limit {
 impl Limit {
     pub(super) fn compile(spec: LimitSpec, at: &At, files: &mut Files) -> Self {
         check_name(&spec.name, at, files);
+        let holds = spec.matches.workflow_holds.as_ref();
+        condition::refuse_holds(holds, &at.below("match"), files);
         Self {
             scope: Scope::compile(&spec.matches, spec.except.as_ref(), at, files),
             location: files.location(&at.below("name")),

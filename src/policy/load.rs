@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::budgets::Budget;
 use super::index::{Built, Index};
 use super::limits::Limit;
 use super::reading::{At, Contents, Files};
@@ -20,10 +21,12 @@ impl Policy {
     /// With everything that is wrong, each with file, line and column: a policy is loaded whole or not.
     pub fn load(files: Vec<SourceFile>, catalog: &Catalog) -> Result<Self, Problems> {
         let (mut files, contents) = Files::read(files);
-        let Contents { defaults, rules, limits } = contents;
+        let Contents { defaults, rules, limits, budgets } = contents;
         let default = one_default(&defaults, &mut files);
         unique("rule", rules.iter().map(|(rule, at)| (rule.name.as_str(), at)), &mut files);
-        unique("limit", limits.iter().map(|(limit, at)| (limit.name.as_str(), at)), &mut files);
+        let counted = limits.iter().map(|(limit, at)| (limit.name.as_str(), at));
+        let spent = budgets.iter().map(|(budget, at)| (budget.name.as_str(), at));
+        unique("limit or budget", counted.chain(spent), &mut files);
 
         let mentions = report::mentions(&rules);
         let mut places = Vec::with_capacity(rules.len());
@@ -32,9 +35,11 @@ impl Policy {
             compiled.push(Rule::compile(spec, &at, &mut files));
             places.push(at);
         }
-        let named_by_callers = report::named_by_callers(&limits);
+        let named_by_callers = report::named_by_callers(&limits, &budgets);
         let limits =
             limits.into_iter().map(|(spec, at)| Limit::compile(spec, &at, &mut files)).collect();
+        let budgets: Vec<Budget> =
+            budgets.into_iter().map(|(spec, at)| Budget::compile(spec, &at, &mut files)).collect();
 
         let Built { index, unbindable, excess } = Index::build(&compiled, catalog);
         if let Some((rule, message)) = excess
@@ -48,9 +53,8 @@ impl Policy {
                 files.wrong_key(&at, found.message, found.hint);
             }
         }
-        for (rule, at) in compiled.iter().zip(&places) {
-            condition::check_arguments(rule, at, catalog, &mut files);
-        }
+        condition::check_arguments(&compiled, &places, &index, &mut files);
+        condition::check_brought(&compiled, &places, catalog, &mut files);
         Problems::check(files.take_problems())?;
 
         let loaded = report::Loaded { rules: &compiled, places: &places, index: &index, default };
@@ -63,14 +67,17 @@ impl Policy {
                 rule.mode.is_enforced() && rule.decision == Ruling::RequireApproval
             })
         };
-        let holds =
-            default == Ruling::RequireApproval || index.reaching().any(|(rule, _)| asks(rule));
+        let spends = budgets.iter().any(|budget| budget.then == Ruling::RequireApproval);
+        let holds = spends
+            || default == Ruling::RequireApproval
+            || index.reaching().any(|(rule, _)| asks(rule));
         let locations = places.iter().map(|at| files.location(&at.below("name"))).collect();
         Ok(Self {
             default,
             holds,
             rules: compiled,
             limits,
+            budgets,
             index,
             locations,
             warnings,

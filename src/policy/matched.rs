@@ -58,9 +58,9 @@ impl Policy {
             caller: Some(asking.caller),
             attributes: Some(asking.checked.attributes()),
         };
-        let Asking { caller, owner, ref checked, now, .. } = *asking;
+        let Asking { caller, owner, workflow, ref checked, now, holds, .. } = *asking;
         let seen = Seen::default();
-        let circumstances = Circumstances { caller, owner, checked, now, seen };
+        let circumstances = Circumstances { caller, owner, workflow, checked, now, holds, seen };
         let (mut matched, mut leave, mut bounded) = (Vec::new(), None, None);
         for candidate in self.with_shadows(entry, &asking.caller) {
             let rule = candidate.rule;

@@ -84,6 +84,7 @@ impl Scope {
     ) -> Self {
         let except = except.map(|spec| {
             let at = at.below("except");
+            super::condition::refuse_holds(spec.workflow_holds.as_ref(), &at, files);
             let matcher = Matcher::compile(spec, &at, files);
             if matcher.is_empty() {
                 files.wrong(&at, "an empty `except` excepts every call", "leave `except` out");

@@ -7,6 +7,7 @@
 
 mod applying;
 mod binding;
+mod budgets;
 pub mod cases;
 mod completing;
 mod condition;
@@ -37,6 +38,7 @@ mod types;
 mod words;
 mod written;
 
+pub use budgets::{Budget, Exhausted, in_words};
 pub use condition::{ActiveSpec, ConditionError, Day, Mode, Noticed, ShadowRule};
 pub use decide::{Decision, Facts};
 pub use denial::{Denial, DenialKind};
@@ -64,6 +66,7 @@ pub struct Policy {
     holds: bool,
     rules: Vec<rule::Rule>,
     limits: Vec<Limit>,
+    budgets: Vec<Budget>,
     index: index::Index,
     /// Where each rule stands, in the order of `rules`.
     locations: Vec<String>,
@@ -79,6 +82,7 @@ impl Default for Policy {
             holds: false,
             rules: Vec::new(),
             limits: Vec::new(),
+            budgets: Vec::new(),
             index: index::Index::default(),
             locations: Vec::new(),
             warnings: Vec::new(),
@@ -92,6 +96,12 @@ impl Policy {
     #[must_use]
     pub fn limits(&self) -> &[Limit] {
         &self.limits
+    }
+
+    /// How much calls may spend.
+    #[must_use]
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
     }
 
     /// What is decided about a call that no rule matches.

@@ -4,6 +4,7 @@ use serde::de::value::Error as NoValue;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
+use super::budgets::{BudgetSpec, SpendSpec};
 use super::condition::ActiveSpec;
 use super::rules::{ApprovalSpec, LimitSpec, MatchSpec, PolicyFile, RuleSpec, Ruling};
 use crate::json::Object;
@@ -40,6 +41,7 @@ pub(super) struct Contents {
     pub(super) defaults: Vec<(Ruling, At)>,
     pub(super) rules: Vec<(RuleSpec, At)>,
     pub(super) limits: Vec<(LimitSpec, At)>,
+    pub(super) budgets: Vec<(BudgetSpec, At)>,
 }
 
 impl Files {
@@ -142,6 +144,11 @@ impl Files {
                 contents.limits.push((spec, at));
             }
         }
+        for (budget, at) in self.list(file, at, "budgets") {
+            if let Some(spec) = self.budget(budget, &at) {
+                contents.budgets.push((spec, at));
+            }
+        }
     }
 
     fn rule(&mut self, value: &Value, at: &At) -> Option<RuleSpec> {
@@ -221,6 +228,39 @@ impl Files {
         Some(LimitSpec { name: name?, matches: matches?, except, per: per?, rate: rate?, burst })
     }
 
+    fn budget(&mut self, value: &Value, at: &At) -> Option<BudgetSpec> {
+        let before = self.problems.len();
+        let budget = self.mapping::<BudgetSpec>(value, at)?;
+        let name = self.required(budget, at, "name");
+        let matches = self.conditions(budget, at, "match");
+        if matches.is_none() && !budget.contains_key("match") {
+            self.wrong(at, "a budget needs `match`", "write `match: {}` if every call is meant");
+        }
+        let except = self.conditions(budget, at, "except");
+        let per = self.required(budget, at, "per");
+        if !budget.contains_key("spend") {
+            self.wrong(at, "`spend` is missing", "add `spend: { calls: … }`");
+        }
+        let spend = budget.get("spend").and_then(|value| {
+            let at = at.below("spend");
+            let spend = self.mapping::<SpendSpec>(value, &at)?;
+            Some(SpendSpec {
+                calls: self.optional(spend, &at, "calls"),
+                tokens: self.optional(spend, &at, "tokens"),
+                cost_usd: self.optional(spend, &at, "cost_usd"),
+                compute: self.optional(spend, &at, "compute"),
+            })
+        });
+        let every = self.optional(budget, at, "every");
+        let then = self.optional(budget, at, "then");
+        let alert_at = self.optional(budget, at, "alert_at");
+        if self.problems.len() > before {
+            return None;
+        }
+        let (name, matches, per, spend) = (name?, matches?, per?, spend?);
+        Some(BudgetSpec { name, matches, except, per, spend, every, then, alert_at })
+    }
+
     fn conditions(&mut self, object: &Object, at: &At, key: &str) -> Option<MatchSpec> {
         let at = at.below(key);
         let keys = self.mapping::<MatchSpec>(object.get(key)?, &at)?;
@@ -236,6 +276,7 @@ impl Files {
             action: self.optional(keys, &at, "action"),
             action_type: self.optional(keys, &at, "action_type"),
             environment: self.optional(keys, &at, "environment"),
+            workflow_holds: self.optional(keys, &at, "workflow_holds"),
         })
     }
 

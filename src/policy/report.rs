@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::budgets::BudgetSpec;
 use super::index::Index;
 use super::patterns;
 use super::reading::{At, Files};
@@ -159,16 +160,19 @@ pub(super) fn warn(
     }
 }
 
-/// The limits that count by what callers name themselves, each with that word and where it says so.
-pub(super) fn named_by_callers(limits: &[(LimitSpec, At)]) -> Vec<(&'static str, At)> {
+/// The limits and budgets that count by what callers name themselves, each with that word and where it says so.
+pub(super) fn named_by_callers(
+    limits: &[(LimitSpec, At)],
+    budgets: &[(BudgetSpec, At)],
+) -> Vec<(&'static str, At)> {
     let word = |dimension: &Dimension| match dimension {
         Dimension::Client => Some("client"),
         Dimension::Workflow => Some("workflow"),
         Dimension::Agent | Dimension::Tool | Dimension::Backend | Dimension::Gateway => None,
     };
-    let found =
-        |(limit, at): &(LimitSpec, At)| Some((limit.per.0.iter().find_map(word)?, at.below("per")));
-    limits.iter().filter_map(found).collect()
+    let limits = limits.iter().map(|(limit, at)| (&limit.per, at));
+    let all = limits.chain(budgets.iter().map(|(budget, at)| (&budget.per, at)));
+    all.filter_map(|(per, at)| Some((per.0.iter().find_map(word)?, at.below("per")))).collect()
 }
 
 /// Notes what such a limit does not hold.
@@ -176,7 +180,7 @@ pub(super) fn warn_of_limits(named_by_callers: &[(&str, At)], files: &mut Files)
     for (word, at) in named_by_callers {
         let message =
             format!("callers name their {word} themselves: under another name they count anew");
-        files.wrong(at, message, "add a limit `per: agent` for what has to hold");
+        files.wrong(at, message, "add one `per: agent` for what has to hold");
     }
 }
 

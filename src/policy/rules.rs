@@ -1,6 +1,7 @@
 //! The form of a file in `policies/` (design §5 and §6).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::budgets::BudgetSpec;
 use super::condition::{ActiveSpec, Mode};
+use crate::catalog::Label;
 use crate::catalog::manifest::Span;
 use crate::hold::Who;
 use crate::json::Object;
@@ -28,6 +31,9 @@ pub struct PolicyFile {
     /// How often calls may be made.
     #[serde(default)]
     pub limits: Vec<LimitSpec>,
+    /// How much calls may spend.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSpec>,
 }
 
 /// What is decided about a call, from the mildest to the strictest.
@@ -191,6 +197,9 @@ pub struct MatchSpec {
     /// Where it takes effect.
     #[serde(default)]
     pub environment: Option<Patterns>,
+    /// What the agent holds, all of it: what calls brought to it. Of rules only, and not in `except`.
+    #[serde(default)]
+    pub workflow_holds: Option<BTreeSet<Label>>,
 }
 
 /// One text, or a list of which any may fit.

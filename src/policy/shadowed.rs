@@ -65,11 +65,11 @@ fn look(loaded: &Loaded<'_>, entry: &Entry, found: &mut [Found], budget: &mut us
     let tool = &*entry.tool;
     *budget = budget.checked_sub(loaded.index.count(entry))?;
     let candidates = loaded.index.all(entry);
-    let denials = candidates.iter().filter(|it| is_denial(loaded, it)).count();
+    let denials: Vec<&Candidate> = candidates.iter().filter(|it| is_denial(loaded, it)).collect();
     let chosen = tool.attribute_combinations(MAX_COMBINATIONS);
     let kinds: Vec<Option<&Attributes>> =
         chosen.as_ref().map_or_else(|| vec![None], |all| all.iter().map(Some).collect());
-    let work = candidates.len().saturating_mul(denials.saturating_add(1));
+    let work = candidates.len().saturating_mul(denials.len().saturating_add(1));
     *budget = budget.checked_sub(work.saturating_mul(kinds.len()))?;
     for candidate in &candidates {
         let rule = loaded.rules.get(candidate.rule)?;
@@ -81,9 +81,8 @@ fn look(loaded: &Loaded<'_>, entry: &Entry, found: &mut [Found], budget: &mut us
                 continue;
             }
             found.matches = true;
-            let denial = candidates.iter().find(|other| {
-                is_denial(loaded, other)
-                    && other.rule != candidate.rule
+            let denial = denials.iter().find(|other| {
+                other.rule != candidate.rule
                     && loaded.rules.get(other.rule).is_some_and(|it| always(it, rule, &subject))
             });
             match denial {

@@ -48,7 +48,7 @@ fn is_one_of(types: &BTreeSet<&str>, value: &Value) -> bool {
 }
 
 /// The types that `node` itself names.
-fn own<'s>(schema: &'s Object, node: &'s Object) -> Types<'s> {
+pub(super) fn own<'s>(schema: &'s Object, node: &'s Object) -> Types<'s> {
     let node = resolve(schema, node)?;
     let branches = node.get("anyOf").or_else(|| node.get("oneOf")).and_then(Value::as_array);
     match (node.get("type"), branches) {

@@ -79,6 +79,7 @@ fn conditions(spec: &MatchSpec) -> Box<[(&'static str, Patterns)]> {
         action,
         action_type,
         environment,
+        workflow_holds: _,
     } = spec;
     let all = [
         ("agent", agent),

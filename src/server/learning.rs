@@ -23,8 +23,11 @@ const LOOK: Duration = Duration::from_secs(1);
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the link to a server was replaced, as when its secrets change.
 const LINK_AGAIN: Duration = Duration::from_secs(60);
-/// How long a server is left alone after it was asked: one that changes all the time keeps nobody busy.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a server is left alone after it was asked, and after that happened [`RESTLESS`] times with no quiet
+/// time between that was as long as the second: one that changes all the time keeps nobody busy.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How many changes in a row are taken up at once.
+const RESTLESS: u32 = 16;
 
 /// Asks the servers of the revision in force what they offer, and those of later ones.
 pub(super) async fn follow_servers(gateway: Arc<Gateway>, shutdown: CancellationToken) {
@@ -60,6 +63,7 @@ pub(super) async fn follow_servers(gateway: Arc<Gateway>, shutdown: Cancellation
 /// Keeps the catalog at what one server offers.
 async fn learn(gateway: Arc<Gateway>, (backend, one): (String, One), shutdown: CancellationToken) {
     let mut wait = LEARN_AGAIN.0;
+    let mut in_a_row = 0_u32;
     while !shutdown.is_cancelled() {
         // Taken anew each time: another takes its place when secrets change.
         let Some(link) = one.link() else {
@@ -86,7 +90,8 @@ async fn learn(gateway: Arc<Gateway>, (backend, one): (String, One), shutdown: C
             continue;
         }
         wait = LEARN_AGAIN.0;
-        gateway.clock.sleep(PAUSE).await;
+        gateway.clock.sleep(if in_a_row < RESTLESS { PAUSE.0 } else { PAUSE.1 }).await;
+        let rested = gateway.clock.monotonic();
         let is_the_same = || one.link().is_some_and(|now| Arc::ptr_eq(&now, &link));
         while is_the_same() {
             tokio::select! {
@@ -97,6 +102,8 @@ async fn learn(gateway: Arc<Gateway>, (backend, one): (String, One), shutdown: C
                 () = gateway.clock.sleep(LINK_AGAIN) => {}
             }
         }
+        let was_quiet = gateway.clock.monotonic().saturating_sub(rested) >= PAUSE.1;
+        in_a_row = if was_quiet { 0 } else { in_a_row.saturating_add(1) };
     }
 }
 

@@ -32,8 +32,8 @@ use self::admission::{check_names, let_agent_in, let_local_in, let_person_in};
 use self::connection::Front;
 pub use self::listening::{ListenError, Listening};
 use crate::api;
-use crate::call::holding;
 use crate::call::time::Watch;
+use crate::call::{self, holding, workflows};
 use crate::config::Span;
 use crate::edge::{HostRule, Names};
 use crate::gateway::Gateway;
@@ -48,6 +48,8 @@ const MAX_SOCKET_PATH: usize = 107;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often results are looked for that are kept no longer.
 const RESULT_SWEEP: Duration = Duration::from_secs(60);
+/// How often idle workflows are looked for.
+const WORKFLOW_SWEEP: Duration = Duration::from_secs(10);
 /// How often idle sessions are looked for.
 const SESSION_SWEEP: Duration = Duration::from_secs(60);
 /// How long open connections and approved calls may finish what they began when the gateway stops.
@@ -210,8 +212,10 @@ fn start_background(
     let mut tasks = vec![
         tokio::spawn(sweep_holds(Arc::clone(gateway))),
         tokio::spawn(sweep_results(Arc::clone(gateway))),
+        tokio::spawn(sweep_workflows(Arc::clone(gateway))),
         tokio::spawn(sweep_sessions(Arc::clone(gateway), Arc::clone(endpoint))),
         tokio::spawn(tokens::watch(Arc::clone(gateway))),
+        tokio::spawn(call::tokens::count(Arc::clone(gateway))),
     ];
     tasks.extend(gateway.issuers.keys().map(|(_, keys)| tokio::spawn(Arc::clone(keys).keep())));
     for channel in gateway.notifier.channels() {
@@ -240,6 +244,9 @@ async fn sweep_holds(gateway: Arc<Gateway>) {
 
 async fn sweep_results(gateway: Arc<Gateway>) {
     loop {
+        if let Err(error) = call::tokens::forget(&gateway).await {
+            tracing::error!(%error, "what was spent of budgets could not be swept");
+        }
         match holding::forget_results(&gateway).await {
             // More may be due.
             Ok(forgotten) if forgotten > 0 => {}
@@ -247,6 +254,20 @@ async fn sweep_results(gateway: Arc<Gateway>) {
             Err(error) => {
                 tracing::error!(%error, "kept results could not be swept");
                 gateway.clock.sleep(RESULT_SWEEP).await;
+            }
+        }
+    }
+}
+
+async fn sweep_workflows(gateway: Arc<Gateway>) {
+    loop {
+        match workflows::sweep(&gateway).await {
+            // More may be due.
+            Ok(true) => {}
+            Ok(false) => gateway.clock.sleep(WORKFLOW_SWEEP).await,
+            Err(error) => {
+                tracing::error!(%error, "idle workflows could not be ended");
+                gateway.clock.sleep(WORKFLOW_SWEEP).await;
             }
         }
     }

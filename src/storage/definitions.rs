@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::catalog::{Changed, DefinitionKey, Said};
+use crate::catalog::{DefinitionKey, DefinitionNews, Said};
 use crate::digest::Digest;
 use crate::principal::Person;
 
@@ -14,13 +14,9 @@ pub trait DefinitionStore: Send + Sync {
     /// Every definition that was accepted, and what was last seen of those that are not.
     async fn definitions(&self) -> Result<KeptDefinitions, StoreError>;
 
-    /// Takes note of what a server says, durably: `first` is accepted as the first of its name, unless something
-    /// is accepted for it already; `changed` waits for an operator.
-    async fn note_definitions(
-        &self,
-        first: Vec<Said>,
-        changed: Vec<Changed>,
-    ) -> Result<(), StoreError>;
+    /// Takes note of what a server says, durably: what is first of its name is accepted, unless something is
+    /// accepted for it already.
+    async fn note_definitions(&self, news: DefinitionNews) -> Result<(), StoreError>;
 
     /// Accepts a definition in place of the one before, durably.
     async fn accept_definition(&self, said: Said, by: Person) -> Result<(), StoreError>;

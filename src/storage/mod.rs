@@ -2,17 +2,22 @@
 //! each change with its audit entry.
 
 mod access;
+mod agents;
+pub mod budgets;
 mod calls;
 mod channels;
 mod definitions;
+mod entries;
 mod errors;
 #[cfg(feature = "testing")]
 pub mod failpoint;
+mod flow;
 mod halts;
 pub mod history;
 mod people;
 pub mod reports;
 pub mod sqlite;
+mod workflows;
 
 use std::time::Duration;
 
@@ -23,7 +28,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::digest::Digest;
-use crate::evidence::{Entry, Event, Intent, Outcome, Refused};
+use crate::evidence::{Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 
@@ -31,18 +36,25 @@ pub use access::{
     AccessError, AccessStore, Credential, Credentials, Link, LinkKind, MAX_PASSKEYS, MAX_SESSIONS,
     Passkey, PasswordHash, Proof, Ruled, Session, Subject, Which,
 };
+pub use agents::{ActingStore, MAX_ACTS_FOR, Rotation};
+pub use budgets::BudgetStore;
 pub use calls::{CallPage, CallQuery, CallStatus, ListedCall, Timeline};
+pub use channels::{ChannelState, Delivery, HoldEntries, Told};
 pub use definitions::{DefinitionStore, KeptDefinitions};
+pub use entries::{EntryQuery, StoredEntry};
 pub use errors::{HoldError, StoreError};
+pub use flow::FlowStore;
 pub use halts::{Ended, HaltEnding, HaltError, HaltStore, HoldPlace};
 pub use history::HistoryStore;
 pub use people::{
     MAX_KEYS, MAX_REVIEWERS, PeopleError, Reviewer, ReviewerChange, SshKey, capacity,
 };
-
 pub use reports::{EntryPage, EntrySearch, MAX_STEPS, ReportStore, Span, Statistics};
 
-pub use channels::{ChannelState, Delivery, HoldEntries, Told};
+pub use workflows::{
+    Attempt, Effect, Effects, ListedWorkflow, WorkflowCall, WorkflowCounts, WorkflowPage,
+    WorkflowQuery, WorkflowStore,
+};
 
 /// For how long the gateway, or its machine, must have been away to be called absent.
 pub const ABSENT: Duration = Duration::from_secs(60);
@@ -50,7 +62,18 @@ pub const ABSENT: Duration = Duration::from_secs(60);
 /// Everything the gateway must not forget.
 #[async_trait]
 pub trait Store:
-    AccessStore + DefinitionStore + HaltStore + HistoryStore + ReportStore + Send + Sync + 'static
+    AccessStore
+    + ActingStore
+    + BudgetStore
+    + DefinitionStore
+    + FlowStore
+    + HaltStore
+    + HistoryStore
+    + ReportStore
+    + WorkflowStore
+    + Send
+    + Sync
+    + 'static
 {
     /// Records the intent to dispatch a call that needs no approval. With [`Wait::Durable`] it returns
     /// when the intent is on disk, with [`Wait::Queued`] when it is in the bounded commit queue.
@@ -311,30 +334,6 @@ pub struct HoldQuery {
     pub limit: u32,
 }
 
-/// Which entries to list.
-#[derive(Clone, Debug, Default)]
-pub struct EntryQuery {
-    /// Only entries with an index greater than this.
-    pub after: Option<u64>,
-    /// The last so many instead of the first.
-    pub newest: bool,
-    /// Only entries about this call.
-    pub call: Option<CallId>,
-    /// At most so many; the store's own bound is 1000.
-    pub limit: u32,
-}
-
-/// An entry with its place in the log.
-#[derive(Clone, Debug)]
-pub struct StoredEntry {
-    /// Its place, from 1.
-    pub index: u64,
-    /// What it says.
-    pub entry: Entry,
-    /// The chain's value at this entry.
-    pub chain: Digest,
-}
-
 /// A registered agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
@@ -358,6 +357,9 @@ pub struct Agent {
     /// When its token was last used, to a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Timestamp>,
+    /// The agents that it may act for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts_for: Vec<AgentName>,
 }
 
 impl Agent {
@@ -378,15 +380,4 @@ pub struct PreviousToken {
     pub token_digest: Digest,
     /// When it ends.
     pub until: Timestamp,
-}
-
-/// A new token for an agent.
-#[derive(Clone, Debug)]
-pub struct Rotation {
-    /// The new token's SHA-256.
-    pub token_digest: Digest,
-    /// Until when the old one is good too; it ends at once when absent.
-    pub overlap_until: Option<Timestamp>,
-    /// When the new one ends; when the old one would have, when absent.
-    pub expires_at: Option<Timestamp>,
 }

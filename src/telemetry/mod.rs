@@ -1,9 +1,11 @@
 //! What is counted, and how it is shown: Prometheus text at `/metrics`, names in `docs/metrics.md`.
 
+mod budgets;
 mod edge;
 mod halts;
 mod policy;
 mod revisions;
+mod workflows;
 
 use std::time::Duration;
 
@@ -16,10 +18,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use budgets::BudgetMetrics;
 pub use edge::{Counted, EdgeMetrics};
 pub use halts::HaltMetrics;
 pub use policy::PolicyMetrics;
 pub use revisions::RevisionMetrics;
+pub use workflows::WorkflowMetrics;
 
 use crate::hold::Hold;
 use crate::principal::Authentication;
@@ -136,6 +140,10 @@ pub struct Metrics {
     pub revisions: RevisionMetrics,
     /// What decisions notice beside.
     pub policy: PolicyMetrics,
+    /// How long workflows took.
+    pub workflows: WorkflowMetrics,
+    /// What is counted of budgets, tokens and cost.
+    pub budgets: BudgetMetrics,
     /// The halts that are engaged.
     pub halts: HaltMetrics,
     registry: Registry,
@@ -172,6 +180,8 @@ impl Metrics {
             edge: EdgeMetrics::default(),
             revisions: RevisionMetrics::default(),
             policy: PolicyMetrics::default(),
+            workflows: WorkflowMetrics::default(),
+            budgets: BudgetMetrics::default(),
             halts: HaltMetrics::default(),
             calls: Family::default(),
             deciding: Histogram::new(SHORT),
@@ -258,6 +268,8 @@ impl Metrics {
         self.edge.register(to);
         self.halts.register(to);
         self.policy.register(to);
+        self.workflows.register(to);
+        self.budgets.register(to);
     }
 
     /// Counts one call.

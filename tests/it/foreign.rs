@@ -202,11 +202,14 @@ fn r1_no_name_that_a_caller_chooses_escapes_a_limit() {
             assert!(refused(&session.call("count", line.clone())).contains("few"), "{version}");
         }
     }
-    let meta = json!({ "countersign/workflow": "w", "countersign/agent": "other",
+    let mut meta = json!({ "countersign/workflow": "w",
                        "io.modelcontextprotocol/clientInfo": { "name": "other", "version": "2" } });
-    let result =
-        client.result("tools/call", json!({ "name": "count", "arguments": line, "_meta": meta }));
-    assert!(refused(&result).contains("few"));
+    let params = |meta: &Value| json!({ "name": "count", "arguments": line, "_meta": meta });
+    assert!(refused(&client.result("tools/call", params(&meta))).contains("few"));
+    // Nor for another agent, for which it may not act.
+    meta["countersign/agent"] = json!("other");
+    let answer = client.request("tools/call", params(&meta));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("act for"), "{answer}");
     for header in [
         "x-forwarded-for",
         "x-real-ip",

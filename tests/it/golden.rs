@@ -236,9 +236,11 @@ POST   /api/v1/policy/rollback                         401    401   403    403  
 POST   /api/v1/policy/explain                          401    401   yes    yes      yes      yes
 POST   /api/v1/try                                     401    401   403    403      yes      yes
 GET    /api/v1/limits                                  401    401   yes    yes      yes      yes
+GET    /api/v1/budgets                                 401    401   yes    yes      yes      yes
 POST   /api/v1/policy/reload                           401    401   403    403      yes      yes
 GET    /api/v1/agents                                  401    401   yes    yes      yes      yes
 POST   /api/v1/agents                                  401    401   403    403      yes      yes
+PATCH  /api/v1/agents/{name}                           401    401   403    403      yes      yes
 DELETE /api/v1/agents/{name}                           401    401   403    403      yes      yes
 POST   /api/v1/agents/{name}/token                     401    401   403    403      yes      yes
 GET    /api/v1/reviewers                               401    401   yes    yes      yes      yes
@@ -257,6 +259,9 @@ POST   /api/v1/audit/verify                            401    401   yes    yes  
 GET    /api/v1/statistics                              401    401   yes    yes      yes      yes
 GET    /api/v1/calls                                   401    401   yes    yes      yes      yes
 GET    /api/v1/calls/{id}                              401    401   yes    yes      yes      yes
+GET    /api/v1/workflows                               401    401   yes    yes      yes      yes
+GET    /api/v1/workflows/{id}                          401    401   yes    yes      yes      yes
+POST   /api/v1/workflows/{id}/rollback                 401    401   403    403      yes      yes
 GET    /api/v1/events                                  401    401   yes    yes      yes      yes
 GET    /api/v1/openapi.json                            401    401   yes    yes      yes      yes
 GET    /api/v1/doctor                                  401    401   yes    yes      yes      yes

@@ -39,7 +39,7 @@ fn a_limit_refuses_says_when_to_come_back_and_is_keyed_by_agent() {
     let session = crate::clients::Legacy::open(gateway.url(), &client.token, "2025-06-18");
     refused(&session.call("count", json!({ "line": "session" })));
     let workflow = json!({ "name": "count", "arguments": { "line": "w" },
-                           "_meta": { "countersign/workflow": "another", "countersign/agent": "b" } });
+                           "_meta": { "countersign/workflow": "another" } });
     refused(&client.result("tools/call", workflow));
     assert_eq!(gateway.ran(), ["0", "1", "b", "look"]);
     assert_eq!(gateway.metric("countersign_rate_limited_total{limit=\"few-counts\"}"), Some(3.0));

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::clients::{Client, Legacy, MODERN, Modern, VERSIONS, post, refused, said};
+use crate::clients::{Client, Legacy, MODERN, Modern, VERSIONS, refused, said};
 use crate::harness::{Builder, RUNTIME, TestGateway};
-use crate::resources::until_said;
+use crate::resources::{streams, until_said};
 
 const RULES: &str = r#"
 rules:
@@ -96,22 +96,9 @@ fn calls_are_checked_against_the_tools_own_schema() {
 fn another_revision_is_announced_and_shown() {
     let gateway = gateway().start();
     let modern = gateway.modern("bob-modern");
-    let params = modern.params(json!({ "notifications": { "toolsListChanged": true } }));
-    let listen =
-        json!({ "jsonrpc": "2.0", "id": 77, "method": "subscriptions/listen", "params": params });
-    let listen = post(&modern.url, &modern.token)
-        .header("mcp-protocol-version", MODERN)
-        .header("mcp-method", "subscriptions/listen")
-        .body(listen.to_string());
     let legacy = gateway.legacy("bob-legacy");
-    let stream = crate::clients::http()
-        .get(format!("{}/mcp", legacy.url))
-        .bearer_auth(&legacy.token)
-        .header("accept", "text/event-stream")
-        .header("mcp-session-id", &legacy.session)
-        .header("mcp-protocol-version", &legacy.version);
-    let (mut listening, mut stream) =
-        RUNTIME.block_on(async { (listen.send().await.unwrap(), stream.send().await.unwrap()) });
+    let wanted = json!({ "toolsListChanged": true });
+    let (mut listening, mut stream) = streams(&modern, &legacy, &wanted);
     RUNTIME.block_on(until_said(&mut listening, "subscriptions/acknowledged"));
     let maximum = |client: &dyn Client| {
         listed(client, "count_slowly")["inputSchema"]["properties"]["seconds"]["maximum"].clone()

@@ -93,6 +93,7 @@ fn preloaded(clock: &SystemClock, agent: &str, number: u32) -> (Hold, Event) {
     let (created_at, arguments) = (clock.now(), Object::new());
     let digest = Digest::of(&number.to_be_bytes());
     let hold = Hold {
+        via: None,
         id: HoldId::from_random(id),
         state: State::Pending { verdicts: Vec::new() },
         agent: agent.parse().unwrap(),
@@ -111,6 +112,7 @@ fn preloaded(clock: &SystemClock, agent: &str, number: u32) -> (Hold, Event) {
         agent_reason: None,
         call: CallId::new(),
         workflow: None,
+        compensates: None,
         revision: Digest::of(b"revision"),
         created_at,
         decide_by: created_at.saturating_add(SignedDuration::from_mins(10)).unwrap(),
@@ -121,12 +123,14 @@ fn preloaded(clock: &SystemClock, agent: &str, number: u32) -> (Hold, Event) {
         anew_of: None,
     };
     let asked = Asked {
+        via: None,
         call: hold.call,
         agent: hold.agent.clone(),
         owner: None,
         groups: Vec::new(),
         client: None,
         workflow: None,
+        compensates: None,
         tool: hold.tool.clone(),
         backend: "counting".to_owned(),
         capability: None,

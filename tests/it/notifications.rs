@@ -28,6 +28,12 @@ fn hold(gateway: &TestGateway, agent: &str, line: &str) -> String {
     id
 }
 
+/// Waits until so many are known to be delivered, which a crash does not change any more.
+fn delivered(gateway: &TestGateway, count: f64) {
+    let name = "countersign_notifications_total{channel=\"ops\",result=\"delivered\"}";
+    until("the delivery to be counted", || (gateway.metric(name) == Some(count)).then_some(()));
+}
+
 fn status(request: reqwest::RequestBuilder) -> u16 {
     RUNTIME.block_on(Reply::of(request)).status
 }
@@ -54,11 +60,7 @@ fn a_held_call_is_told_with_a_signature_and_without_arguments() {
     assert_eq!(body["url"], format!("{}/holds/{id}", gateway.url()));
     assert!(text(&body["hold"]["decide_by"]).ends_with('Z'));
     assert!(!got.body.contains("unspeakable"), "arguments are told: {}", got.body);
-    until("the delivery to be counted", || {
-        let counted =
-            gateway.metric("countersign_notifications_total{channel=\"ops\",result=\"delivered\"}");
-        (counted == Some(1.0)).then_some(())
-    });
+    delivered(&gateway, 1.0);
     let doctor = gateway.cli(&["doctor"]);
     assert!(doctor.stdout.contains("ops: delivered at"), "{doctor:?}");
     assert!(!gateway.log().contains("nobody is told"), "{}", gateway.log());
@@ -183,6 +185,7 @@ fn identical_holds_are_told_once_and_a_flood_in_one_message() {
     let got = receiver.when_taken(2);
     assert_eq!(got[0].json()["hold"]["agent"], "twice");
     assert_eq!(got[1].json()["hold"]["agent"], "other", "{got:?}");
+    delivered(&gateway, 2.0);
     receiver.stop();
     gateway.kill();
     gateway.launch();

@@ -50,6 +50,7 @@ impl Got {
 struct Inner {
     got: Vec<Got>,
     answers: VecDeque<(u16, &'static str)>,
+    stopped: bool,
     delay: Duration,
 }
 
@@ -105,8 +106,9 @@ impl Receiver {
         self.inner.lock().unwrap().delay = delay;
     }
 
-    /// Refuses connections from now on.
+    /// Refuses connections from now on, and takes nothing from those that are open.
     pub(crate) fn stop(&mut self) {
+        self.inner.lock().unwrap().stopped = true;
         let serving = self.serving.take().unwrap();
         serving.abort();
         drop(RUNTIME.block_on(serving));
@@ -118,6 +120,7 @@ impl Receiver {
             RUNTIME.block_on(tokio::net::TcpListener::bind(self.address)).ok()
         });
         self.address = listener.local_addr().unwrap();
+        self.inner.lock().unwrap().stopped = false;
         let routes = Router::new().fallback(take).with_state(Arc::clone(&self.inner));
         self.serving = Some(RUNTIME.spawn(async move {
             axum::serve(listener, routes).await.unwrap();
@@ -154,6 +157,9 @@ async fn take(State(inner): State<Arc<Mutex<Inner>>>, headers: HeaderMap, body: 
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let (delay, (status, location)) = {
         let mut inner = inner.lock().unwrap();
+        if inner.stopped {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
         let (status, location) = inner.answers.pop_front().unwrap_or((204, ""));
         inner.got.push(Got {
             id: text("webhook-id").unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::clients::{Client, Legacy, MODERN, Stdio, VERSIONS, post};
+use crate::clients::{Client, Legacy, MODERN, Modern, Stdio, VERSIONS, post};
 use crate::harness::{ALLOW_ALL, Builder, PATIENCE, RUNTIME, TestGateway, text, until};
 use crate::real_clients::{installed, program};
 
@@ -533,6 +533,28 @@ pub(crate) async fn until_said(response: &mut reqwest::Response, text: &str) -> 
     said
 }
 
+/// The streams by which a client of each era hears of changes; that of 2026-07-28 listens to what `filter` says.
+pub(crate) fn streams(
+    modern: &Modern,
+    legacy: &Legacy,
+    filter: &Value,
+) -> (reqwest::Response, reqwest::Response) {
+    let params = modern.params(json!({ "notifications": filter }));
+    let message =
+        json!({ "jsonrpc": "2.0", "id": 77, "method": "subscriptions/listen", "params": params });
+    let listen = post(&modern.url, &modern.token)
+        .header("mcp-protocol-version", MODERN)
+        .header("mcp-method", "subscriptions/listen")
+        .body(message.to_string());
+    let stream = crate::clients::http()
+        .get(format!("{}/mcp", legacy.url))
+        .bearer_auth(&legacy.token)
+        .header("accept", "text/event-stream")
+        .header("mcp-session-id", &legacy.session)
+        .header("mcp-protocol-version", &legacy.version);
+    RUNTIME.block_on(async { (listen.send().await.unwrap(), stream.send().await.unwrap()) })
+}
+
 #[test]
 fn streams_hear_of_what_they_listen_to_over_http() {
     let gateway = watched(&[]);
@@ -541,22 +563,8 @@ fn streams_hear_of_what_they_listen_to_over_http() {
         "resourceSubscriptions": ["doc://plain", "doc://secret", "doc://none", "doc://plain"],
         "resourcesListChanged": true,
     });
-    let params = modern.params(json!({ "notifications": filter }));
-    let message =
-        json!({ "jsonrpc": "2.0", "id": 77, "method": "subscriptions/listen", "params": params });
-    let listen = post(&modern.url, &modern.token)
-        .header("mcp-protocol-version", MODERN)
-        .header("mcp-method", "subscriptions/listen")
-        .body(message.to_string());
     let legacy = gateway.legacy("legacy");
-    let stream = crate::clients::http()
-        .get(format!("{}/mcp", legacy.url))
-        .bearer_auth(&legacy.token)
-        .header("accept", "text/event-stream")
-        .header("mcp-session-id", &legacy.session)
-        .header("mcp-protocol-version", &legacy.version);
-    let (mut listening, mut stream) =
-        RUNTIME.block_on(async { (listen.send().await.unwrap(), stream.send().await.unwrap()) });
+    let (mut listening, mut stream) = streams(&modern, &legacy, &filter);
     let acknowledged = RUNTIME.block_on(until_said(&mut listening, "subscriptions/acknowledged"));
     assert!(acknowledged.contains(r#""resourceSubscriptions":["doc://plain"]"#), "{acknowledged}");
     assert_eq!(subscribe(&legacy, "doc://odd")["result"], json!({}));

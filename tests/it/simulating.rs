@@ -159,12 +159,14 @@ fn a_hundred_thousand_calls_take_seconds() {
             let arguments = json!({ "line": format!("line {number}") });
             let Value::Object(arguments) = arguments else { unreachable!() };
             let asked = Asked {
+                via: None,
                 call: CallId::new(),
                 agent: "dev".parse().unwrap(),
                 owner: None,
                 groups: vec!["developers".to_owned()],
                 client: None,
                 workflow: None,
+                compensates: None,
                 tool: "count".to_owned(),
                 backend: "counting".to_owned(),
                 capability: Some("counting".to_owned()),
@@ -177,7 +179,14 @@ fn a_hundred_thousand_calls_take_seconds() {
                 edits: Vec::new(),
                 noticed: Noticed::default(),
             };
-            let intent = Intent { asked, hold: None, approved_by: Vec::new(), standing: None };
+            let intent = Intent {
+                asked,
+                hold: None,
+                approved_by: Vec::new(),
+                standing: None,
+                charges: Vec::new(),
+                brings: Vec::new(),
+            };
             while store.begin_call(intent.clone(), Wait::Queued).await.is_err() {
                 store.settle().await.unwrap();
             }

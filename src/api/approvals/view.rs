@@ -11,6 +11,7 @@ use crate::hold::{Amendment, Demand, Extension, Hold, State, StateName, Verdict,
 use crate::ids::{AgentName, CallId, HoldId};
 use crate::json::Object;
 use crate::policy::Edit;
+use crate::principal::Via;
 
 /// A hold as people see it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +21,9 @@ pub struct HoldView {
     pub state: StateName,
     pub agent: AgentName,
     pub owner: Option<String>,
+    /// The orchestrator that acted for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     pub client: Option<String>,
     pub tool: String,
     pub definition_fingerprint: Digest,
@@ -90,6 +94,7 @@ impl From<Hold> for HoldView {
             state: hold.state.name(),
             agent: hold.agent,
             owner: hold.owner,
+            via: hold.via,
             client: hold.client,
             tool: hold.tool,
             definition_fingerprint: hold.definition_fingerprint,

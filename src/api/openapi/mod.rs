@@ -4,9 +4,11 @@
 //! know nothing of who may use it, while the schemas, which are most of the document, come from schemars.
 
 mod catalog;
+mod halts;
 mod operation;
 mod revisions;
 mod table;
+mod workflows;
 
 use std::sync::{Arc, LazyLock};
 

@@ -3,16 +3,18 @@
 use serde_json::json;
 
 use super::catalog;
+use super::halts;
 use super::operation::{Operation, change, get};
 use super::revisions::revisions;
+use super::workflows;
 use crate::api::{
-    AgentRotation, AgentView, CallList, CallTimeline, Check, EntryList, EntryView, ExplainView,
-    ExplainWanted, HaltConsidered, HaltReach, HaltResumed, HaltWanted, HoldView, IdenticalDecided,
-    IdenticalGiven, Invitation, InvitationWanted, KeyGiven, LimitList, LinkMade, NewAgent,
-    NewPersonToken, NewReviewer, NewToken, PolicyView, ReloadedView, Renewal, ResolutionGiven,
-    ReviewerEdit, ReviewerView, StandingView, StandingWanted, StatementMade, StatementWanted,
-    TableView, ToolView, TryView, TryWanted, VerdictGiven, Verified, WhoAmI, approvals, audit,
-    calls, events, limits, reports, table,
+    AgentEdit, AgentRotation, AgentView, BudgetList, CallList, CallTimeline, Check, EntryList,
+    EntryView, ExplainView, ExplainWanted, HoldView, IdenticalDecided, IdenticalGiven, Invitation,
+    InvitationWanted, KeyGiven, LimitList, LinkMade, NewAgent, NewPersonToken, NewReviewer,
+    NewToken, PolicyView, ReloadedView, Renewal, ResolutionGiven, ReviewerEdit, ReviewerView,
+    StandingView, StandingWanted, StatementMade, StatementWanted, TableView, ToolView, TryView,
+    TryWanted, VerdictGiven, Verified, WhoAmI, approvals, audit, budgets, calls, events, limits,
+    reports, table,
 };
 use crate::halts::Halt;
 use crate::json::Object;
@@ -36,8 +38,9 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(standing());
     all.extend(agents());
     all.extend(people());
-    all.extend(halts());
+    all.extend(halts::all());
     all.extend(catalog::all());
+    all.extend(workflows::all());
     all.extend(revisions());
     all
 }
@@ -71,6 +74,9 @@ fn reading() -> Vec<Operation> {
         get("/api/v1/limits", "list_limits", "The limits in force, and what is left of them.")
             .asks::<limits::Wanted>()
             .gives::<LimitList>(),
+        get("/api/v1/budgets", "list_budgets", "The budgets in force, and what is spent of them.")
+            .asks::<budgets::Wanted>()
+            .gives::<BudgetList>(),
         get("/api/v1/agents", "list_agents", "The agents, by name.").gives::<Vec<AgentView>>(),
         get("/api/v1/reviewers", "list_people", "The people, by name.")
             .gives::<Vec<ReviewerView>>(),
@@ -247,40 +253,6 @@ fn asking() -> Vec<Operation> {
     ]
 }
 
-fn halts() -> Vec<Operation> {
-    vec![
-        change(
-            "post",
-            "/api/v1/halts",
-            Operator,
-            "halt",
-            "Stop calls: no call in scope runs until the halt is resumed.",
-        )
-        .takes::<HaltWanted>()
-        .gives::<Halt>()
-        .fails(409, "There are too many."),
-        change(
-            "post",
-            "/api/v1/halts/reach",
-            Operator,
-            "consider_halt",
-            "What a halt would reach now; it changes nothing.",
-        )
-        .takes::<HaltConsidered>()
-        .gives::<HaltReach>(),
-        change(
-            "post",
-            "/api/v1/halts/{id}/resume",
-            Operator,
-            "resume",
-            "End a halt; gives it as it was.",
-        )
-        .takes::<HaltResumed>()
-        .gives::<Halt>()
-        .fails(404, NO_SUCH),
-    ]
-}
-
 fn agents() -> Vec<Operation> {
     vec![
         change(
@@ -303,6 +275,16 @@ fn agents() -> Vec<Operation> {
             "revoke_agent",
             "End an agent's token.",
         )
+        .fails(404, NO_SUCH),
+        change(
+            "patch",
+            "/api/v1/agents/{name}",
+            Operator,
+            "change_agent",
+            "Say for which agents an agent may act.",
+        )
+        .takes::<AgentEdit>()
+        .gives::<AgentView>()
         .fails(404, NO_SUCH),
         change(
             "post",

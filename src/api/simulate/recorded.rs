@@ -1,5 +1,6 @@
 //! A call of the record, as it was asked and decided then.
 
+use crate::catalog::Label;
 use crate::evidence::Event;
 use crate::ids::{AgentName, CallId};
 use crate::json::Object;
@@ -11,12 +12,15 @@ pub(super) struct Recorded {
     pub(super) agent: AgentName,
     pub(super) groups: Vec<String>,
     pub(super) client: Option<String>,
+    pub(super) workflow: Option<String>,
     /// The person the agent acted for; of calls that were turned away the record does not say.
     pub(super) owner: Option<String>,
     pub(super) tool: String,
     pub(super) arguments: Object,
     pub(super) decision: Ruling,
     pub(super) rules: Vec<String>,
+    /// What the agent held then.
+    pub(super) holds: Vec<Label>,
     /// Whether a standing approval stood in for people.
     pub(super) is_standing: bool,
 }
@@ -56,11 +60,13 @@ impl Recorded {
             agent: refused.agent,
             groups: refused.groups,
             client: refused.client,
+            workflow: refused.workflow,
             owner: None,
             tool: refused.tool,
             arguments,
             decision: Ruling::Deny,
             rules: refused.rules,
+            holds: refused.noticed.holds,
             is_standing: false,
         })
     }
@@ -77,11 +83,13 @@ impl Recorded {
             agent: asked.agent,
             groups: asked.groups,
             client: asked.client,
+            workflow: asked.workflow,
             owner: asked.owner,
             tool: asked.tool,
             arguments,
             decision,
             rules: asked.rules,
+            holds: asked.noticed.holds,
             is_standing,
         })
     }

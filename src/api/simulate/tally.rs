@@ -53,8 +53,11 @@ impl Tally {
             groups: &recorded.groups,
             owner: recorded.owner.as_deref(),
             client: recorded.client.as_deref(),
+            workflow: recorded.workflow.as_deref(),
             checked,
             standing: &[],
+            spent: &[],
+            holds: &recorded.holds,
             now: at,
         });
         self.judged += 1;

@@ -198,12 +198,18 @@ fn edited(gateway: &Gateway, hold: &Hold, arguments: Object) -> Result<Edited, S
     let checked = tool.check(arguments).map_err(|faults| {
         crate::call::refusal::Refusal::invalid_arguments(tool.name(), &faults).told
     })?;
+    let spent =
+        gateway.budgets.look(&revision.policy, crate::call::spending::spender(&request), &checked);
+    let holds = gateway.held.of(&request.principal);
     let facts = Facts {
         principal: &request.principal,
         client: request.client.as_deref(),
+        workflow: request.workflow.as_deref(),
         checked,
         approval: None,
         standing: &[],
+        spent: &spent,
+        holds: &holds,
         now: gateway.clock.now(),
     };
     let (arguments, digest, edits, rules, reason, terms) = match revision.policy.decide(facts) {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::call::refusal::{Kind, Refusal};
-use crate::call::{Request, Waiting, halting};
+use crate::call::{Request, Waiting, halting, spending};
 use crate::catalog::{CheckedArguments, Tool};
 use crate::digest::{self, Digest};
 use crate::evidence::{Asked, Event};
 use crate::gateway::{Gateway, Revision};
 use crate::hold::{Hold, State, StateName};
 use crate::ids::HoldId;
+use crate::limits::budgets::Budgets;
+use crate::limits::held::Held;
 use crate::policy::{Decision, Facts, Noticed, Proposal};
 
 /// The hold that this call joins: the one it names, or one of the same call that nobody waits for.
@@ -98,6 +100,7 @@ fn proposed(
         state: State::Pending { verdicts: Vec::new() },
         agent: request.principal.agent().clone(),
         groups: request.principal.groups().to_vec(),
+        via: request.principal.via().cloned(),
         owner: request.principal.owner().map(str::to_owned),
         client: request.client.clone(),
         tool: proposal.tool.name().to_owned(),
@@ -112,6 +115,7 @@ fn proposed(
         agent_reason: request.reason.clone(),
         call: request.call,
         workflow: request.workflow.clone(),
+        compensates: request.compensates,
         revision,
         created_at: now,
         decide_by: now.saturating_add(proposal.decide_within).unwrap_or(Timestamp::MAX),
@@ -136,8 +140,10 @@ async fn store(
             agent: hold.agent.clone(),
             owner: hold.owner.clone(),
             groups: hold.groups.clone(),
+            via: hold.via.clone(),
             client: hold.client.clone(),
             workflow: hold.workflow.clone(),
+            compensates: hold.compensates,
             tool: hold.tool.clone(),
             backend: tool.backend().to_string(),
             capability: halting::capability(tool, &hold.arguments),
@@ -167,7 +173,7 @@ pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Opti
     let request = super::running::request_of(old, None);
     let revision = gateway.revision();
     let now = gateway.clock.now();
-    let proposal = asked_again(&revision, old, now)?;
+    let proposal = asked_again(&revision, &gateway.held, old, Some(&gateway.budgets), now)?;
     let tool = Arc::clone(&proposal.tool);
     let noticed = proposal.noticed.clone();
     let requested_digest = digest::call_digest(
@@ -191,20 +197,30 @@ pub(super) async fn open_anew(gateway: &Gateway, old: &Hold, id: HoldId) -> Opti
         .ok()
 }
 
-/// What policy now proposes of a call that was held before; none where it asks for nobody.
+/// What policy now proposes of a call that was held before, with what is spent of `budgets`, or as if nothing
+/// were without them; none where it asks for nobody, or people could not let the call run.
 pub(in crate::call) fn asked_again(
     revision: &Revision,
+    held: &Held,
     old: &Hold,
+    budgets: Option<&Budgets>,
     now: Timestamp,
 ) -> Option<Proposal> {
     let request = super::running::request_of(old, None);
-    let checked = revision.catalog.available(&old.tool)?.check(request.arguments).ok()?;
+    let arguments = request.arguments.clone();
+    let checked = revision.catalog.available(&old.tool)?.check(arguments).ok()?;
+    let spender = spending::spender(&request);
+    let spent = budgets.map(|it| it.look(&revision.policy, spender, &checked)).unwrap_or_default();
+    let holds = held.of(&request.principal);
     let facts = Facts {
         principal: &request.principal,
         client: request.client.as_deref(),
+        workflow: request.workflow.as_deref(),
         checked,
         approval: None,
         standing: &[],
+        spent: &spent,
+        holds: &holds,
         now,
     };
     match revision.policy.decide(facts) {

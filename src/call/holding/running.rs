@@ -65,13 +65,17 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
         | Kind::Denied
         | Kind::Superseded
         | Kind::Limited
+        | Kind::BudgetSpent
         | Kind::TooManyHolds
         | Kind::UnknownOutcome
         | Kind::MissingCapability
         | Kind::Failed
         | Kind::TimedOut
         | Kind::ResultRefused => {
-            let again = opening::asked_again(&revision, hold, gateway.clock.now()).is_some();
+            // A call that a spent budget turned away is so again: people are not asked in vain.
+            let (held, budgets) = (&gateway.held, Some(&*gateway.budgets));
+            let now = gateway.clock.now();
+            let again = opening::asked_again(&revision, held, hold, budgets, now).is_some();
             let anew = again.then(|| gateway.random().ok().map(HoldId::from_random)).flatten();
             supersede(gateway, hold, refusal.told, anew).await;
         }
@@ -114,6 +118,7 @@ pub(super) fn request_of(hold: &Hold, approval: Option<Approval>) -> Request {
         arguments: hold.arguments_to_run().clone(),
         client: hold.client.clone(),
         workflow: hold.workflow.clone(),
+        compensates: hold.compensates,
         reason: hold.agent_reason.clone(),
         hold: None,
         approval,

@@ -1,7 +1,7 @@
 //! One resource or prompt of a manifest, from what is written (and what its server offers) to an item of
 //! the catalog.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,8 +11,10 @@ use super::spec::{PromptSpec, ResourceSpec};
 use super::{Kind, Offer, Remote, UriTemplate};
 use crate::catalog::build::{Environment, Parsed};
 use crate::catalog::definition::{backend_of, closed, not_required};
+use crate::catalog::label::{self, Label};
 use crate::catalog::manifest::{ActionType, AttributeSpecs, AttributeValue, Durability, Span};
 use crate::catalog::offered::Offered;
+use crate::catalog::price::Usd;
 use crate::catalog::schema::Schema;
 use crate::catalog::tool::{Binding, Tool};
 use crate::digest::{self, Digest};
@@ -44,6 +46,7 @@ struct Common<'a> {
     constraints: &'a BTreeMap<String, String>,
     timeout: Option<Span>,
     max_output_bytes: Option<usize>,
+    brings: &'a BTreeSet<Label>,
 }
 
 impl Building<'_> {
@@ -85,6 +88,7 @@ impl Building<'_> {
             constraints: &spec.constraints,
             timeout: spec.timeout,
             max_output_bytes: spec.max_output_bytes,
+            brings: &spec.brings,
         })
     }
 
@@ -119,6 +123,7 @@ impl Building<'_> {
             constraints: &spec.constraints,
             timeout: spec.timeout,
             max_output_bytes: spec.max_output_bytes,
+            brings: &spec.brings,
         })
     }
 
@@ -183,6 +188,9 @@ impl Building<'_> {
         if let Some(message) = not_required(&attributes, &common.input).filter(|_| known) {
             return Err(self.wrong("/attributes", message));
         }
+        if let Some(message) = label::too_many(common.brings.len()) {
+            return Err(self.wrong("/brings", message));
+        }
         let is_read =
             matches!(attributes.action_type, Some(AttributeValue::Fixed(ActionType::Read)));
         let text = |key: &str| match &common.offer {
@@ -207,6 +215,9 @@ impl Building<'_> {
             max_result_bytes: common.max_output_bytes.unwrap_or(backend.max_output_bytes),
             idempotent: is_read,
             durability: if is_read { Durability::Read } else { Durability::Write },
+            cost: Usd::default(),
+            cache: None,
+            brings: common.brings.iter().cloned().collect(),
             unavailable: common.unavailable,
             offer: common.offer,
             completion: None,
@@ -314,6 +325,9 @@ fn completion_of(whole: &Tool, remote: Remote, names: &[String]) -> Option<Tool>
         max_result_bytes: whole.max_result_bytes,
         idempotent: true,
         durability: Durability::Read,
+        cost: Usd::default(),
+        cache: None,
+        brings: whole.brings.clone(),
         fingerprint: Digest::of_parts(&[b"completion\0", whole.fingerprint.to_string().as_bytes()]),
         unavailable: whole.unavailable.clone(),
         offer: Offer::Completion,

@@ -1,8 +1,9 @@
 //! Finds what a server says of a resource or prompt that a manifest lists.
 
-use super::{Described, UriTemplate};
+use super::{Described, Offer, Remote, UriTemplate};
 use crate::catalog::offered::Offered;
 use crate::catalog::pins::{Changed, DefinitionKind};
+use crate::catalog::{Binding, Tool};
 
 /// What a server says of an item, or that it waits for an operator.
 pub(super) enum Found<'o> {
@@ -51,6 +52,29 @@ pub(super) fn resource<'o>(
         .and_then(|templates| templates.iter().find(|it| fits(&it.key)))
         .map(Found::Said)
         .ok_or_else(|| format!("its server offers no resource `{text}`"))
+}
+
+impl Offered {
+    /// What waits for an operator and keeps `tool` from being had: its own definition, or that of the template
+    /// that stands for a resource.
+    #[must_use]
+    pub fn waiting(&self, tool: &Tool) -> Option<&Changed> {
+        let found = match (tool.binding(), tool.offer()) {
+            (Binding::Mcp(Remote::Tool { from }), _) => {
+                return self.quarantined(DefinitionKind::Tool, from);
+            }
+            (Binding::Mcp(Remote::Prompt { from }), _) => prompt(self, from),
+            (Binding::Mcp(Remote::Resource(template)), offer) => {
+                resource(self, template, matches!(offer, Offer::Template(_)))
+            }
+            (Binding::Mcp(Remote::TemplateCompletion(_) | Remote::PromptCompletion { .. }), _)
+            | (Binding::Command { .. }, _) => return None,
+        };
+        match found {
+            Ok(Found::Waits(changed)) => Some(changed),
+            Ok(Found::Said(_)) | Err(_) => None,
+        }
+    }
 }
 
 /// What it says of a prompt.

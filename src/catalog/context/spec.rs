@@ -1,10 +1,11 @@
 //! What a manifest says of resources and prompts (design §4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::catalog::label::Label;
 use crate::catalog::manifest::{AttributeSpecs, Span};
 use crate::json::Object;
 
@@ -45,6 +46,9 @@ pub struct ResourceSpec {
     /// The largest result, in bytes; the backend's when absent.
     #[serde(default)]
     pub max_output_bytes: Option<usize>,
+    /// What it brings to the agent; at most 16 words.
+    #[serde(default)]
+    pub brings: BTreeSet<Label>,
 }
 
 /// A prompt of an MCP server.
@@ -74,4 +78,7 @@ pub struct PromptSpec {
     /// The largest result, in bytes; the backend's when absent.
     #[serde(default)]
     pub max_output_bytes: Option<usize>,
+    /// What it brings to the agent; at most 16 words.
+    #[serde(default)]
+    pub brings: BTreeSet<Label>,
 }

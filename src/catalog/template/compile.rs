@@ -91,14 +91,16 @@ fn element(text: &str, scope: Scope<'_>) -> Result<Element, Fault> {
         .map(Element::One)
 }
 
-enum Token {
+/// A part of a text in which values are put.
+#[derive(Debug)]
+pub(in crate::catalog) enum Token {
     Literal(String),
     Insert(String),
     Spread(String),
 }
 
 /// Splits `text` at its `${...}`; `$${` is a literal `${`, any other `$` is itself.
-fn read(text: &str) -> Result<Vec<Token>, Fault> {
+pub(in crate::catalog) fn read(text: &str) -> Result<Vec<Token>, Fault> {
     let mut tokens = Vec::new();
     let mut literal = String::new();
     let mut rest = text;

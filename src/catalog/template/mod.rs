@@ -6,6 +6,8 @@ mod render;
 #[cfg(test)]
 mod tests;
 
+pub(super) use compile::{Token, read as tokens};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

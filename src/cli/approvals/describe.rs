@@ -40,7 +40,8 @@ pub(super) fn described(hold: &HoldView, before: Option<&HoldView>, now: Timesta
         lines.named("identical", &format!("{count} pending holds are for this very call"));
     }
     let owner = hold.owner.as_deref().unwrap_or("nobody known");
-    lines.named("agent", &format!("{} (for {owner})", hold.agent));
+    let via = hold.via.as_ref().map_or_else(String::new, |via| format!(" via {}", via.agent));
+    lines.named("agent", &format!("{}{via} (for {owner})", hold.agent));
     lines.named("client", hold.client.as_deref().unwrap_or("unknown"));
     lines.named("tool", &hold.tool);
     lines.named("rules", &hold.rules.join(", "));

@@ -180,6 +180,9 @@ pub(super) fn hold(hold: &HoldView, theme: Theme, columns: usize) -> Vec<PageLin
     let mut lines = Lines::new(theme, columns);
     let owner = hold.owner.as_deref().unwrap_or("nobody known");
     lines.named("owner", owner);
+    if let Some(via) = &hold.via {
+        lines.named("via", via.agent.as_str());
+    }
     lines.named("agent", hold.agent.as_str());
     lines.named("client", hold.client.as_deref().unwrap_or("unknown"));
     lines.named("tool", &hold.tool);

@@ -239,7 +239,13 @@ async fn listening(way: &Way) -> Result<Reach, Failed> {
 
 /// Adds the agent. None if there is one of this name, whose token is known to whoever has it.
 async fn token(way: &Way, agent: &AgentName, client: Client) -> Result<Option<String>, Failed> {
-    let new = NewAgent { name: agent.clone(), groups: Vec::new(), owner: None, expires_in: None };
+    let new = NewAgent {
+        name: agent.clone(),
+        groups: Vec::new(),
+        owner: None,
+        expires_in: None,
+        acts_for: Vec::new(),
+    };
     let added = way.post::<NewToken>("/api/v1/agents", &new).await;
     let told = client.token_told();
     match added {

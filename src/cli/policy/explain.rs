@@ -34,6 +34,9 @@ pub(in crate::cli) struct Arguments {
     /// The client program, as it would name itself
     #[arg(long, value_name = "CLIENT", conflicts_with = "call")]
     client: Option<String>,
+    /// The workflow, as the caller would name it
+    #[arg(long, value_name = "WORKFLOW", conflicts_with = "call")]
+    workflow: Option<String>,
     /// Explain a call of the record, by its identifier
     #[arg(long, value_name = "ID")]
     call: Option<CallId>,
@@ -58,6 +61,7 @@ async fn view(flags: &Flags, given: Arguments) -> Result<ExplainView, Failed> {
             agent: Some(given.agent.clone()),
             groups: Some(given.groups.clone()).filter(|groups| !groups.is_empty()),
             client: given.client.clone(),
+            workflow: given.workflow.clone(),
             tool,
             arguments: call::read_arguments(&given.arguments)?,
         },
@@ -69,10 +73,23 @@ async fn view(flags: &Flags, given: Arguments) -> Result<ExplainView, Failed> {
         let revision = super::on_files(flags)?;
         let ExplainWanted { tool, arguments, .. } = wanted;
         let (agent, groups, client) = (given.agent, given.groups, given.client);
+        let workflow = given.workflow;
         let tool = tool.unwrap_or_default();
         let now = crate::clock::Clock::now(&crate::clock::SystemClock::new());
-        let asked = Asked { agent, groups, owner: None, client, tool, arguments, now };
-        return explained(&revision, asked, &[]).map_err(|it| Failed::new(3, it.told()));
+        let holds = Vec::new();
+        let asked = Asked {
+            agent,
+            groups,
+            owner: None,
+            client,
+            workflow,
+            tool,
+            arguments,
+            // What agents hold is known to the gateway alone.
+            holds,
+            now,
+        };
+        return explained(&revision, asked, &[], None).map_err(|it| Failed::new(3, it.told()));
     }
     let way = Way::reach(flags, &given.remote).await?;
     let view = way.post("/api/v1/policy/explain", &wanted).await;

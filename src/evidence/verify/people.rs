@@ -80,14 +80,16 @@ impl Register {
             | Event::Resume { .. }
             | Event::HaltEnded { .. }
             | Event::DefinitionsSeen { .. }
-            | Event::DefinitionQuarantined { .. }
+            | Event::DefinitionsQuarantined { .. }
             | Event::DefinitionAccepted { .. }
             | Event::RevisionLoaded { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }
+            | Event::BudgetAlert(_)
             | Event::HoldsExtended { .. }
             | Event::TailRepaired { .. }
             | Event::AgentAdded { .. }
+            | Event::AgentActsFor { .. }
             | Event::AgentRotated { .. }
             | Event::AgentRevoked { .. } => {}
         }

@@ -158,10 +158,11 @@ impl Story {
             }
             Event::VerdictRefused { .. }
             | Event::DefinitionsSeen { .. }
-            | Event::DefinitionQuarantined { .. }
+            | Event::DefinitionsQuarantined { .. }
             | Event::DefinitionAccepted { .. }
             | Event::RevisionLoaded { .. }
             | Event::AgentAdded { .. }
+            | Event::AgentActsFor { .. }
             | Event::AgentRevoked { .. }
             | Event::AgentRotated { .. }
             | Event::ReviewerAdded { .. }
@@ -172,6 +173,7 @@ impl Story {
             | Event::KeyRemoved { .. }
             | Event::ClockSkew { .. }
             | Event::Absence { .. }
+            | Event::BudgetAlert(_)
             | Event::TailRepaired { .. } => Ok(()),
         }
     }

@@ -74,7 +74,14 @@ fn granted(agent: &str, until: Timestamp) -> Event {
 
 fn covered(call: CallId) -> Event {
     let asked = asked(call, "REQUIRE_APPROVAL", b"call");
-    Event::Intent(Intent { asked, hold: None, approved_by: Vec::new(), standing: Some(STANDING) })
+    Event::Intent(Intent {
+        asked,
+        hold: None,
+        approved_by: Vec::new(),
+        standing: Some(STANDING),
+        charges: Vec::new(),
+        brings: Vec::new(),
+    })
 }
 
 #[test]
@@ -248,7 +255,14 @@ fn begun(call: CallId) -> Event {
     asked.groups = vec!["night".to_owned()];
     asked.capability = Some("cluster".to_owned());
     asked.workflow = Some("release-7".to_owned());
-    Event::Intent(Intent { asked, hold: None, approved_by: Vec::new(), standing: None })
+    Event::Intent(Intent {
+        asked,
+        hold: None,
+        approved_by: Vec::new(),
+        standing: None,
+        charges: Vec::new(),
+        brings: Vec::new(),
+    })
 }
 
 #[test]

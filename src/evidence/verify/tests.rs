@@ -14,12 +14,14 @@ pub(super) const HELD: HoldId = HoldId::from_random([1; 16]);
 
 pub(super) fn asked(call: CallId, decision: &str, digest: &[u8]) -> Asked {
     Asked {
+        via: None,
         call,
         agent: "bot".parse().unwrap(),
         owner: None,
         groups: Vec::new(),
         client: None,
         workflow: None,
+        compensates: None,
         tool: "deploy".to_owned(),
         backend: "kubernetes".to_owned(),
         capability: None,
@@ -37,7 +39,14 @@ pub(super) fn asked(call: CallId, decision: &str, digest: &[u8]) -> Asked {
 pub(super) fn intent(call: CallId, hold: Option<HoldId>) -> Event {
     let decision = if hold.is_some() { "REQUIRE_APPROVAL" } else { "ALLOW" };
     let asked = asked(call, decision, b"call");
-    Event::Intent(Intent { asked, hold, approved_by: Vec::new(), standing: None })
+    Event::Intent(Intent {
+        asked,
+        hold,
+        approved_by: Vec::new(),
+        standing: None,
+        charges: Vec::new(),
+        brings: Vec::new(),
+    })
 }
 
 pub(super) fn outcome(call: CallId, hold: Option<HoldId>) -> Event {
@@ -48,6 +57,8 @@ pub(super) fn outcome(call: CallId, hold: Option<HoldId>) -> Event {
         result_bytes: Some(2),
         backend_ms: 1,
         asked: Vec::new(),
+        cached: false,
+        charges: Vec::new(),
     };
     Event::Outcome { call, hold, outcome }
 }
@@ -227,8 +238,14 @@ fn a_held_call_needs_its_approval() {
     let lapsed = [opened(), approved(), changed(StateName::Lapsed), run];
     assert_eq!(told(lapsed), twist(4, without));
     let asked = asked(call, "REQUIRE_APPROVAL", b"call");
-    let unheld =
-        Event::Intent(Intent { asked, hold: None, approved_by: Vec::new(), standing: None });
+    let unheld = Event::Intent(Intent {
+        asked,
+        hold: None,
+        approved_by: Vec::new(),
+        standing: None,
+        charges: Vec::new(),
+        brings: Vec::new(),
+    });
     assert_eq!(told([unheld]), twist(1, Twist::WithoutHold(call)));
 }
 
@@ -243,8 +260,14 @@ fn an_approval_covers_one_call_once() {
     let later = [opened(), approved(), run.clone(), outcome(first, Some(HELD)), again.clone()];
     assert_eq!(told(later), twist(5, spent));
     let asked = asked(first, "REQUIRE_APPROVAL", b"another call");
-    let other =
-        Event::Intent(Intent { asked, hold: Some(HELD), approved_by: Vec::new(), standing: None });
+    let other = Event::Intent(Intent {
+        asked,
+        hold: Some(HELD),
+        approved_by: Vec::new(),
+        standing: None,
+        charges: Vec::new(),
+        brings: Vec::new(),
+    });
     let other_call = Twist::OtherCall { call: first, hold: HELD };
     assert_eq!(told([opened(), approved(), other]), twist(3, other_call));
     let revived =

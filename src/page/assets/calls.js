@@ -8,7 +8,7 @@ import { shown } from './text.js';
 import { time } from './time.js';
 
 // How many calls one request brings, and how many are kept on the page.
-const PAGE = 100;
+const PAGE = 50;
 const KEPT = 2_000;
 
 // How a call may stand, and how that is coloured.
@@ -38,8 +38,9 @@ function query(cursor) {
 
 function story({ call, entries, more }) {
   const begun = new Date(call.at);
+  const via = entries.map(({ entry }) => entry.via?.agent).find(Boolean);
   return [
-    terms([['Agent', el('bdi', {}, shown(call.agent))], ['Tool', el('code', {}, shown(call.tool))], ['Stands', status(call)],
+    terms([['Agent', el('bdi', {}, shown(call.agent))], ['Via', via && el('bdi', {}, shown(via))], ['Tool', el('code', {}, shown(call.tool))], ['Stands', status(call)],
       ['Rules', call.rules.length ? shown(call.rules.join(', ')) : 'none'], ['Began', time(call.at)],
       ['Hold', call.hold && el('a', { href: `/holds/${call.hold}` }, call.hold.slice(0, 12))], ['Call', el('code', {}, call.call)]]),
     el('p', {}, el('a', { href: `/policy?call=${call.call}` }, 'Explain why'), ' by the rules in force.'),

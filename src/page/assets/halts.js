@@ -6,7 +6,7 @@ import { shown } from './text.js';
 import { time } from './time.js';
 
 // How many halts stand open in the banner, on a phone one; the others are folded away.
-const OPEN = matchMedia('(max-width: 40rem)').matches ? 1 : 2;
+const open = () => (matchMedia('(max-width: 40rem)').matches ? 1 : 2);
 // The scopes that name something: the word on the page, and where the names that exist come from.
 const SCOPES = {
   agent: ['One agent', () => get('/agents').then((agents) => agents.filter((one) => !one.revoked_at).map((one) => one.name))],
@@ -45,9 +45,10 @@ function draw(halts) {
   if (now === drawn) return;
   drawn = now;
   const folded = place.querySelector('details')?.open ?? false;
-  const rest = halts.slice(OPEN);
+  const first = open();
+  const rest = halts.slice(first);
   place.hidden = !halts.length;
-  place.replaceChildren(...halts.slice(0, OPEN).map(line), ...(rest.length
+  place.replaceChildren(...halts.slice(0, first).map(line), ...(rest.length
     ? [el('details', { open: folded }, el('summary', {}, `${rest.length} more ${rest.length === 1 ? 'halt is' : 'halts are'} engaged`), rest.map(line))] : []));
 }
 

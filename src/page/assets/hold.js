@@ -148,7 +148,7 @@ export function article(view, more, changed) {
     el('header', {},
       el('button', { type: 'button', class: 'plain back', onclick: () => more.back() }, '← All'),
       el('div', { class: 'row' }, title, badge(seen), effects(more.tools.get(view.tool))),
-      el('p', {}, name(view.agent), view.owner ? [' for ', name(view.owner)] : null, view.client ? [' with ', name(view.client)] : null, ' · asked ', time(view.created_at),
+      el('p', {}, name(view.agent), view.via ? [' via ', name(view.via.agent)] : null, view.owner ? [' for ', name(view.owner)] : null, view.client ? [' with ', name(view.client)] : null, ' · asked ', time(view.created_at),
         view.identical > 1 ? [' ', el('span', { class: 'badge warn' }, `${view.identical} identical calls`)] : null),
       pending
         ? el('p', { class: 'clocks' }, 'Decide within ', time(view.decide_by, { until: true }), ` · then it may begin to run for ${Math.round(view.execute_within / 60)} min`)

@@ -7,8 +7,9 @@ import { write } from './json.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
-// How many rows are shown at first, and how many each time that more are asked for.
-const ROWS = 50;
+// How many rows are shown at first, and how many more each time that more are asked for.
+const ROWS = 25;
+const STEP = 100;
 // How many rows there may be.
 const MOST = 1_000;
 // How much of the arguments a row shows, in characters.
@@ -36,7 +37,7 @@ const known = () => (asked ??= Promise.all([
 
 const matches = (hold) => {
   const wanted = search.value.trim().toLowerCase();
-  return !wanted || [hold.tool, hold.agent, hold.owner, hold.id, ...hold.rules].some((text) => text?.toLowerCase().includes(wanted));
+  return !wanted || [hold.tool, hold.agent, hold.via?.agent, hold.owner, hold.id, ...hold.rules].some((text) => text?.toLowerCase().includes(wanted));
 };
 const isMore = () => state.holds?.length >= state.limit;
 // Those whose outcome nobody recorded come first: they wait for a person too.
@@ -54,7 +55,7 @@ function row(hold) {
   },
   el('span', { class: 'row' }, el('code', {}, shown(hold.tool)), hold.identical > 1 ? el('span', { class: 'badge warn' }, `× ${hold.identical}`) : null, hold.state === 'unknown' ? el('span', { class: 'badge wrong' }, 'outcome unknown') : time(hold.decide_by, { until: true })),
   el('span', { class: 'glimpse' }, shown(glimpse(hold.arguments))),
-  el('span', { class: 'faint' }, el('bdi', {}, shown(hold.agent)), hold.owner ? [' for ', el('bdi', {}, shown(hold.owner))] : null, ' · ', time(hold.created_at))));
+  el('span', { class: 'faint' }, el('bdi', {}, shown(hold.agent)), hold.via ? [' via ', el('bdi', {}, shown(hold.via.agent))] : null, hold.owner ? [' for ', el('bdi', {}, shown(hold.owner))] : null, ' · ', time(hold.created_at))));
 }
 
 function drawList() {
@@ -158,7 +159,7 @@ export async function refresh() {
 }
 
 // Shows more rows; the focus goes on from where it was.
-async function more(limit = state.limit + ROWS) {
+async function more(limit = state.limit + STEP) {
   const from = state.holds.length;
   state.limit = Math.min(limit, MOST);
   await refresh();

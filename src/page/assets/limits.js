@@ -1,6 +1,7 @@
-// The limits on how often calls may be made, and what is left of each for whoever used some of it.
+// The limits on how often calls may be made, and what is left of each for whoever used some of it; and the budgets.
 
 import { get, live } from './api.js';
+import { budgetsOf } from './budgets.js';
 import { el } from './dom.js';
 import { content, count, facts, fail, table, terms } from './listing.js';
 import { shown } from './text.js';
@@ -40,13 +41,17 @@ function opened(limit) {
 }
 
 let list;
+const spending = el('div');
 
 async function refresh() {
   try {
-    const { limits, more } = await get('/limits');
+    const [{ limits, more }, found] = await Promise.all([get('/limits'), get('/budgets')]);
+    const budgets = budgetsOf(found);
+    const out = found.budgets.filter((budget) => budget.spent.some((account) => account.share >= 100)).length;
     const short = limits.filter((limit) => limit.used.some((used) => used.left === 0)).length;
-    facts.textContent = `${count(limits.length, 'limit')}${more ? ', and more' : ''}${short ? `; ${short} used up by somebody` : ''}`;
-    if (list) { list.update(limits); return; }
+    facts.textContent = `${count(limits.length, 'limit')}${more ? ', and more' : ''}${short ? `; ${short} used up by somebody` : ''}`
+      + (budgets ? `; ${count(found.budgets.length, 'budget')}${out ? `, ${out} spent by somebody` : ''}` : '');
+    if (list) { list.update(limits); spending.replaceChildren(...(budgets ? [budgets] : [])); return; }
     list = table([
       ['Limit', (limit) => shown(limit.name)],
       ['Lets through', rate],
@@ -55,7 +60,8 @@ async function refresh() {
       ['Least left', (limit) => (least(limit) ? [meter(least(limit), limit.burst), ` ${least(limit).left}, `, el('bdi', {}, shown(who(least(limit))))] : 'nothing used')],
       ['Where', (limit) => el('code', {}, shown(limit.location))],
     ], limits, { label: 'Limits', open: opened, text: (limit) => [limit.name, limit.location, ...limit.used.map(who)].join(' '), key: (limit) => limit.name, again: true });
-    content.replaceChildren(list.place);
+    spending.replaceChildren(...(budgets ? [budgets] : []));
+    content.replaceChildren(list.place, spending);
   } catch (error) { if (!list) fail(error); }
 }
 

@@ -61,8 +61,11 @@ impl<'p> Tally<'p> {
             caller: call.caller,
             checked: call.checked.clone(),
             owner: call.owner,
+            workflow: call.workflow,
             approval: None,
             standing: call.standing,
+            spent: call.spent,
+            holds: call.holds,
             now: call.now,
         };
         let (matched, _) = self.policy.matched(entry, &asking(), &mut Noticed::default());

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Ruling;
+use crate::catalog::Label;
 use crate::ids::AgentName;
 use crate::json::Object;
 use crate::source::{self, Problem, Problems, SourceFile};
@@ -47,12 +48,18 @@ pub struct CaseSpec {
     /// The client program, as it would name itself.
     #[serde(default)]
     pub client: Option<String>,
+    /// The workflow, as the caller would name it.
+    #[serde(default)]
+    pub workflow: Option<String>,
     /// The person that the agent acts for; nobody when absent.
     #[serde(default)]
     pub owner: Option<String>,
     /// When it would call, as `2026-03-02T09:30:00Z`; at the beginning of 1970, a Thursday, when absent.
     #[serde(default)]
     pub at: Option<jiff::Timestamp>,
+    /// What the agent holds: what calls brought to it; nothing when absent.
+    #[serde(default)]
+    pub holds: Vec<Label>,
     /// The tool.
     pub tool: String,
     /// Its arguments; none when absent.

@@ -118,7 +118,9 @@ fn hypothetical<'a>(case: &'a Case, checked: &'a CheckedArguments) -> Hypothetic
     let client = Client::Said(spec.client.as_deref());
     let caller = Caller { agent: &spec.agent, groups: &spec.groups, client };
     let now = spec.at.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    Hypothetical { caller, owner: spec.owner.as_deref(), checked, standing: &[], now }
+    let (owner, holds) = (spec.owner.as_deref(), &*spec.holds);
+    let workflow = spec.workflow.as_deref();
+    Hypothetical { caller, owner, workflow, checked, standing: &[], spent: &[], holds, now }
 }
 
 fn not_asked(case: &Case, why: String) -> CaseResult {

@@ -10,17 +10,18 @@ use regex::{Regex, RegexBuilder};
 /// How many nodes an expression may have, counted after its macros are written out.
 pub(super) const MAX_NODES: usize = 400;
 /// How deep an expression may be nested, counted in the same way.
-const MAX_DEPTH: usize = 48;
+pub(super) const MAX_DEPTH: usize = 48;
 /// The largest compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 256 << 10;
 /// How many references an explanation shows.
 const MAX_REFERENCES: usize = 20;
 /// What an expression may look at.
-pub(super) const ROOTS: [&str; 5] = ["arguments", "agent", "tool", "client", "time"];
+pub(super) const ROOTS: [&str; 6] = ["arguments", "agent", "tool", "client", "workflow", "time"];
 /// What each root but `arguments` and `time` has.
-const MEMBERS: [(&str, &[&str]); 3] = [
+const MEMBERS: [(&str, &[&str]); 4] = [
     ("agent", &["name", "groups", "owner"]),
     ("client", &["name"]),
+    ("workflow", &["name"]),
     (
         "tool",
         &["name", "backend", "capability", "action", "action_type", "environment", "risk", "tags"],
@@ -127,10 +128,6 @@ impl Found {
             }
             "time" => self.refers("time".to_owned(), node),
             name if ROOTS.contains(&name) => {}
-            "workflow" => {
-                let hint = format!("conditions look at {}", ROOTS.join(", "));
-                return Err(("conditions cannot look at `workflow` yet".to_owned(), hint));
-            }
             name => {
                 let hint = match crate::source::nearest(name, ROOTS.into_iter()) {
                     Some(near) => format!("did you mean `{near}`?"),

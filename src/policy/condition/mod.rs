@@ -1,37 +1,45 @@
-//! What a rule asks beside `match` and `except`: `active`, a window of time, and `when`, an expression. They are
+//! What a rule asks beside what is known of tool and caller: `active`, a window of time, `workflow_holds`, what calls
+//! brought to the agent, and `when`, an expression. They are
 //! looked at last, and only of rules that match otherwise.
 
 mod active;
 mod checking;
+mod holds;
 mod noticed;
 mod scene;
 mod spec;
+mod typing;
 mod when;
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub(super) use holds::{check_brought, refuse as refuse_holds};
 pub use noticed::{ConditionError, Noticed, ShadowRule};
 pub use spec::{ActiveSpec, Day, Mode};
 
 use super::explain::ExplainedCondition;
-use super::matching::{Caller, Certainty, Subject};
+use super::index::Index;
+use super::matching::Caller;
 use super::reading::{At, Files};
 use super::rule::Rule;
 use super::rules::RuleSpec;
 use super::written::Condition;
-use crate::catalog::{Catalog, CheckedArguments, Tool};
+use crate::catalog::{CheckedArguments, Label, Tool};
 use crate::source;
 use active::Active;
+use holds::Holds;
 use scene::Scene;
+use typing::Parameters;
 use when::When;
 
 /// What a rule asks beside `match` and `except`.
 #[derive(Debug, Default)]
 pub(super) struct Further {
     active: Option<Active>,
+    holds: Option<Holds>,
     when: Option<When>,
 }
 
@@ -39,8 +47,11 @@ pub(super) struct Further {
 pub(super) struct Circumstances<'a> {
     pub(super) caller: Caller<'a>,
     pub(super) owner: Option<&'a str>,
+    pub(super) workflow: Option<&'a str>,
     pub(super) checked: &'a CheckedArguments,
     pub(super) now: Timestamp,
+    /// What the agent holds.
+    pub(super) holds: &'a [Label],
     /// Made for the first expression that is evaluated.
     pub(super) seen: Seen,
 }
@@ -51,8 +62,8 @@ pub(super) struct Seen(OnceCell<Scene>);
 
 impl Circumstances<'_> {
     fn scene(&self) -> &Scene {
-        let Self { caller, owner, checked, now, seen } = self;
-        seen.0.get_or_init(|| Scene::of(caller, *owner, checked, *now))
+        let Self { caller, owner, workflow, checked, now, seen, .. } = self;
+        seen.0.get_or_init(|| Scene::of(caller, *owner, *workflow, checked, *now))
     }
 }
 
@@ -63,12 +74,15 @@ impl Further {
             spec.active.as_ref().map(|spec| Active::compile(spec, &at.below("active"), files));
         let when =
             spec.when.as_ref().and_then(|text| When::compile(text, &at.below("when"), files));
-        Self { active, when }
+        let labels = spec.matches.workflow_holds.as_ref();
+        let at = at.below("match").below("workflow_holds");
+        let holds = labels.map(|labels| Holds::compile(labels, &at, files));
+        Self { active, holds, when }
     }
 
     /// Whether nothing is asked.
     pub(super) const fn is_empty(&self) -> bool {
-        self.active.is_none() && self.when.is_none()
+        self.active.is_none() && self.holds.is_none() && self.when.is_none()
     }
 
     /// Whether all of it holds.
@@ -79,6 +93,9 @@ impl Further {
         if self.active.as_ref().is_some_and(|active| !active.covers(of.now)) {
             return Ok(false);
         }
+        if self.holds.as_ref().is_some_and(|holds| !holds.met(of.holds)) {
+            return Ok(false);
+        }
         self.when.as_ref().map_or(Ok(true), |when| when.holds(of.scene()))
     }
 
@@ -86,11 +103,12 @@ impl Further {
     pub(super) fn shown(&self) -> Vec<Condition> {
         let active = self.active.as_ref().map(|active| ("active", active.text()));
         let when = self.when.as_ref().map(|when| ("when", when.text()));
+        let holds = self.holds.as_ref().map(|holds| ("workflow_holds", holds.text()));
         let one = |(key, text): (&str, &str)| Condition {
             key: key.to_owned(),
             any_of: vec![text.to_owned()],
         };
-        active.into_iter().chain(when).map(one).collect()
+        active.into_iter().chain(holds).chain(when).map(one).collect()
     }
 
     /// Each condition with what it looks at.
@@ -115,47 +133,50 @@ impl Further {
                 holds: holds == Ok(true),
             }
         });
-        active.into_iter().chain(when).collect()
+        let holds = self.holds.as_ref().map(|holds| ExplainedCondition {
+            key: "workflow_holds".to_owned(),
+            any_of: vec![holds.text().to_owned()],
+            values: of.holds.iter().map(Label::to_string).collect(),
+            holds: holds.met(of.holds),
+        });
+        active.into_iter().chain(holds).chain(when).collect()
     }
 }
 
-/// Notes the arguments that a condition names and no tool has that its rule can match.
-pub(super) fn check_arguments(rule: &Rule, at: &At, catalog: &Catalog, files: &mut Files) {
-    let Some(when) = &rule.further.when else { return };
-    let mut missing: BTreeSet<&str> = when.arguments().collect();
-    let mut known: BTreeSet<&str> = BTreeSet::new();
-    for tool in catalog.tools() {
-        if missing.is_empty() {
-            return;
-        }
-        let subject = Subject { tool, caller: None, attributes: None };
-        if rule.scope.covers(&subject) == Certainty::Never {
+/// Notes what conditions say of arguments that goes with no tool that their rules can match: names that no such
+/// tool has, and comparisons of what can never be alike.
+pub(super) fn check_arguments(rules: &[Rule], places: &[At], index: &Index, files: &mut Files) {
+    let mut wrong: Vec<(usize, String, String)> = Vec::new();
+    let mut of_tools: Option<(*const Arc<Tool>, Parameters<'_>)> = None;
+    for (number, tools) in index.reaching() {
+        let Some(when) = rules.get(number).and_then(|rule| rule.further.when.as_ref()) else {
             continue;
-        }
-        let Some(parameters) = parameters(tool) else { return };
-        for name in parameters {
-            missing.remove(name);
-            known.insert(name);
-        }
-    }
-    if known.is_empty() {
-        return;
-    }
-    for name in missing {
-        let hint = match source::nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "compare it with `catalog show`".to_owned(),
         };
-        let message = format!("`when`: no tool that the rule can match has an argument `{name}`");
-        files.wrong(&at.below("when"), message, hint);
+        // Rules that reach the same tools come one after the other.
+        if of_tools.as_ref().is_none_or(|(known, _)| *known != tools.as_ptr()) {
+            of_tools = Some((tools.as_ptr(), Parameters::of(tools)));
+        }
+        let Some((_, parameters)) = &of_tools else { continue };
+        let missing = when.arguments().filter(|name| !parameters.may_have(name));
+        let before = wrong.len();
+        wrong.extend(missing.map(|name| {
+            let hint = match source::nearest(name, parameters.names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "compare it with `catalog show`".to_owned(),
+            };
+            let message = format!("no tool that the rule can match has an argument `{name}`");
+            (number, message, hint)
+        }));
+        if wrong.len() == before
+            && let Some((message, hint)) = when.fault(parameters)
+        {
+            wrong.push((number, message, hint));
+        }
     }
-}
-
-/// The arguments that a tool has; none where it could have any.
-fn parameters(tool: &Tool) -> Option<impl Iterator<Item = &str>> {
-    let schema = tool.input().text();
-    let open = ["additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"];
-    let closes = |key: &str| schema.get(key).is_none_or(|it| *it == serde_json::Value::Bool(false));
-    let properties = schema.get("properties")?.as_object()?;
-    open.iter().all(|key| closes(key)).then(|| properties.keys().map(String::as_str))
+    wrong.sort();
+    for (number, message, hint) in wrong {
+        if let Some(at) = places.get(number) {
+            files.wrong(&at.below("when"), format!("`when`: {message}"), hint);
+        }
+    }
 }

@@ -4,13 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::rules::Ruling;
+use crate::catalog::Label;
 
 /// How many rules of each kind are named.
 const MAX_NAMED: usize = 20;
 /// The longest text of an error, in characters.
 const MAX_ERROR: usize = 300;
 
-/// What a decision noticed beside what it decided; at most 20 of each.
+/// What a decision noticed beside what it decided; at most 20 rules of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Noticed {
     /// The rules with `mode: shadow` that match, and what each would decide.
@@ -19,6 +20,9 @@ pub struct Noticed {
     /// The rules whose `when` could not be evaluated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ConditionError>,
+    /// What the agent held when it was decided, all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Label>,
 }
 
 /// A rule that decides nothing, and what it would.
@@ -43,7 +47,7 @@ impl Noticed {
     /// Whether there was nothing to notice.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.shadow.is_empty() && self.errors.is_empty()
+        self.shadow.is_empty() && self.errors.is_empty() && self.holds.is_empty()
     }
 
     pub(in crate::policy) fn shadow(&mut self, rule: &str, decision: Ruling) {

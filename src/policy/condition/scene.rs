@@ -50,6 +50,7 @@ impl Scene {
     pub(super) fn of(
         caller: &Caller<'_>,
         owner: Option<&str>,
+        workflow: Option<&str>,
         checked: &CheckedArguments,
         now: Timestamp,
     ) -> Self {
@@ -76,6 +77,8 @@ impl Scene {
         context.add_variable_from_value("agent", agent(caller, owner));
         context.add_variable_from_value("client", client(caller));
         context.add_variable_from_value("tool", tool(checked));
+        let workflow = members(vec![("name", workflow.map(text))]);
+        context.add_variable_from_value("workflow", workflow);
         let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
         if let Some(now) = chrono::DateTime::from_timestamp(now.as_second(), nanos) {
             context.add_variable_from_value("time", Value::Timestamp(now.fixed_offset()));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use cel::{IdedExpr, Program};
 
 use super::super::reading::{At, Files};
-use super::checking::{self, Found};
+use super::checking::{self, Fault, Found};
 use super::scene::Scene;
+use super::typing::Parameters;
 
 /// The longest expression, in bytes.
 const MAX_BYTES: usize = 4 << 10;
@@ -65,6 +66,11 @@ impl When {
     /// The arguments that it names.
     pub(super) fn arguments(&self) -> impl Iterator<Item = &str> {
         self.found.arguments.iter().map(String::as_str)
+    }
+
+    /// What in it can never go together, by the types of these arguments; and a hint.
+    pub(super) fn fault(&self, of: &Parameters<'_>) -> Option<Fault> {
+        of.fault(&self.expression)
     }
 
     /// What it refers to, with what the call has there.

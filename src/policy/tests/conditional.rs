@@ -26,6 +26,11 @@ fn rules(text: &str) -> Policy {
 /// What is decided about a payment at `now`, and what was noticed.
 #[track_caller]
 fn paid_at(text: &str, arguments: &str, now: &str) -> (Decision, Noticed) {
+    paid_in(None, text, arguments, now)
+}
+
+#[track_caller]
+fn paid_in(workflow: Option<&str>, text: &str, arguments: &str, now: &str) -> (Decision, Noticed) {
     let catalog = catalog(TOOL);
     let checked = catalog.tool("pay").unwrap().check(object(arguments)).unwrap();
     let principal = Principal::authenticated(
@@ -35,10 +40,13 @@ fn paid_at(text: &str, arguments: &str, now: &str) -> (Decision, Noticed) {
     );
     policy(text, &catalog).decide_noting(Facts {
         principal: &principal,
+        workflow,
         client: None,
         checked,
         approval: None,
         standing: &[],
+        spent: &[],
+        holds: &[],
         now: now.parse().unwrap(),
     })
 }
@@ -121,7 +129,7 @@ fn a_condition_is_of_the_arguments_as_they_are_asked() {
 fn r3_what_is_absent_or_of_another_type_restricts_and_is_told() {
     for (when, arguments) in [
         ("arguments.amount < 10", "{}"),
-        ("arguments.to < 10", r#"{"to": "x"}"#),
+        ("arguments.more.to < 10", r#"{"more": {"to": "x"}}"#),
         ("arguments.to.startsWith('x')", "{}"),
         ("arguments.lines[3] == 1", r#"{"lines": [1]}"#),
         ("10 / arguments.amount > 1", r#"{"amount": 0}"#),
@@ -205,9 +213,17 @@ fn a_fault_of_a_condition_is_told_with_its_place_and_a_hint() {
         ("arguments.amont > 1", "an argument `amont`", "did you mean `amount`?"),
         ("argument.amount > 1", "unknown name `argument`", "did you mean `arguments`?"),
         ("amount > 1", "unknown name `amount`", "conditions look at"),
-        ("workflow.id == 'x'", "cannot look at `workflow` yet", "conditions look at"),
+        ("workflow.id == 'x'", "`workflow` has no `id`", "`workflow` has name"),
         ("agent.nam == 'x'", "`agent` has no `nam`", "did you mean `name`?"),
-        ("arguments.amount", "", ""),
+        ("arguments.amount", "a number is neither true nor false", "compare it"),
+        ("arguments.to < 10", "a text is compared with a number", "int("),
+        ("arguments.amount == 'x'", "a number is compared with a text", "string("),
+        ("arguments.amount.matches('x')", "`matches` goes with a text, not with a number", ""),
+        ("arguments.to == 'x' && arguments.amount", "`&&` goes with a boolean", ""),
+        ("'x' in arguments.amount", "`in` goes with a list or an object", ""),
+        ("arguments.to.getHours() < 12", "`getHours` goes with", ""),
+        ("time > '2026-01-01'", "a moment is compared with a text", ""),
+        ("arguments.more.anything == 3", "", ""),
         ("arguments.amount + 1", "neither true nor false", "compare it"),
         ("'x'", "a text is neither", "compare it"),
         ("size(arguments.to)", "neither true nor false", "compare it"),
@@ -362,11 +378,14 @@ fn an_explanation_shows_what_a_condition_looked_at() {
     let told = |arguments: &str| {
         super::policy(text, &catalog).explain(&Question {
             agent: &"robot".parse().unwrap(),
+            workflow: None,
             groups: &[],
             owner: None,
             client: None,
             checked: catalog.tool("pay").unwrap().check(object(arguments)).unwrap(),
             standing: &[],
+            spent: &[],
+            holds: &[],
             now: "2026-07-01T10:00:00Z".parse().unwrap(),
         })
     };
@@ -387,4 +406,17 @@ fn an_explanation_shows_what_a_condition_looked_at() {
     assert_eq!(values[0], "arguments.amount = absent");
     assert_eq!(values.last().unwrap(), "cannot be evaluated: there is no `amount`");
     assert_eq!(told(r#"{"amount": 1}"#).decision, Ruling::Allow);
+}
+
+#[test]
+fn a_condition_looks_at_the_workflow_and_restricts_where_there_is_none() {
+    let text = format!("rules:\n{}", rule("DENY", "workflow.name.startsWith('batch-')"))
+        + "  - { name: all, match: {}, decision: ALLOW }\n";
+    let paid = |workflow| {
+        let (found, noticed) = paid_in(workflow, &text, "{}", "2026-07-01T10:00:00Z");
+        (decided(&found), noticed.errors.len())
+    };
+    assert_eq!(paid(Some("batch-7")), ("DENY", 0));
+    assert_eq!(paid(Some("trace:7")), ("ALLOW", 0));
+    assert_eq!(paid(None), ("DENY", 1));
 }

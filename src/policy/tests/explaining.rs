@@ -41,10 +41,13 @@ impl World {
         let client = call.client;
         self.policy.decide(Facts {
             principal: &principal,
+            workflow: None,
             client,
             checked,
             approval: None,
             standing: &[],
+            spent: &[],
+            holds: &naive::labels(&call.holds),
             now: jiff::Timestamp::UNIX_EPOCH,
         })
     }
@@ -54,11 +57,14 @@ impl World {
         let groups: Vec<String> = call.groups.iter().map(|&group| group.to_owned()).collect();
         self.policy.explain(&Question {
             agent: &call.agent.parse().unwrap(),
+            workflow: None,
             groups: &groups,
             owner: None,
             client: call.client,
             checked: tool.check(Self::arguments(call)).unwrap(),
             standing: &[],
+            spent: &[],
+            holds: &naive::labels(&call.holds),
             now: jiff::Timestamp::UNIX_EPOCH,
         })
     }
@@ -211,6 +217,7 @@ proptest! {
             when: None,
             active: None,
             shadow: false,
+            holds: Vec::new(),
             ..rule.clone()
         });
         let world = World::new(world.tools.clone(), plain.collect(), default);
@@ -240,11 +247,14 @@ fn explain(agent: &str, groups: &[&str], tool: &str, arguments: &str) -> Explana
     let groups: Vec<String> = groups.iter().map(|&group| group.to_owned()).collect();
     policy.explain(&Question {
         agent: &agent.parse().unwrap(),
+        workflow: None,
         groups: &groups,
         owner: None,
         client: None,
         checked: catalog.tool(tool).unwrap().check(object(arguments)).unwrap(),
         standing: &[],
+        spent: &[],
+        holds: &[],
         now: jiff::Timestamp::UNIX_EPOCH,
     })
 }
@@ -314,11 +324,14 @@ fn of_very_many_rules_those_that_match_are_shown_and_the_rest_counted() {
     let policy = policy(&rules, &catalog);
     let told = policy.explain(&Question {
         agent: &"a".parse().unwrap(),
+        workflow: None,
         groups: &[],
         owner: None,
         client: None,
         checked: catalog.tool("pods_list").unwrap().check(Object::new()).unwrap(),
         standing: &[],
+        spent: &[],
+        holds: &[],
         now: jiff::Timestamp::UNIX_EPOCH,
     });
     assert_eq!((told.rules.len(), told.rules_left_out), (200, 101));

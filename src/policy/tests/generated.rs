@@ -24,7 +24,7 @@ pub(super) const WHENS: [When; 12] = [
     ("agent.groups.exists(it, it == 'ops')", |call| Some(call.groups.contains(&"ops"))),
     ("agent.owner == 'ada'", |_| None),
     ("time.getHours() < 12", |call| Some(call.hour < 12)),
-    ("arguments.env < 3", |_| None),
+    ("10 / (size(arguments.env) - size(arguments.env)) > 1", |_| None),
 ];
 
 pub(super) const WINDOWS: [Window; 5] = [
@@ -85,6 +85,7 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
         prop::option::weighted(0.4, 0..WHENS.len()),
         prop::option::weighted(0.2, 0..WINDOWS.len()),
         prop::bool::weighted(0.1),
+        prop::option::weighted(0.3, subsequence(vec!["a", "b", "c"], 1..=2)),
     );
     let sets = (names(), names());
     (conditions(0..3), except, select(STRICTNESS.to_vec()), numbers, set, sets, further).prop_map(
@@ -95,7 +96,7 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
             (max, min),
             set,
             (allowed, denied),
-            (when, active, shadow),
+            (when, active, shadow, holds),
         )| {
             let rule = Rule {
                 matches,
@@ -109,6 +110,7 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
                 when,
                 active,
                 shadow,
+                holds: holds.unwrap_or_default(),
             };
             match decision {
                 "ALLOW" | "DENY" => Rule {
@@ -137,8 +139,9 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
         prop::option::weighted(0.8, select(vec!["a", "b", "c"])),
         select(vec!["p", "s"]),
         0..24_i8,
+        subsequence(vec!["a", "b", "c"], 0..=3),
     )
-        .prop_map(|(agent, groups, client, tool, n, names, env, hour)| Call {
+        .prop_map(|(agent, groups, client, tool, n, names, env, hour, holds)| Call {
             agent,
             groups,
             client,
@@ -147,5 +150,6 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
             names,
             env,
             hour,
+            holds,
         })
 }

@@ -1,5 +1,6 @@
 //! What a policy file says, and what happens to a call then.
 
+mod budgeting;
 mod conditional;
 mod constraints;
 mod deciding;
@@ -158,10 +159,13 @@ fn call_with(
     let principal = principal("robot", &["ops"]);
     policy.decide(Facts {
         principal: &principal,
+        workflow: None,
         client: Some("claude"),
         checked,
         approval,
         standing: &[],
+        spent: &[],
+        holds: &[],
         now: jiff::Timestamp::UNIX_EPOCH,
     })
 }
@@ -190,6 +194,7 @@ fn approve(proposal: &Proposal) -> Approval {
     let ada = Person::local("ada".into());
     let verdict = Verdict::new(ada, crate::hold::Decision::Approve, proposal.digest, at);
     let hold = Hold {
+        via: None,
         id: crate::ids::HoldId::from_random([7; 16]),
         state: State::Pending { verdicts: Vec::new() },
         agent: "robot".parse().unwrap(),
@@ -208,6 +213,7 @@ fn approve(proposal: &Proposal) -> Approval {
         agent_reason: None,
         call: crate::ids::CallId::new(),
         workflow: None,
+        compensates: None,
         revision: crate::digest::Digest::of(b"revision"),
         created_at: at,
         decide_by: at + proposal.decide_within,

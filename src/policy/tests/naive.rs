@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::generated::{WHENS, WINDOWS};
 pub(super) use super::generated::{call, rule, tool};
 use super::*;
+use crate::catalog::Label;
 
 /// Conditions by key, each a list of which any may fit.
 pub(super) type Conditions = BTreeMap<&'static str, Vec<&'static str>>;
@@ -42,6 +43,8 @@ pub(super) struct Rule {
     /// Which of [`WINDOWS`].
     pub(super) active: Option<usize>,
     pub(super) shadow: bool,
+    /// What must be held, all of it.
+    pub(super) holds: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub(super) struct Call {
     pub(super) env: &'static str,
     /// The hour of 2026-07-01, in UTC.
     pub(super) hour: i8,
+    /// What the agent holds.
+    pub(super) holds: Vec<&'static str>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -74,7 +79,8 @@ pub(super) fn naive(tools: &[Tool], rules: &[Rule], default: &'static str, call:
     for (number, rule) in rules.iter().enumerate() {
         let excepted = rule.except.as_ref().is_some_and(|except| fits(except, tool, call));
         let active = rule.active.is_none_or(|window| (WINDOWS[window].1)(call.hour));
-        if rule.shadow || excepted || !active || !fits(&rule.matches, tool, call) {
+        let held = rule.holds.iter().all(|label| call.holds.contains(label));
+        if rule.shadow || excepted || !active || !held || !fits(&rule.matches, tool, call) {
             continue;
         }
         let name = format!("r{number}");
@@ -237,12 +243,16 @@ fn indexed(
         arguments.extend(call.n.map(|n| ("n".to_owned(), n.into())));
         arguments.extend(call.names.map(|name| ("name".to_owned(), name.into())));
         let principal = principal(call.agent, &call.groups);
+        let holds = labels(&call.holds);
         let facts = Facts {
             principal: &principal,
+            workflow: None,
             client: call.client,
             checked: tool.check(arguments).unwrap(),
             approval: None,
             standing: &[],
+            spent: &[],
+            holds: &holds,
             now: call.now(),
         };
         let listed = policy.lists(&principal, call.client, tool);
@@ -250,6 +260,10 @@ fn indexed(
         (outcome(decision), listed, noticed)
     };
     calls.iter().map(decide).collect()
+}
+
+pub(super) fn labels(words: &[&str]) -> Vec<Label> {
+    words.iter().map(|word| Label::try_from((*word).to_owned()).unwrap()).collect()
 }
 
 pub(super) fn outcome(decision: Decision) -> Outcome {
@@ -298,6 +312,7 @@ pub(super) fn manifest(tools: &[Tool], backend: usize) -> Value {
                 "name": format!("tool{number}"),
                 "description": "d",
                 "run": ["x"],
+                "brings": ["a", "b", "c"],
                 "attributes": {
                     "capability": tool.capability, "action": tool.action, "risk": risk,
                     "action_type": tool.action_type, "environment": environment, "tags": tool.tags,
@@ -328,6 +343,9 @@ pub(super) fn rule_text(number: usize, rule: &Rule) -> Value {
     });
     if let Some(except) = &rule.except {
         text["except"] = json!(except);
+    }
+    if !rule.holds.is_empty() {
+        text["match"]["workflow_holds"] = json!(rule.holds);
     }
     if let Some(when) = rule.when {
         text["when"] = WHENS[when].0.into();
@@ -383,11 +401,13 @@ proptest! {
         let found = indexed(&tools, &rules, default, &calls);
         for (call, (_, listed, _)) in calls.iter().zip(found) {
             // Of conditions nobody knows: some call may meet those of what lets through, and none those of the others.
-            let open = |rule: &&Rule| rule.when.is_some() || rule.active.is_some();
+            let open = |rule: &&Rule| {
+                rule.when.is_some() || rule.active.is_some() || !rule.holds.is_empty()
+            };
             let rules: Vec<Rule> = rules
                 .iter()
                 .filter(|rule| !(open(rule) && rule.decision == "DENY"))
-                .map(|rule| Rule { when: None, active: None, ..rule.clone() })
+                .map(|rule| Rule { when: None, active: None, holds: Vec::new(), ..rule.clone() })
                 .collect();
             let granted = ["p", "s"].into_iter().any(|env| {
                 let call = Call { env, ..call.clone() };

@@ -149,7 +149,7 @@ proptest! {
                 let refused = input.as_ref().is_some_and(refuses);
                 let checked = tool.check(arguments).unwrap();
                 let facts =
-                    Facts { principal: &principal, client, checked, approval: None, standing: &[], now: jiff::Timestamp::UNIX_EPOCH };
+                    Facts { principal: &principal, workflow: None, client, checked, approval: None, standing: &[], spent: &[], holds: &[], now: jiff::Timestamp::UNIX_EPOCH };
                 match policy.decide(facts) {
                     Decision::Permit(permit) => {
                         prop_assert!(!must, "{:?}", approval);

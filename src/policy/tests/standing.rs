@@ -35,10 +35,13 @@ fn runs(rules: &str, standing: &Standing, tool: &str, arguments: &str) -> bool {
     let principal = principal("robot", &[]);
     let decision = policy(rules, &catalog).decide(Facts {
         principal: &principal,
+        workflow: None,
         client: None,
         checked: catalog.tool(tool).unwrap().check(object(arguments)).unwrap(),
         approval: None,
         standing: std::slice::from_ref(standing),
+        spent: &[],
+        holds: &[],
         now: jiff::Timestamp::UNIX_EPOCH,
     });
     match decision {
@@ -86,10 +89,13 @@ fn another_tool_definition_or_rule_is_not_covered() {
     let principal = principal("robot", &[]);
     let decision = policy(&denying, &catalog).decide(Facts {
         principal: &principal,
+        workflow: None,
         client: None,
         checked: catalog.tool("production_deploy").unwrap().check(object(call)).unwrap(),
         approval: None,
         standing: std::slice::from_ref(&production),
+        spent: &[],
+        holds: &[],
         now: jiff::Timestamp::UNIX_EPOCH,
     });
     denied(decision);

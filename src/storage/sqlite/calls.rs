@@ -233,7 +233,7 @@ pub(super) fn place_of(connection: &Connection, time: Timestamp) -> Result<i64, 
 }
 
 /// The call of a row, if it is one of those that `query` asks for.
-fn read(
+pub(super) fn read(
     connection: &Connection,
     row: &SqlRow<'_>,
     query: &CallQuery,
@@ -288,7 +288,7 @@ pub(super) fn timestamp(text: &str) -> Result<Timestamp, Trouble> {
     text.parse().map_err(|_| corrupt("time"))
 }
 
-fn call_id(text: &str) -> Result<CallId, Trouble> {
+pub(super) fn call_id(text: &str) -> Result<CallId, Trouble> {
     text.parse().map_err(|_| corrupt("identifier"))
 }
 

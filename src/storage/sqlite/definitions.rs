@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use super::SqliteStore;
 use super::trouble::{Trouble, plain};
 use super::tx::Tx;
-use crate::catalog::{Changed, DefinitionKey, Said};
+use crate::catalog::{Changed, DefinitionKey, DefinitionNews, Said};
 use crate::digest::Digest;
-use crate::evidence::{DefinitionSeen, Event};
+use crate::evidence::{DefinitionHeld, DefinitionSeen, Event};
 use crate::principal::Person;
 use crate::storage::{DefinitionStore, KeptDefinitions, StoreError};
 
@@ -18,7 +18,8 @@ use crate::storage::{DefinitionStore, KeptDefinitions, StoreError};
 const NAMED: usize = 256;
 
 impl Tx<'_> {
-    fn note_definitions(&mut self, first: &[Said], changed: &[Changed]) -> Result<(), Trouble> {
+    fn note_definitions(&mut self, news: &DefinitionNews) -> Result<(), Trouble> {
+        let DefinitionNews { first, changed, ended } = news;
         let mut accepted = Vec::new();
         for said in first {
             let key = json(&said.key)?;
@@ -31,16 +32,35 @@ impl Tx<'_> {
             let definitions = some.iter().map(|said| DefinitionSeen::of(said)).collect();
             self.append(Event::DefinitionsSeen { definitions }, None)?;
         }
-        for Changed { now, since, .. } in changed {
+        let mut held = Vec::new();
+        for changed in changed {
+            let Changed { now, since, .. } = changed;
             let key = json(&now.key)?;
             let noted = json(&(&now.digest, since))?;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO quarantined(key, body) VALUES (?1, ?2)")?
                 .execute(params![key, noted])?;
             let before = self.accepted(&key)?.map(|said| said.digest);
-            let definition = DefinitionSeen::of(now);
-            self.append(Event::DefinitionQuarantined { definition, before }, None)?;
+            held.push(DefinitionHeld::of(changed, before));
         }
+        for some in held.chunks(NAMED) {
+            let (definitions, ended) = (some.to_vec(), Vec::new());
+            self.append(Event::DefinitionsQuarantined { definitions, ended }, None)?;
+        }
+        for key in ended {
+            self.released(&json(key)?)?;
+        }
+        for some in ended.chunks(NAMED) {
+            let (definitions, ended) = (Vec::new(), some.to_vec());
+            self.append(Event::DefinitionsQuarantined { definitions, ended }, None)?;
+        }
+        Ok(())
+    }
+
+    fn released(&self, key: &str) -> Result<(), Trouble> {
+        self.connection
+            .prepare_cached("DELETE FROM quarantined WHERE key = ?1")?
+            .execute(params![key])?;
         Ok(())
     }
 
@@ -63,10 +83,7 @@ impl Tx<'_> {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO definitions(key, body) VALUES (?1, ?2)")?
             .execute(params![key, json(said)?])?;
-        self.connection
-            .prepare_cached("DELETE FROM quarantined WHERE key = ?1")?
-            .execute(params![key])?;
-        Ok(())
+        self.released(key)
     }
 }
 
@@ -76,12 +93,8 @@ impl DefinitionStore for SqliteStore {
         self.readers.read(all).await
     }
 
-    async fn note_definitions(
-        &self,
-        first: Vec<Said>,
-        changed: Vec<Changed>,
-    ) -> Result<(), StoreError> {
-        let work = move |tx: &mut Tx<'_>| tx.note_definitions(&first, &changed);
+    async fn note_definitions(&self, news: DefinitionNews) -> Result<(), StoreError> {
+        let work = move |tx: &mut Tx<'_>| tx.note_definitions(&news);
         self.durably("note_definitions", work).await.map_err(plain)
     }
 

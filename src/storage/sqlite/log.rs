@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::calls;
-use super::schema;
 use super::trouble::Trouble;
+use super::{flow, schema, spent, workflows};
 use crate::digest::Digest;
 use crate::evidence::Entry;
 use crate::evidence::chain::{self, Draft};
@@ -61,9 +61,15 @@ pub(super) fn append(
         .prepare_cached("INSERT INTO entries(idx, body, chain, call) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![as_sql(count), body, chain.as_bytes(), call])?;
     if let Some(mention) = draft.mention() {
+        // First what is counted by how calls stood before.
+        workflows::note(connection, count, time, mention)?;
         calls::note(connection, count, time, mention)?;
+        flow::note(connection, time, mention)?;
     }
     *tip = Tip { head: Head { count, chain }, time };
+    for alert in spent::charge(connection, draft.charges(), time)? {
+        append(connection, tip, now, &Draft::new(alert)?, None)?;
+    }
     Ok(())
 }
 

@@ -5,11 +5,13 @@
 
 mod absence;
 mod access;
+mod acting;
 mod agents;
 mod calls;
 mod channels;
 mod definitions;
 mod faults;
+mod flow;
 mod halts;
 mod held;
 mod history;
@@ -24,12 +26,14 @@ mod readers;
 mod reports;
 mod reviewers;
 mod schema;
+mod spent;
 mod standing;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod tx;
 mod wal;
+mod workflows;
 mod writer;
 
 use std::fs::File;

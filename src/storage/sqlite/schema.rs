@@ -26,7 +26,7 @@ const WRITER_CACHE_KIB: i64 = 64 << 10;
 const CACHED_STATEMENTS: usize = 64;
 
 /// One element per released form of the database, each leading from the form before it.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 10] = [
     // `call` in `entries` is only for finding; what counts is in `body`, which the chain covers.
     // `live`: a repeated call may join it. `due_at`: when its present clock runs out. All times in
     // nanoseconds since 1970.
@@ -175,6 +175,48 @@ const MIGRATIONS: [&str; 7] = [
      CREATE INDEX revisions_by_digest ON revisions(revision, place);
      CREATE TABLE revision_texts(digest TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
      CREATE TABLE rolled_back(one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;",
+    // Workflows, each known by its first call, and which calls are theirs. Those from before are not listed.
+    "CREATE TABLE workflows(
+        id TEXT PRIMARY KEY,
+        agent TEXT NOT NULL,
+        name TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        began INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        ended INTEGER,
+        running INTEGER NOT NULL DEFAULT 0,
+        held INTEGER NOT NULL DEFAULT 0,
+        refused INTEGER NOT NULL DEFAULT 0,
+        succeeded INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0
+     ) STRICT;
+     CREATE UNIQUE INDEX workflows_open ON workflows(agent, name) WHERE ended IS NULL;
+     CREATE INDEX workflows_by_place ON workflows(place);
+     CREATE INDEX workflows_by_agent ON workflows(agent, place);
+     CREATE INDEX workflows_by_last ON workflows(last) WHERE ended IS NULL;
+     CREATE TABLE workflow_calls(
+        call TEXT PRIMARY KEY,
+        workflow TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        compensates TEXT
+     ) STRICT;
+     CREATE INDEX workflow_calls_in_order ON workflow_calls(workflow, place);
+     CREATE INDEX workflow_calls_undoing ON workflow_calls(compensates, place)
+        WHERE compensates IS NOT NULL;",
+    // What is spent of budgets, for each of those that are counted apart.
+    "CREATE TABLE spent(
+        budget TEXT NOT NULL,
+        who TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY(budget, who)
+     ) STRICT, WITHOUT ROWID;",
+    // What agents hold, and when each last called.
+    "CREATE TABLE held_labels(
+        agent TEXT NOT NULL,
+        label TEXT NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY(agent, label)
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The one connection that writes.

@@ -136,6 +136,8 @@ impl<'a> Tx<'a> {
                 result_bytes: None,
                 backend_ms: 0,
                 asked: Vec::new(),
+                cached: false,
+                charges: Vec::new(),
             };
             self.append(Event::Outcome { call, hold: None, outcome }, Some(call))?;
         }
@@ -158,6 +160,7 @@ impl<'a> Tx<'a> {
             agent: agent.name.clone(),
             groups: agent.groups.clone(),
             owner: agent.owner.clone(),
+            acts_for: agent.acts_for.clone(),
             by,
         };
         self.append(event, None)

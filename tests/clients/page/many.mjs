@@ -6,7 +6,7 @@ export default ({ given, person, rows, wait }) => ({
     const lists = [];
     page.on("request", (request) => { if (request.url().includes("/approvals?state=pending")) lists.push(request.url()); });
     await page.reload();
-    await wait(page, 50);
+    await wait(page, 25);
     const first = { rows: await rows(page).count(), count: await page.locator("#count").innerText() };
     // The stream is open, so nothing is asked for a second time because of it.
     await page.waitForSelector("#standing[data-standing=live]");
@@ -17,13 +17,13 @@ export default ({ given, person, rows, wait }) => ({
     const focused = await page.evaluate(() => [...document.querySelectorAll("#rows a")].indexOf(document.activeElement));
 
     await page.goto(`${given.url}/`);
-    await wait(page, 50);
-    for (let at = 0; at < 51; at += 1) await page.keyboard.press("j");
+    await wait(page, 25);
+    for (let at = 0; at < 26; at += 1) await page.keyboard.press("j");
     await wait(page, given.count);
-    await page.waitForFunction(() => [...document.querySelectorAll("#rows a")].findIndex((row) => row.getAttribute("aria-current")) >= 50);
+    await page.waitForFunction(() => [...document.querySelectorAll("#rows a")].findIndex((row) => row.getAttribute("aria-current")) >= 25);
 
     await page.goto(`${given.url}/`);
-    await wait(page, 50);
+    await wait(page, 25);
     const oldest = given.oldest.slice(0, 12);
     await page.fill("#search", oldest);
     await wait(page, 1);

@@ -170,8 +170,11 @@ fn c15_streams_that_open_and_close_leave_nothing_behind() {
             .map(|_| opened_and_reset(address.to_owned(), request.clone(), STREAMS / AT_ONCE));
         futures::future::join_all(opening).await;
     });
-    let after = settled("all streams to end");
-    assert!(after <= before + 8, "{before} tasks before, {after} after");
+    settled("all streams to end");
+    // What a stream leaves to do ends soon after it, and not in the same moment.
+    until(&format!("no more tasks than the {before} of before, and few"), || {
+        (counted(&gateway, "countersign_tasks") <= before + 8).then_some(())
+    });
     assert_eq!(counted(&gateway, "countersign_calls_under_way"), 0);
     assert!(said(&gateway.modern("c").call("count", json!({ "line": "x" }))).contains("ran x"));
 }

@@ -5,24 +5,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use countersign::catalog::{Changed, Said};
+use countersign::catalog::Label;
+use countersign::catalog::{DefinitionNews, Said};
 use countersign::digest::Digest;
 use countersign::evidence::verify::{Fault, Summary};
-use countersign::evidence::{Event, Intent, Outcome, Refused};
+use countersign::evidence::{Correction, Event, Intent, Outcome, Refused, Spent};
 use countersign::halts::{Halt, Register};
 use countersign::hold::{Account, Edited, Ending, Hold, Standing, StateName, Verdict};
 use countersign::ids::{AgentName, CallId, HaltId, HoldId, PersonName, StandingId};
 use countersign::principal::Person;
+use countersign::storage::budgets::{Account as BudgetAccount, BudgetStore};
 use countersign::storage::history::{
     ComesInForce, HistoryStore, KeptFile, KeptRevision, RolledBack,
 };
 use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
-    AccessError, AccessStore, Agent, CallPage, CallQuery, ChannelState, Credential, Credentials,
-    DefinitionStore, Ended, EntryPage, EntryQuery, EntrySearch, HaltEnding, HaltError, HaltStore,
-    HoldEntries, HoldError, HoldPlace, HoldQuery, KeptDefinitions, Link, Passkey, PeopleError,
-    Proof, Receipt, ReportStore, Reviewer, ReviewerChange, Rotation, Session, Span, SshKey,
-    Statistics, Store, StoreError, StoredEntry, Timeline, Wait, Which,
+    AccessError, AccessStore, ActingStore, Agent, CallPage, CallQuery, ChannelState, Credential,
+    Credentials, DefinitionStore, Effects, Ended, EntryPage, EntryQuery, EntrySearch, FlowStore,
+    HaltEnding, HaltError, HaltStore, HoldEntries, HoldError, HoldPlace, HoldQuery,
+    KeptDefinitions, Link, ListedWorkflow, Passkey, PeopleError, Proof, Receipt, ReportStore,
+    Reviewer, ReviewerChange, Rotation, Session, Span, SshKey, Statistics, Store, StoreError,
+    StoredEntry, Timeline, Wait, Which, WorkflowCall, WorkflowPage, WorkflowQuery, WorkflowStore,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -210,6 +213,14 @@ handed_on! {
 }
 
 handed_on! {
+    ActingStore
+    writes {
+        fn let_act_for(name: &AgentName, acts_for: Vec<AgentName>, by: String) -> Result<Option<Agent>, StoreError>;
+    }
+    reads {}
+}
+
+handed_on! {
     ReportStore
     writes {}
     reads {
@@ -223,11 +234,48 @@ handed_on! {
 handed_on! {
     DefinitionStore
     writes {
-        fn note_definitions(first: Vec<Said>, changed: Vec<Changed>) -> Result<(), StoreError>;
+        fn note_definitions(news: DefinitionNews) -> Result<(), StoreError>;
         fn accept_definition(said: Said, by: Person) -> Result<(), StoreError>;
     }
     reads {
         fn definitions() -> Result<KeptDefinitions, StoreError>;
+    }
+}
+
+handed_on! {
+    WorkflowStore
+    writes {
+        fn end_idle_workflows(since: Timestamp, limit: u32) -> Result<Vec<ListedWorkflow>, StoreError>;
+        fn end_workflow(agent: &AgentName, name: &str) -> Result<Option<ListedWorkflow>, StoreError>;
+    }
+    reads {
+        fn workflows(query: WorkflowQuery) -> Result<WorkflowPage, StoreError>;
+        fn workflow(id: CallId) -> Result<Option<ListedWorkflow>, StoreError>;
+        fn workflow_calls(id: CallId, after: u64, limit: u32) -> Result<Vec<WorkflowCall>, StoreError>;
+        fn effects(id: CallId) -> Result<Effects, StoreError>;
+    }
+}
+
+handed_on! {
+    BudgetStore
+    writes {
+        fn settle_spent(
+            corrections: Vec<Correction>,
+            forgotten: Vec<BudgetAccount>
+        ) -> Result<(), StoreError>;
+    }
+    reads {
+        fn spent() -> Result<Vec<(BudgetAccount, Spent)>, StoreError>;
+    }
+}
+
+handed_on! {
+    FlowStore
+    writes {
+        fn shed_labels(agents: Vec<AgentName>, since: Timestamp) -> Result<(), StoreError>;
+    }
+    reads {
+        fn held_labels() -> Result<Vec<(AgentName, Label, Timestamp)>, StoreError>;
     }
 }
 

@@ -170,6 +170,7 @@ impl World {
             arguments: arguments(call.number),
             client: None,
             workflow: None,
+            compensates: None,
             reason: None,
             hold: None,
             approval: None,

@@ -18,10 +18,10 @@ fn more_calls_than_are_shown_at_first_are_reached() {
     let mut asked = Vec::new();
     for wanted in [oldest, newest, oldest] {
         let saw = visit(&gateway, "many", json!({ "count": 60, "oldest": wanted["id"] }));
-        assert_eq!(saw["first"], json!({ "rows": 50, "count": "50+" }), "{saw}");
+        assert_eq!(saw["first"], json!({ "rows": 25, "count": "25+" }), "{saw}");
         asked.push(saw["asked"].as_u64().unwrap());
         assert_eq!(saw["more"], json!({ "count": "60", "button": 0 }), "{saw}");
-        assert_eq!(saw["focused"], 50, "{saw}");
+        assert_eq!(saw["focused"], 25, "{saw}");
         assert_eq!(saw["found"], wanted["id"], "{saw}");
     }
     // A browser that is slow may see something change meanwhile; not each time.

@@ -1,5 +1,6 @@
 //! The page, as people see it: a real browser, driven like one.
 
+mod budgets;
 mod halting;
 mod hostile;
 mod many;

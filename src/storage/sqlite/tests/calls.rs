@@ -90,7 +90,8 @@ async fn a_database_of_the_form_before_gets_the_same_list() {
             "DROP TABLE calls; DROP TABLE halts;
              UPDATE entries SET call = NULL WHERE body ->> '$.kind' = 'verdict_refused';
              DROP TABLE revisions; DROP TABLE revision_texts; DROP TABLE rolled_back;
-             DROP TABLE definitions; DROP TABLE quarantined;
+             DROP TABLE definitions; DROP TABLE quarantined; DROP TABLE spent; DROP TABLE held_labels;
+             DROP TABLE workflows; DROP TABLE workflow_calls;
              PRAGMA user_version = 3;",
         )
         .unwrap();

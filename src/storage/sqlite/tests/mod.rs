@@ -81,12 +81,14 @@ fn loaded() -> Event {
 
 fn asked(call: CallId) -> Asked {
     Asked {
+        via: None,
         call,
         agent: "bot".parse().unwrap(),
         owner: None,
         groups: Vec::new(),
         client: None,
         workflow: None,
+        compensates: None,
         tool: "deploy".to_owned(),
         backend: "kubernetes".to_owned(),
         capability: None,
@@ -102,7 +104,14 @@ fn asked(call: CallId) -> Asked {
 }
 
 fn intent(call: CallId) -> Intent {
-    Intent { asked: asked(call), hold: None, approved_by: Vec::new(), standing: None }
+    Intent {
+        asked: asked(call),
+        hold: None,
+        approved_by: Vec::new(),
+        standing: None,
+        charges: Vec::new(),
+        brings: Vec::new(),
+    }
 }
 
 fn outcome() -> Outcome {
@@ -113,15 +122,19 @@ fn outcome() -> Outcome {
         result_bytes: Some(2),
         backend_ms: 3,
         asked: Vec::new(),
+        cached: false,
+        charges: Vec::new(),
     }
 }
 
 fn refused() -> Refused {
     Refused {
+        via: None,
         arguments: None,
         call: CallId::new(),
         agent: "bot".parse().unwrap(),
         workflow: None,
+        compensates: None,
         tool: "drop".to_owned(),
         arguments_digest: None,
         revision: Digest::of(b"revision"),
@@ -140,6 +153,7 @@ fn refused() -> Refused {
 fn hold(number: u8, agent: &str) -> Hold {
     let created_at = start().saturating_add(SignedDuration::from_secs(number.into())).unwrap();
     Hold {
+        via: None,
         id: HoldId::from_random([number; 16]),
         state: State::Pending { verdicts: Vec::new() },
         agent: agent.parse().unwrap(),
@@ -158,6 +172,7 @@ fn hold(number: u8, agent: &str) -> Hold {
         agent_reason: None,
         call: CallId::new(),
         workflow: None,
+        compensates: None,
         revision: Digest::of(b"revision"),
         created_at,
         decide_by: created_at.saturating_add(SignedDuration::from_secs(100)).unwrap(),
@@ -316,6 +331,7 @@ async fn agents_come_change_token_and_go() {
         revoked_at: None,
         previous: None,
         last_used: None,
+        acts_for: Vec::new(),
     };
     let add = |agent| fixture.store.add_agent(agent, "ada".to_owned());
     add(agent("b", b"1")).await.unwrap();

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use super::super::*;
 use super::rows::{PLAIN, asks};
 use super::{Again, Row};
-use crate::catalog::{Changed, DefinitionKey, DefinitionKind, Said};
+use crate::catalog::{Changed, DefinitionKey, DefinitionKind, DefinitionNews, Said};
 use crate::json::Object;
 use crate::storage::DefinitionStore as _;
 
@@ -17,9 +17,18 @@ fn said(description: &str) -> Said {
     Said { key, digest, definition }
 }
 
-fn changed() -> Changed {
+fn first(said: Said) -> DefinitionNews {
+    DefinitionNews { first: vec![said], ..DefinitionNews::default() }
+}
+
+fn changes() -> DefinitionNews {
     let (now, before) = (said("another"), Some(said("one").definition));
-    Changed { now, before, since: start() }
+    let changed = vec![Changed { now, before, since: start() }];
+    DefinitionNews { changed, ..DefinitionNews::default() }
+}
+
+fn ended() -> DefinitionNews {
+    DefinitionNews { ended: vec![said("one").key], ..DefinitionNews::default() }
 }
 
 fn ada() -> Person {
@@ -27,13 +36,13 @@ fn ada() -> Person {
 }
 
 fn accepted(store: &SqliteStore) -> BoxFuture<'_, ()> {
-    Box::pin(async { store.note_definitions(vec![said("one")], Vec::new()).await.unwrap() })
+    Box::pin(async { store.note_definitions(first(said("one"))).await.unwrap() })
 }
 
 fn waiting(store: &SqliteStore) -> BoxFuture<'_, ()> {
     Box::pin(async {
         accepted(store).await;
-        store.note_definitions(Vec::new(), vec![changed()]).await.unwrap();
+        store.note_definitions(changes()).await.unwrap();
     })
 }
 
@@ -41,16 +50,24 @@ pub(super) fn rows() -> Vec<Row> {
     vec![
         Row {
             name: "note_definitions: first",
-            asks: asks!(|store| store.note_definitions(vec![said("one")], Vec::new())),
+            asks: asks!(|store| store.note_definitions(first(said("one")))),
             writes: &["definitions_seen"],
             ..PLAIN
         },
         Row {
             name: "note_definitions: changed",
             given: accepted,
-            asks: asks!(|store| store.note_definitions(Vec::new(), vec![changed()])),
-            writes: &["definition_quarantined"],
+            asks: asks!(|store| store.note_definitions(changes())),
+            writes: &["definitions_quarantined"],
             job: 1,
+            again: Again::Recorded,
+            ..PLAIN
+        },
+        Row {
+            name: "note_definitions: ended",
+            given: waiting,
+            asks: asks!(|store| store.note_definitions(ended())),
+            writes: &["definitions_quarantined"],
             again: Again::Recorded,
             ..PLAIN
         },
@@ -72,7 +89,7 @@ async fn what_is_kept_is_what_was_accepted() {
     let clock = Arc::new(ManualClock::new(start()));
     let store = SqliteStore::open(dir.path(), clock.clone()).unwrap();
     waiting(&store).await;
-    store.note_definitions(vec![said("third")], Vec::new()).await.unwrap();
+    store.note_definitions(first(said("third"))).await.unwrap();
     let kept = store.definitions().await.unwrap();
     assert_eq!(kept.accepted, [said("one")]);
     assert_eq!(kept.noted, [(said("one").key, said("another").digest, start())]);
@@ -89,7 +106,7 @@ async fn a_definition_that_is_not_itself_is_not_read() {
     let dir = TempDir::new().unwrap();
     let store = SqliteStore::open(dir.path(), Arc::new(ManualClock::new(start()))).unwrap();
     let forged = Said { digest: said("one").digest, ..said("another") };
-    store.note_definitions(vec![forged], Vec::new()).await.unwrap();
+    store.note_definitions(first(forged)).await.unwrap();
     let error = store.definitions().await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
 }

@@ -101,10 +101,11 @@ fn follow(name: &str, holds: &mut HashMap<HoldId, Recorded>, event: Event) {
         | Event::StandingGranted { .. }
         | Event::StandingRevoked { .. }
         | Event::DefinitionsSeen { .. }
-        | Event::DefinitionQuarantined { .. }
+        | Event::DefinitionsQuarantined { .. }
         | Event::DefinitionAccepted { .. }
         | Event::RevisionLoaded { .. }
         | Event::AgentAdded { .. }
+        | Event::AgentActsFor { .. }
         | Event::AgentRevoked { .. }
         | Event::AgentRotated { .. }
         | Event::ReviewerAdded { .. }
@@ -115,6 +116,7 @@ fn follow(name: &str, holds: &mut HashMap<HoldId, Recorded>, event: Event) {
         | Event::KeyRemoved { .. }
         | Event::ClockSkew { .. }
         | Event::Absence { .. }
+        | Event::BudgetAlert(_)
         | Event::HoldsExtended { .. }
         | Event::Halt { .. }
         | Event::Resume { .. }

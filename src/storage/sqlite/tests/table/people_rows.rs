@@ -5,6 +5,7 @@ use super::prepared::*;
 use super::rows::{PLAIN, asks};
 use super::{Again, Row};
 use crate::principal::Role;
+use crate::storage::ActingStore as _;
 use crate::storage::ReviewerChange;
 use jiff::Timestamp;
 
@@ -36,6 +37,14 @@ fn agents() -> Vec<Row> {
             name: "note_uses",
             given: known_agent,
             asks: asks!(|store| store.note_uses(vec![(agent().name, Timestamp::UNIX_EPOCH)])),
+            ..PLAIN
+        },
+        Row {
+            name: "let_act_for",
+            given: known_agent,
+            asks: asks!(|store| store.let_act_for(&agent().name, vec![agent().name], by())),
+            writes: &["agent_acts_for"],
+            again: Again::Recorded,
             ..PLAIN
         },
         Row {

@@ -78,6 +78,7 @@ pub(super) fn agent() -> Agent {
         revoked_at: None,
         previous: None,
         last_used: None,
+        acts_for: Vec::new(),
     }
 }
 
