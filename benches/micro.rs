@@ -119,10 +119,13 @@ fn decide(bencher: Bencher<'_, '_>) {
             let principal = &bench.principal;
             let facts = |checked| Facts {
                 principal,
+                workflow: None,
                 client: None,
                 checked,
                 approval: None,
                 standing: &[],
+                spent: &[],
+                holds: &[],
                 now: jiff::Timestamp::UNIX_EPOCH,
             };
             checked.map(|checked| revision.policy.decide(facts(checked)))
@@ -186,10 +189,13 @@ impl Bench {
         let principal = &bench.principal;
         let facts = Facts {
             principal,
+            workflow: None,
             client: None,
             checked,
             approval: None,
             standing: &[],
+            spent: &[],
+            holds: &[],
             now: jiff::Timestamp::UNIX_EPOCH,
         };
         let decision = revision.policy.decide(facts);
@@ -205,6 +211,7 @@ impl Bench {
             arguments: arguments(),
             client: None,
             workflow: None,
+            compensates: None,
             reason: None,
             hold: None,
             approval: None,
@@ -235,6 +242,7 @@ async fn start(directory: &TempDir) -> Result<Arc<Gateway>> {
         watch: false,
         definitions: countersign::config::Definitions::default(),
         holds: Holds::default(),
+        workflows: countersign::config::Workflows::default(),
         edge: Edge::default(),
         notifications: countersign::notify::Settings::default(),
         public_url: None,

@@ -82,10 +82,13 @@ impl Loaded {
     fn decide(&self, principal: &Principal, checked: CheckedArguments) -> Decision {
         self.policy.decide(Facts {
             principal,
+            workflow: None,
             client: None,
             checked,
             approval: None,
             standing: &[],
+            spent: &[],
+            holds: &[],
             now: jiff::Timestamp::UNIX_EPOCH,
         })
     }

@@ -30,8 +30,16 @@ pub(crate) async fn fill(data: &Path, calls: u32, holds: u32) -> Result<()> {
     let ended = |nth| async move {
         let asked = asked(nth, "read_file", "ALLOW", "reads", read(nth))?;
         let call = asked.call;
-        let intent = Intent { asked, hold: None, approved_by: Vec::new(), standing: None };
-        store.begin_call(intent, Wait::Queued).await?;
+        let intent = Intent {
+            asked,
+            hold: None,
+            approved_by: Vec::new(),
+            standing: None,
+            charges: Vec::new(),
+            brings: Vec::new(),
+        };
+        // Waiting for the disk keeps the queue from growing without end.
+        store.begin_call(intent, Wait::Durable).await?;
         store.end_call(call, outcome(nth)).await?;
         anyhow::Ok(())
     };
@@ -59,12 +67,14 @@ fn asked(nth: u32, tool: &str, decision: &str, rule: &str, arguments: Object) ->
     let agent: AgentName = format!("agent-{}", nth % AGENTS).parse()?;
     let definition = Digest::of(tool.as_bytes());
     Ok(Asked {
+        via: None,
         call: CallId::new(),
         digest: call_digest(&agent, tool, &definition, &arguments)?,
         agent,
         owner: Some("ada".to_owned()),
         client: Some("claude-code 2.1".to_owned()),
         workflow: None,
+        compensates: None,
         tool: tool.to_owned(),
         backend: tool.to_owned(),
         groups: Vec::new(),
@@ -92,6 +102,8 @@ fn outcome(nth: u32) -> Outcome {
         result_bytes: Some(u64::from(nth % 5000)),
         backend_ms: u64::from(nth % 40),
         asked: Vec::new(),
+        cached: false,
+        charges: Vec::new(),
     }
 }
 
@@ -108,6 +120,7 @@ fn hold(nth: u32, clock: &SystemClock) -> Result<(Hold, Event)> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("no random bytes from the system"))?;
     let hold = Hold {
+        via: None,
         id: HoldId::from_random(bytes),
         state: State::Pending { verdicts: Vec::new() },
         agent: asked.agent.clone(),
@@ -126,6 +139,7 @@ fn hold(nth: u32, clock: &SystemClock) -> Result<(Hold, Event)> {
         agent_reason: Some("the queue grows, more workers are needed".to_owned()),
         call: asked.call,
         workflow: None,
+        compensates: None,
         revision: asked.revision,
         created_at: now,
         decide_by: now.saturating_add(DECIDE_WITHIN)?,

@@ -120,6 +120,7 @@ impl Filled {
         let arguments = arguments(nth);
         let digest = call_digest(&agent, "kubectl_scale", &definition, &arguments)?;
         Ok(Hold {
+            via: None,
             id: HoldId::from_random(random()?),
             state: State::Pending { verdicts: Vec::new() },
             agent,
@@ -138,6 +139,7 @@ impl Filled {
             agent_reason: Some("the queue grows, more workers are needed".to_owned()),
             call: CallId::new(),
             workflow: None,
+            compensates: None,
             revision: Digest::of(b"revision"),
             created_at: now,
             decide_by: now.saturating_add(DECIDE_WITHIN)?,
@@ -166,12 +168,14 @@ impl Closed {
 /// The entry with which a hold opens.
 pub(crate) fn opening(hold: &Hold) -> Event {
     let asked = Asked {
+        via: None,
         call: hold.call,
         agent: hold.agent.clone(),
         owner: hold.owner.clone(),
         groups: Vec::new(),
         client: hold.client.clone(),
         workflow: None,
+        compensates: None,
         tool: hold.tool.clone(),
         backend: "kubectl".to_owned(),
         capability: None,
