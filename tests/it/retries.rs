@@ -55,6 +55,11 @@ fn a18_a_client_that_hangs_up_and_asks_again_joins_over_http() {
             gateway.advance(PATIENCE);
             let gave_up = RUNTIME.block_on(waiting).unwrap();
             assert!(gave_up.is_err(), "{version}: {gave_up:?}");
+            // Until then the next is a second call beside one that still waits.
+            until("the gateway to see that it is gone", || {
+                let open = gateway.metric("countersign_connections{listener=\"tcp\"}");
+                (open == Some(0.0)).then_some(())
+            });
         }
         let hold = hold.unwrap();
         let last = RUNTIME.spawn(crate::clients::Reply::of(request()));
