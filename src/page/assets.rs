@@ -13,7 +13,7 @@ const PICTURE: &str = "image/svg+xml";
 const PROGRAM: &str = "text/javascript; charset=utf-8";
 
 /// Every file: its name, its kind, its text.
-const ALL: [(&str, &str, &str); 29] = [
+const ALL: [(&str, &str, &str); 32] = [
     ("icon.svg", PICTURE, include_str!("assets/icon.svg")),
     ("page.css", STYLE, include_str!("assets/page.css")),
     (
@@ -33,6 +33,8 @@ const ALL: [(&str, &str, &str); 29] = [
     ("inbox.js", PROGRAM, include_str!("assets/inbox.js")),
     ("listing.js", PROGRAM, include_str!("assets/listing.js")),
     ("calls.js", PROGRAM, include_str!("assets/calls.js")),
+    ("workflows.js", PROGRAM, include_str!("assets/workflows.js")),
+    ("rollback.js", PROGRAM, include_str!("assets/rollback.js")),
     ("audit.js", PROGRAM, include_str!("assets/audit.js")),
     ("policy.js", PROGRAM, include_str!("assets/policy.js")),
     ("catalog.js", PROGRAM, include_str!("assets/catalog.js")),
@@ -42,6 +44,7 @@ const ALL: [(&str, &str, &str); 29] = [
     ("statistics.js", PROGRAM, include_str!("assets/statistics.js")),
     ("people.js", PROGRAM, include_str!("assets/people.js")),
     ("explain.js", PROGRAM, include_str!("assets/explain.js")),
+    ("simulate.js", PROGRAM, include_str!("assets/simulate.js")),
     ("form.js", PROGRAM, include_str!("assets/form.js")),
     ("halts.js", PROGRAM, include_str!("assets/halts.js")),
     ("quarantine.js", PROGRAM, include_str!("assets/quarantine.js")),

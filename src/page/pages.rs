@@ -13,8 +13,9 @@ const fn listing(name: &'static str, link: &'static str, title: &'static str) ->
 }
 
 /// All of them, in the order of the menu; before them is the inbox, after them one's own account.
-pub(super) static LISTINGS: [Listing; 7] = [
+pub(super) static LISTINGS: [Listing; 8] = [
     listing("calls", "Calls", "Calls"),
+    listing("workflows", "Workflows", "Workflows"),
     listing("audit", "Audit", "Audit"),
     listing("policy", "Policy", "Policy"),
     listing("catalog", "Catalog", "Catalog"),

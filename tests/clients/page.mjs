@@ -75,7 +75,7 @@ async function violations(page, where, also = async () => {}) {
 
 /** The pages, and what is there once they have what they show; a row opens beside them. */
 const ROW = "button.open";
-const pages = { calls: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, limits: ROW, statistics: ".tiles" };
+const pages = { calls: ROW, workflows: ROW, audit: ROW, policy: ROW, catalog: ROW, people: ROW, limits: ROW, statistics: ".tiles" };
 
 const scenarios = {};
 for (const file of readdirSync(new URL("page/", import.meta.url))) {

@@ -3,17 +3,13 @@
 import { get, live } from './api.js';
 import { el, ofUse, say } from './dom.js';
 import { pretty } from './json.js';
-import { content, count, facts, fail, table, terms, tools } from './listing.js';
+import { KINDS, content, count, facts, fail, status, table, terms, tools } from './listing.js';
 import { shown } from './text.js';
-import { time } from './time.js';
+import { after, time } from './time.js';
 
 // How many calls one request brings, and how many are kept on the page.
 const PAGE = 50;
 const KEPT = 2_000;
-
-// How a call may stand, and how that is coloured.
-const KINDS = { running: 'warn', held: 'warn', refused: 'wrong', success: 'done', tool_error: 'wrong', backend_error: 'wrong', timeout: 'wrong', cancelled: '', halted: 'wrong', result_refused: 'wrong', unknown: 'wrong' };
-const status = (call) => el('span', { class: `badge ${KINDS[call.status] ?? ''}` }, [call.status, call.refusal].filter(Boolean).join(': ').replaceAll('_', ' '));
 
 let calls = [];
 let next;
@@ -39,8 +35,10 @@ function query(cursor) {
 function story({ call, entries, more }) {
   const begun = new Date(call.at);
   const via = entries.map(({ entry }) => entry.via?.agent).find(Boolean);
+  const workflow = entries.map(({ entry }) => entry.workflow).find(Boolean);
   return [
     terms([['Agent', el('bdi', {}, shown(call.agent))], ['Via', via && el('bdi', {}, shown(via))], ['Tool', el('code', {}, shown(call.tool))], ['Stands', status(call)],
+      ['Workflow', workflow && el('a', { href: `/workflows?agent=${encodeURIComponent(call.agent)}` }, shown(workflow))],
       ['Rules', call.rules.length ? shown(call.rules.join(', ')) : 'none'], ['Began', time(call.at)],
       ['Hold', call.hold && el('a', { href: `/holds/${call.hold}` }, call.hold.slice(0, 12))], ['Call', el('code', {}, call.call)]]),
     el('p', {}, el('a', { href: `/policy?call=${call.call}` }, 'Explain why'), ' by the rules in force.'),
@@ -51,8 +49,6 @@ function story({ call, entries, more }) {
     more ? el('p', { class: 'faint' }, 'There is more in the record than is shown.') : null,
   ];
 }
-
-const after = (ms) => (ms < 1_000 ? `+${ms} ms` : ms < 120_000 ? `+${(ms / 1000).toFixed(1)} s` : `+${Math.round(ms / 60_000)} min`);
 
 function told(entry) {
   const parts = [entry.kind, entry.event, entry.decision, entry.outcome?.status, entry.refusal?.kind, entry.verdict && `${entry.verdict.decision} by ${entry.verdict.person?.name}`];

@@ -28,7 +28,7 @@ export function ask(title, body, actions) {
         body,
         el('div', { class: 'actions' },
           el('button', { class: `main ${actions.kind ?? ''}` }, actions.label),
-          el('button', { type: 'button', class: 'plain', onclick: () => close(null) }, 'Cancel'))));
+          el('button', { type: 'button', class: 'plain', onclick: () => close(null) }, actions.leave ?? 'Cancel'))));
     document.body.append(dialog);
     dialog.showModal();
     dialog.querySelector('input, textarea')?.focus();

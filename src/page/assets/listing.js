@@ -8,6 +8,10 @@ export const content = document.getElementById('content');
 export const facts = document.getElementById('facts');
 export const tools = document.getElementById('tools');
 
+// How a call may stand, and how that is coloured.
+export const KINDS = { running: 'warn', held: 'warn', refused: 'wrong', success: 'done', tool_error: 'wrong', backend_error: 'wrong', timeout: 'wrong', cancelled: '', halted: 'wrong', result_refused: 'wrong', unknown: 'wrong' };
+export const status = (call) => el('span', { class: `badge ${KINDS[call.status] ?? ''}` }, [call.status, call.refusal].filter(Boolean).join(': ').replaceAll('_', ' '));
+
 export function fail(error) {
   content.replaceChildren(el('p', { class: 'empty wrong', role: 'alert' }, error.message));
 }

@@ -4,6 +4,7 @@ import { get } from './api.js';
 import { el } from './dom.js';
 import { DECISIONS, approval, conditions, constraints, decision, explainForm } from './explain.js';
 import { content, count, facts, fail, table, terms, tools } from './listing.js';
+import { simulateForm } from './simulate.js';
 import { shown } from './text.js';
 import { time } from './time.js';
 
@@ -100,7 +101,8 @@ async function grid() {
   return [el('div', { class: 'filters' }, agent, tool), el('p', { class: 'legend faint' }, Object.entries(DECISIONS).map(([name]) => decision(name)), ' Where one cell has several, it depends on what it names; a cell opens why.'), place, left];
 }
 
-const looks = { rules: ['Rules', rules], table: ['Table', grid], explain: ['Explain', async (given) => { facts.textContent = 'why a call is decided as it is'; return [explainForm(given)]; }] };
+const looks = { rules: ['Rules', rules], table: ['Table', grid], explain: ['Explain', async (given) => { facts.textContent = 'why a call is decided as it is'; return [explainForm(given)]; }],
+  simulate: ['Simulate', async () => { facts.textContent = 'other rules over recorded calls'; return [await simulateForm()]; }] };
 const tabs = Object.entries(looks).map(([name, [title]]) => el('button', { type: 'button', class: 'tab', 'data-look': name, onclick: () => look(name) }, title));
 
 // Shows one of them, and says so in the address, so that it can be handed on.

@@ -30,6 +30,9 @@ export function time(at, { until = false } = {}) {
   return shown;
 }
 
+// A length of time after something began.
+export const after = (ms) => (ms < 1_000 ? `+${ms} ms` : ms < 120_000 ? `+${(ms / 1000).toFixed(1)} s` : `+${Math.round(ms / 60_000)} min`);
+
 function update(shown) {
   const seconds = (new Date(shown.dateTime) - Date.now()) / 1000;
   const text = 'until' in shown.dataset ? left(seconds) : relative(seconds);

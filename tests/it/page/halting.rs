@@ -34,7 +34,7 @@ fn halt_and_resume() {
         assert!(told("seen").contains(part), "{saw}");
     }
     let names =
-        ["", "calls", "audit", "policy", "catalog", "people", "limits", "statistics", "account"];
+        ["", "calls", "workflows", "audit", "policy", "catalog", "people", "limits", "statistics", "account"];
     assert_eq!(saw["everywhere"], json!(names), "{saw}");
     assert!(saw["after"].as_u64().unwrap() < 5_000, "{saw}");
     assert!(told("refused").contains("HALTED"), "{saw}");

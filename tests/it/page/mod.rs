@@ -10,6 +10,7 @@ mod reports;
 mod rollback;
 mod signing;
 mod unknown;
+mod workflows;
 
 use std::collections::HashSet;
 use std::fs;
@@ -145,10 +146,17 @@ fn a_call_is_decided_on_a_phone() {
     assert_eq!((&saw["list"], &saw["detail"]), (&json!(0), &json!(0)), "it scrolls sideways");
 }
 
+/// Takes a note in a workflow.
+fn note_in(agent: &Modern, workflow: &str, text: &str) -> Value {
+    let meta = json!({ "countersign/workflow": workflow });
+    let params = json!({ "name": "note", "arguments": { "text": text }, "_meta": meta });
+    agent.result("tools/call", params)
+}
+
 #[test]
 fn axe_finds_nothing_on_any_page() {
     let (gateway, agent) = desk();
-    agent.call("note", json!({ "text": "plain" }));
+    note_in(&agent, "shopping", "plain");
     agent
         .call("note", json!({ "text": "hid\u{202e}den p\u{430}ypal", "list": [1, { "a": null }] }));
     let saw = visit(&gateway, "axe", json!({ "count": 2 }));
@@ -182,7 +190,7 @@ fn every_page_has_its_picture() {
     let into = pictures().unwrap_or_else(|| scratch.path().to_owned());
     let (gateway, agent) = desk();
     for number in 1..=5 {
-        agent.call("note", json!({ "text": format!("Milk, {number} l") }));
+        note_in(&agent, "shopping", &format!("Milk, {number} l"));
         gateway.approve(&gateway.pending());
         gateway.holds_when("finished", number);
     }
