@@ -9,17 +9,18 @@ import { badge, shown } from './text.js';
 // How long one run may take before the page looks away from it, in milliseconds; a run begins calls for 20 s.
 const PATIENCE = 120_000;
 const STATES = { planned: ['warn', 'to be undone'], done: ['done', 'undone'], waiting: ['warn', 'waits for people'], impossible: ['wrong', 'cannot be undone'], skipped: ['', 'left as it is'] };
-const CAME = { success: 'undone', tool_error: 'failed', refused: 'refused', held: 'held for people' };
+// Of the others the state tells all.
+const CAME = { tool_error: 'It did not succeed', refused: 'It was refused' };
 
 function line(step, ran, seen, skip) {
   const [kind, told] = STATES[step.state];
   const undoing = step.compensation;
   return el('li', { 'data-state': step.state },
-    el('p', { class: 'row' }, el('span', { class: `badge ${kind}` }, told), el('code', {}, shown(step.tool, seen)), el('code', { class: 'faint' }, step.call.slice(0, 12)),
+    el('p', { class: 'row' }, el('span', { class: `badge ${kind}` }, told), el('code', {}, shown(step.tool, seen)), el('code', { class: 'faint' }, step.call.slice(-12)),
       step.hold ? el('a', { href: `/holds/${step.hold}` }, 'the held call') : null),
     step.why ? el('p', {}, shown(step.why, seen)) : null,
     undoing && step.state !== 'done' ? [el('p', {}, 'by ', el('code', {}, shown(undoing.tool, seen)), ' with'), el('pre', { class: 'arguments' }, pretty(undoing.arguments, seen))] : null,
-    ran ? el('p', { class: ran.outcome === 'success' ? '' : 'wrong' }, CAME[ran.outcome], ran.told ? [': ', shown(ran.told, seen, { lines: true })] : '') : null,
+    CAME[ran?.outcome] ? el('p', { class: 'wrong' }, CAME[ran.outcome], ran.told ? [': ', shown(ran.told, seen, { lines: true })] : '') : null,
     step.state === 'planned' || step.state === 'skipped' ? el('label', { class: 'check' }, el('input', { type: 'checkbox', checked: step.state === 'skipped', 'data-call': step.call, onchange: ({ target }) => skip(step.call, target.checked) }), ' Leave it as it is') : null);
 }
 

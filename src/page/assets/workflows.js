@@ -37,7 +37,7 @@ const counts = (workflow) => COUNTED.filter(([name]) => Number(workflow.counts[n
 const ended = (workflow) => (workflow.ended ? time(workflow.ended) : el('span', { class: 'badge' }, 'open'));
 
 function call(row, begun) {
-  const link = (id) => el('a', { href: `/policy?call=${id}`, title: `explain ${id}` }, el('code', {}, id.slice(0, 12)));
+  const link = (id) => el('a', { href: `/policy?call=${id}`, title: `explain ${id}` }, el('code', {}, id.slice(-12)));
   return el('li', {}, el('span', { class: 'when' }, after(new Date(row.at) - begun)),
     el('div', {}, el('p', {}, el('code', {}, shown(row.tool)), ' ', status(row), row.decision ? [' ', row.decision.replaceAll('_', ' ')] : '', row.rules.length ? [' by ', shown(row.rules.join(', '))] : ''),
       row.brings?.length ? el('p', {}, 'brought ', row.brings.map((label) => [el('span', { class: 'badge note' }, label.replaceAll('_', ' ')), ' '])) : null,
@@ -71,7 +71,7 @@ function opened(workflow) {
   const mine = { id: workflow.id, drawn: JSON.stringify(workflow), parts: () => 1, about: el('div', {}, about(workflow)), calls: el('div', {}, el('p', { class: 'faint' }, 'Loading …')) };
   beside = mine;
   const place = el('div', {}, el('h2', {}, shown(workflow.name)), mine.about,
-    operates ? el('div', { class: 'actions' }, el('button', { type: 'button', onclick: () => rollBack(workflow, refresh) }, 'Roll back …')) : null,
+    operates ? el('div', { class: 'actions' }, el('button', { type: 'button', onclick: () => rollBack(workflow, () => follow(workflow, mine)) }, 'Roll back …')) : null,
     el('h3', {}, 'Its calls, in order'), mine.calls);
   follow(workflow, mine);
   return place;

@@ -16,6 +16,36 @@ export default ({ given, person, violations }) => {
     await label(page, "replicas").fill(replicas);
   };
   return {
+    /** Other rules over recorded calls: the file `given.file` with `given.text`, first with a mistake. */
+    async simulate() {
+      const page = await person(given, { bypassCSP: true });
+      await page.goto(`${given.url}/policy?look=simulate`);
+      await page.waitForSelector("#simulate-text");
+      const standing = () => text(page, ".asking p[role=status]");
+      const before = { text: await page.inputValue("#simulate-text"), standing: await standing() };
+      await page.selectOption("#simulate-file", await page.locator("#simulate-file option", { hasText: given.file }).getAttribute("value"));
+      await page.fill("#simulate-text", "rules: 7");
+      await page.click("button.main:has-text('Simulate')");
+      await page.waitForSelector("p.wrong[role=alert]:not([hidden])");
+      const refused = await text(page, "p.wrong[role=alert]:not([hidden])");
+      await page.fill("#simulate-text", given.text);
+      const changed = await standing();
+      await page.click("button.main:has-text('Simulate')");
+      await answered(page);
+      const shoot = async (colorScheme) => {
+        if (!given.into) return;
+        for (const [size, viewport] of Object.entries({ phone: { width: 375, height: 760 }, wide: { width: 1280, height: 900 } })) {
+          await page.setViewportSize(viewport);
+          await page.screenshot({ path: `${given.into}/simulate-${size}-${colorScheme}.png` });
+        }
+      };
+      const found = await violations(page, "simulate", shoot);
+      const answer = await text(page, ".explanation");
+      await page.setViewportSize({ width: 375, height: 760 });
+      const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      return { before, refused, changed, answer, violations: found, sideways };
+    },
+
     /** From a cell of the table to why it is so. */
     async why() {
       const page = await person(given);

@@ -34,6 +34,8 @@ export default ({ given, person, violations }) => ({
     const fewer = await run(page).innerText();
     await run(page).click();
     await page.waitForSelector("dialog .steps li[data-state=waiting]");
+    await page.waitForSelector(".story.calls >> text=undone by");
+    const story = await page.locator(".story.calls li").allInnerTexts();
     const after = await steps(page).allInnerTexts();
     found.push(...await violations(page, "rolled back", shoot(page, "rolled-back-by-people")));
     await run(second).click();
@@ -46,6 +48,6 @@ export default ({ given, person, violations }) => ({
     found.push(...await violations(page, "a workflow", shoot(page, "a-workflow")));
     await page.setViewportSize({ width: 375, height: 760 });
     const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    return { rows, calls, shown, run: first, fewer, after, stale, now, violations: found, sideways };
+    return { rows, calls, shown, run: first, fewer, after, story, stale, now, violations: found, sideways };
   },
 });

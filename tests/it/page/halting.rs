@@ -33,8 +33,18 @@ fn halt_and_resume() {
     for part in ["all calls of", "note", "an incident", "until it is resumed"] {
         assert!(told("seen").contains(part), "{saw}");
     }
-    let names =
-        ["", "calls", "workflows", "audit", "policy", "catalog", "people", "limits", "statistics", "account"];
+    let names = [
+        "",
+        "calls",
+        "workflows",
+        "audit",
+        "policy",
+        "catalog",
+        "people",
+        "limits",
+        "statistics",
+        "account",
+    ];
     assert_eq!(saw["everywhere"], json!(names), "{saw}");
     assert!(saw["after"].as_u64().unwrap() < 5_000, "{saw}");
     assert!(told("refused").contains("HALTED"), "{saw}");

@@ -134,3 +134,43 @@ fn axe_finds_nothing_in_policy_and_catalog() {
         assert!(picture.starts_with(b"\x89PNG") && picture.len() > 4_000, "{name}");
     }
 }
+
+#[test]
+fn other_rules_are_tried_over_recorded_calls() {
+    let rules = "rules:\n  - { name: all, match: {}, decision: ALLOW }\n";
+    let policy = |decision: &str| {
+        format!(
+            "rules:\n  - {{ name: looks, match: {{ tool: look }}, decision: {decision}, reason: \"<b>no</b>\" }}\n"
+        )
+    };
+    let gateway = TestGateway::builder()
+        .counting()
+        .policy("a.yaml", rules)
+        .policy("b.yaml", &policy("ALLOW"))
+        .start();
+    let agent = gateway.modern("eager");
+    for line in ["1", "2", "3"] {
+        agent.call("look", json!({ "line": line }));
+    }
+    agent.call("count", json!({ "line": "x" }));
+    let given = json!({ "file": "b.yaml", "text": policy("DENY"), "into": pictures() });
+    let saw = visit(&gateway, "simulate", given);
+    assert_eq!(saw["before"]["text"], rules);
+    assert!(saw["before"]["standing"].to_string().contains("rules in force"), "{saw}");
+    assert!(saw["refused"].to_string().contains("b.yaml:1:8"), "{saw}");
+    assert_eq!(saw["changed"], "1 file changed");
+    let answer = saw["answer"].as_str().unwrap();
+    for told in [
+        "3 calls of 4 would be decided otherwise",
+        "look",
+        "eager",
+        "It was all, looks; it would be looks",
+        "<b>no</b>",
+        "Waiting for people: 0 → 0",
+    ] {
+        assert!(answer.contains(told), "{told}: {answer}");
+    }
+    assert_eq!((&saw["violations"], &saw["sideways"]), (&json!([]), &json!(0)), "{saw}");
+    // Nothing of it is in force.
+    assert!(agent.call("look", json!({ "line": "4" }))["isError"] != true);
+}

@@ -71,9 +71,12 @@ fn a_workflow_is_looked_at_and_rolled_back_exactly_as_it_was_shown() {
     assert_eq!((&saw["run"], &saw["fewer"]), (&json!("Undo 3 calls"), &json!("Undo 2 calls")));
     // The third is left as it is, the second is undone, and the first waits for a person.
     let after = texts(&saw["after"]);
-    for (step, told) in after.iter().zip(["left as it is", "undone", "held for people"]) {
+    for (step, told) in after.iter().zip(["left as it is", "undone", "waits for people"]) {
         assert!(step.contains(told), "{told}: {saw}");
     }
+    // The calls beside the dialog tell it too.
+    assert!(texts(&saw["story"])[1].contains("undone by"), "{saw}");
+    assert!(texts(&saw["story"])[0].contains("stands as held"), "{saw}");
     // Who was shown the plan of before is told so, and sees what is so now; nothing more has run.
     assert!(saw["stale"].as_str().unwrap().contains("look at it again"), "{saw}");
     assert!(texts(&saw["now"])[1].contains("undone"), "{saw}");
