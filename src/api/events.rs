@@ -182,7 +182,7 @@ impl Stream {
         if is_too_far(self.cursor, head) {
             return Ok(self.reset(head));
         }
-        let found = self.gateway.store.hold_entries(self.cursor, BATCH).await?;
+        let found = self.gateway.store.told_entries(self.cursor, BATCH).await?;
         let (mut told, mut about_holds) = (String::new(), 0_u64);
         if self.halts.has_changed().unwrap_or(false) {
             self.halts.mark_unchanged();

@@ -89,7 +89,7 @@ impl Channel {
         }
         let summing = match message {
             Message::Many { last, .. } => Some(last.index),
-            Message::One(..) | Message::Test { .. } => None,
+            Message::One(..) | Message::Notice(_) | Message::Test { .. } => None,
         };
         let at = self.parts.clock.now();
         let known = self.state.lock().await.last.clone();
@@ -133,6 +133,7 @@ fn told_by(message: &Message) -> (Vec<Told>, Option<u64>) {
     match message {
         Message::One(news, hold) if news.kind == Kind::Held => (vec![told(hold)], Some(news.index)),
         Message::One(news, _) => (Vec::new(), Some(news.index)),
+        Message::Notice(notice) => (Vec::new(), Some(notice.index)),
         Message::Many { sets, .. } => (sets.iter().map(|(hold, _)| told(hold)).collect(), None),
         Message::Test { .. } => (Vec::new(), None),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::channel::Channel;
-use super::news::{Message, News};
+use super::news::{About, Message, News, Notice, Told};
 use super::settings::Kind;
 use crate::hold::{Hold, StateName};
 use crate::ids::HoldId;
@@ -21,7 +21,7 @@ const BATCH: u32 = 200;
 const KEEP_EVERY: u64 = 10_000;
 /// More held calls than this are told in one message.
 const FEW: usize = 5;
-/// In how long a time no more than [`FEW`] messages about held calls are sent.
+/// In how long a time no more than [`FEW`] messages about held calls are sent, and no more than that about budgets.
 const PACE: Duration = Duration::from_secs(10);
 /// For how long after it happened news are tried to be delivered, and how old they may be to be sent at
 /// all unless they still wait for people.
@@ -36,6 +36,8 @@ pub(super) struct Memory {
     pub(super) failures: u32,
     /// When messages about held calls were sent, oldest first, on the monotonic clock.
     pub(super) held: VecDeque<Duration>,
+    /// The same of messages about budgets.
+    budgets: VecDeque<Duration>,
     /// The cursor that was kept last.
     pub(super) kept: u64,
 }
@@ -55,27 +57,31 @@ impl Channel {
     /// Deals with what has come after the cursor, or waits for a moment if nothing has.
     async fn turn(&self, memory: &mut Memory) -> Result<(), StoreError> {
         let cursor = self.state.lock().await.cursor;
-        let found = self.parts.store.hold_entries(cursor, BATCH).await?;
+        let found = self.parts.store.told_entries(cursor, BATCH).await?;
         if found.reached == cursor {
             self.parts.clock.sleep(POLL).await;
             return Ok(());
         }
-        let news: Vec<News> = found
+        let told: Vec<Told> = found
             .entries
             .iter()
-            .filter_map(News::of)
-            .filter(|news| self.is_told(news.kind))
+            .filter_map(Told::of)
+            .filter(|told| self.is_told(told.kind()))
             .collect();
-        let mut rest = news.as_slice();
+        let mut rest = told.as_slice();
         while let Some((first, after)) = rest.split_first() {
-            if let Some(message) = self.message(first, rest).await? {
-                if first.kind == Kind::Held && self.paused(memory).await {
+            let message = match first {
+                Told::OfHold(news) => self.message(news, rest).await?,
+                Told::Else(notice) => self.notice(notice, memory),
+            };
+            if let Some(message) = message {
+                if first.kind() == Kind::Held && self.paused(memory).await {
                     // What came meanwhile goes into the same message.
                     return Ok(());
                 }
                 self.deliver(message, memory).await?;
             }
-            self.state.lock().await.cursor = first.index;
+            self.state.lock().await.cursor = first.index();
             rest = after;
         }
         self.state.lock().await.cursor = found.reached;
@@ -99,7 +105,7 @@ impl Channel {
 
     /// The message that `first` makes, together with those of `rest`, which begins with it; none if it
     /// is news no more.
-    async fn message(&self, first: &News, rest: &[News]) -> Result<Option<Message>, StoreError> {
+    async fn message(&self, first: &News, rest: &[Told]) -> Result<Option<Message>, StoreError> {
         if first.kind != Kind::Held {
             return self.of_one(first).await;
         }
@@ -112,10 +118,8 @@ impl Channel {
         let until = self.state.lock().await.summing.unwrap_or(u64::MAX);
         let mut last = first;
         let mut sets: Vec<(Hold, u64)> = vec![(hold, 1)];
-        for news in rest.iter().skip(1).take_while(|news| news.index <= until) {
-            if news.kind != Kind::Held {
-                continue;
-            }
+        let others = rest.iter().skip(1).filter_map(Told::held);
+        for news in others.take_while(|news| news.index <= until) {
             let Some(mut hold) = self.untold(news).await? else { continue };
             last = news;
             if sets.len() >= super::generic::LISTED {
@@ -131,6 +135,22 @@ impl Channel {
         }
         let first_set = sets.into_iter().next();
         Ok(first_set.map(|(hold, _)| Message::One(Box::new(first.clone()), Box::new(hold))))
+    }
+
+    /// The message that a notice makes; none if it is too old, or one more of too many about budgets.
+    fn notice(&self, notice: &Notice, memory: &mut Memory) -> Option<Message> {
+        let now = self.parts.clock.monotonic();
+        memory.budgets.retain(|sent| now.saturating_sub(*sent) < PACE);
+        let is_of_budget = matches!(notice.about, About::Budget(_));
+        // Agents spend as fast as they like: what they do must not keep people from held calls.
+        if self.is_old(notice.at) || (is_of_budget && memory.budgets.len() >= FEW) {
+            self.parts.counts.count(self.name(), "skipped");
+            return None;
+        }
+        if is_of_budget {
+            memory.budgets.push_back(now);
+        }
+        Some(Message::Notice(Box::new(notice.clone())))
     }
 
     async fn of_one(&self, news: &News) -> Result<Option<Message>, StoreError> {
@@ -195,7 +215,9 @@ impl Channel {
                 }
                 Ok((!waiting.is_empty()).then_some(Message::Many { last, sets: waiting }))
             }
-            other @ (Message::One(..) | Message::Test { .. }) => Ok(Some(other)),
+            other @ (Message::One(..) | Message::Notice(_) | Message::Test { .. }) => {
+                Ok(Some(other))
+            }
         }
     }
 

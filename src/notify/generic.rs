@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::news::{Message, News, cut, link};
+use super::news::{About, Message, News, Notice, cut, link};
 use crate::hold::{Hold, StateName};
 
 /// The version of this form.
@@ -40,8 +40,31 @@ pub(super) fn body(message: &Message, base_url: &str, arguments: bool) -> Value 
                 "holds": holds,
             })
         }
+        Message::Notice(notice) => noticed(notice, base_url),
         Message::Test { at, .. } => {
             json!({ "v": VERSION, "event": "test", "at": at, "url": base_url })
+        }
+    }
+}
+
+fn noticed(notice: &Notice, base_url: &str) -> Value {
+    let at = notice.at;
+    match &notice.about {
+        About::Halted { halt, scope, by, reason, until } => {
+            let reason = cut(reason, MAX_TEXT);
+            let halt =
+                json!({ "id": halt, "scope": scope, "by": by, "reason": reason, "until": until });
+            json!({ "v": VERSION, "event": "halted", "at": at, "halt": halt, "url": base_url })
+        }
+        About::Resumed { halt, ended } => {
+            let (by, reason) = ended.clone().unzip();
+            let reason = reason.map(|reason| cut(&reason, MAX_TEXT));
+            let halt = json!({ "id": halt, "by": by, "reason": reason });
+            json!({ "v": VERSION, "event": "resumed", "at": at, "halt": halt, "url": base_url })
+        }
+        About::Budget(alert) => {
+            let url = format!("{base_url}/limits");
+            json!({ "v": VERSION, "event": "budget", "at": at, "budget": alert, "url": url })
         }
     }
 }

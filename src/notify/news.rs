@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::settings::Kind;
 use crate::digest::Digest;
-use crate::evidence::{Event, OutcomeStatus};
+use crate::evidence::{BudgetAlert, Event, OutcomeStatus};
+use crate::halts::Scope;
 use crate::hold::{Hold, StateName};
-use crate::ids::HoldId;
+use crate::ids::{HaltId, HoldId};
 use crate::storage::StoredEntry;
 
 /// What one entry says about one hold.
@@ -80,6 +81,84 @@ impl News {
     }
 }
 
+/// What one entry says that is about no hold.
+#[derive(Clone, Debug)]
+pub(super) struct Notice {
+    pub(super) index: u64,
+    pub(super) chain: Digest,
+    pub(super) at: Timestamp,
+    pub(super) about: About,
+}
+
+/// What a notice is about.
+#[derive(Clone, Debug)]
+pub(super) enum About {
+    /// Calls are halted.
+    Halted { halt: HaltId, scope: Scope, by: String, reason: String, until: Option<Timestamp> },
+    /// A halt has ended, by itself where nobody ended it.
+    Resumed { halt: HaltId, ended: Option<(String, String)> },
+    /// So much of a budget is spent.
+    Budget(Box<BudgetAlert>),
+}
+
+impl Notice {
+    fn of(stored: &StoredEntry) -> Option<Self> {
+        let about = if let Event::Halt { halt, scope, reason, by, until } = &stored.entry.event {
+            let (by, reason) = (by.name.clone(), reason.clone());
+            About::Halted { halt: *halt, scope: scope.clone(), by, reason, until: *until }
+        } else if let Event::Resume { halt, reason, by } = &stored.entry.event {
+            About::Resumed { halt: *halt, ended: Some((by.name.clone(), reason.clone())) }
+        } else if let Event::HaltEnded { halt } = &stored.entry.event {
+            About::Resumed { halt: *halt, ended: None }
+        } else if let Event::BudgetAlert(alert) = &stored.entry.event {
+            About::Budget(Box::new(alert.clone()))
+        } else {
+            return None;
+        };
+        Some(Self { index: stored.index, chain: stored.chain, at: stored.entry.time, about })
+    }
+}
+
+/// What one entry says.
+#[derive(Clone, Debug)]
+pub(super) enum Told {
+    OfHold(News),
+    Else(Notice),
+}
+
+impl Told {
+    /// What the entry says, if people may be told of it.
+    pub(super) fn of(stored: &StoredEntry) -> Option<Self> {
+        let news = News::of(stored).map(Self::OfHold);
+        news.or_else(|| Notice::of(stored).map(Self::Else))
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::OfHold(news) => news.kind,
+            Self::Else(notice) => match notice.about {
+                About::Halted { .. } | About::Resumed { .. } => Kind::Halted,
+                About::Budget(_) => Kind::Budget,
+            },
+        }
+    }
+
+    /// The entry's place in the log.
+    pub(super) const fn index(&self) -> u64 {
+        match self {
+            Self::OfHold(News { index, .. }) | Self::Else(Notice { index, .. }) => *index,
+        }
+    }
+
+    /// The news of a call that is held with it.
+    pub(super) fn held(&self) -> Option<&News> {
+        match self {
+            Self::OfHold(news) if news.kind == Kind::Held => Some(news),
+            Self::OfHold(_) | Self::Else(_) => None,
+        }
+    }
+}
+
 /// One message to one channel.
 #[derive(Clone, Debug)]
 pub(super) enum Message {
@@ -92,6 +171,8 @@ pub(super) enum Message {
         /// One hold of each set, oldest first.
         sets: Vec<(Hold, u64)>,
     },
+    /// One notice.
+    Notice(Box<Notice>),
     /// Somebody wants to see whether messages arrive.
     Test {
         /// What tells it from other tests.
@@ -104,13 +185,16 @@ impl Message {
     /// The message's id, the same at every attempt, so that a receiver can drop what it has already.
     /// Without dots, which part the text that is signed.
     pub(super) fn id(&self, channel: &str) -> String {
-        let place = |news: &News| {
-            let chain = hex::encode(news.chain.as_bytes());
-            format!("{}-{}", news.index, chain.get(..16).unwrap_or_default())
+        let place = |index: u64, chain: &Digest| {
+            let chain = hex::encode(chain.as_bytes());
+            format!("{index}-{}", chain.get(..16).unwrap_or_default())
         };
         match self {
-            Self::One(news, _) => format!("{channel}-{}", place(news)),
-            Self::Many { last, .. } => format!("{channel}-sum-{}", place(last)),
+            Self::One(news, _) => format!("{channel}-{}", place(news.index, &news.chain)),
+            Self::Many { last, .. } => {
+                format!("{channel}-sum-{}", place(last.index, &last.chain))
+            }
+            Self::Notice(notice) => format!("{channel}-{}", place(notice.index, &notice.chain)),
             Self::Test { mark, .. } => format!("{channel}-test-{mark}"),
         }
     }
@@ -120,6 +204,7 @@ impl Message {
         match self {
             Self::One(news, _) => news.at,
             Self::Many { last, .. } => last.at,
+            Self::Notice(notice) => notice.at,
             Self::Test { at, .. } => *at,
         }
     }

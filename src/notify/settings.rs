@@ -18,7 +18,7 @@ const MAX_CHANNELS: usize = 20;
 /// The longest name of a channel, in bytes.
 const MAX_NAME_BYTES: usize = 32;
 
-/// How people are told of held calls.
+/// How people are told of held calls, halts and budgets.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -65,7 +65,7 @@ pub enum Form {
     Slack,
 }
 
-/// What may be told of a hold.
+/// What may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -79,6 +79,10 @@ pub enum Kind {
     Finished,
     /// The gateway stopped while it ran: people must say what happened.
     Unknown,
+    /// Calls are halted, or a halt has ended.
+    Halted,
+    /// A budget is spent to a share that it tells of.
+    Budget,
 }
 
 impl Kind {
@@ -91,6 +95,8 @@ impl Kind {
             Self::Ended => "ended",
             Self::Finished => "finished",
             Self::Unknown => "unknown",
+            Self::Halted => "halted",
+            Self::Budget => "budget",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::news::{Message, News, cut, link};
+use super::news::{About, Message, News, Notice, cut, link};
 use super::settings::Kind;
 use crate::hold::Hold;
 
@@ -17,6 +17,7 @@ pub(super) fn body(message: &Message, base_url: &str) -> Value {
     match message {
         Message::One(news, hold) => one(news, hold, base_url),
         Message::Many { sets, .. } => many(sets, base_url),
+        Message::Notice(notice) => noticed(notice, base_url),
         Message::Test { .. } => {
             let text = "Countersign can reach this channel. This is a test.".to_owned();
             let blocks = vec![section(&text)];
@@ -52,6 +53,40 @@ fn one(news: &News, hold: &Hold, base_url: &str) -> Value {
     message_of(&format!("{headline} {}", escaped(&url)), blocks)
 }
 
+fn noticed(notice: &Notice, base_url: &str) -> Value {
+    let (headline, fields, url) = match &notice.about {
+        About::Halted { scope, by, reason, until, .. } => {
+            let what = match scope.name() {
+                Some(name) => format!("{} {}", scope.kind(), inert(name)),
+                None => "everything".to_owned(),
+            };
+            let mut fields = vec![field("By", by), field("Why", reason)];
+            let until = until.map(|until| format!("Ends by itself\n{until:.0}"));
+            fields.extend(
+                until.map(|text| json!({ "type": "plain_text", "text": text, "emoji": false })),
+            );
+            (format!("Calls are halted: {what}."), fields, base_url.to_owned())
+        }
+        About::Resumed { ended, .. } => {
+            let fields = ended.iter().flat_map(|(by, why)| [field("By", by), field("Why", why)]);
+            let itself = if ended.is_none() { " by itself" } else { "" };
+            (format!("A halt has ended{itself}."), fields.collect(), base_url.to_owned())
+        }
+        About::Budget(alert) => {
+            let fields = alert.who.iter().map(|(of, name)| field(of, name)).collect();
+            let (budget, share) = (inert(&alert.budget), alert.share);
+            let headline = format!("{share} % of the budget {budget} is spent.");
+            (headline, fields, format!("{base_url}/limits"))
+        }
+    };
+    let mut blocks = vec![section(&headline)];
+    if !fields.is_empty() {
+        blocks.push(json!({ "type": "section", "fields": fields }));
+    }
+    blocks.push(linked(&url, "Look at it"));
+    message_of(&format!("{headline} {}", escaped(&url)), blocks)
+}
+
 fn many(sets: &[(Hold, u64)], base_url: &str) -> Value {
     let total: u64 = sets.iter().map(|(_, count)| count).sum();
     let headline =
@@ -79,6 +114,8 @@ fn headline(news: &News, hold: &Hold) -> String {
         Kind::Unknown => format!(
             "Nobody knows how the call of {tool} by {agent} ended: the gateway stopped while it ran."
         ),
+        // These are told of no hold.
+        Kind::Halted | Kind::Budget => String::new(),
     }
 }
 

@@ -201,7 +201,7 @@ async fn entries_without_a_hold_are_passed_over() {
     }
     store.record(loaded()).await.unwrap();
     let of = async |after, limit| {
-        let found = store.hold_entries(after, limit).await.unwrap();
+        let found = store.told_entries(after, limit).await.unwrap();
         (found.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), found.reached)
     };
     assert_eq!(of(0, 10).await, (vec![2, 4, 6], 7));

@@ -56,7 +56,7 @@ pub struct Delivery {
 
 /// A part of the log, without the entries that name no hold.
 #[derive(Clone, Debug)]
-pub struct HoldEntries {
+pub struct ToldEntries {
     /// The entries, in order.
     pub entries: Vec<StoredEntry>,
     /// The last entry that was looked at.

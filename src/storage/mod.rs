@@ -39,7 +39,7 @@ pub use access::{
 pub use agents::{ActingStore, MAX_ACTS_FOR, Rotation};
 pub use budgets::BudgetStore;
 pub use calls::{CallPage, CallQuery, CallStatus, ListedCall, Timeline};
-pub use channels::{ChannelState, Delivery, HoldEntries, Told};
+pub use channels::{ChannelState, Delivery, Told, ToldEntries};
 pub use definitions::{DefinitionStore, KeptDefinitions};
 pub use entries::{EntryQuery, StoredEntry};
 pub use errors::{HoldError, StoreError};
@@ -260,8 +260,9 @@ pub trait Store:
     /// Entries of the audit log, in order.
     async fn entries(&self, query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError>;
 
-    /// At most `limit` entries after the one at `after`, in order, leaving out those that name no hold.
-    async fn hold_entries(&self, after: u64, limit: u32) -> Result<HoldEntries, StoreError>;
+    /// At most `limit` entries after the one at `after`, in order, leaving out those that people are told nothing of:
+    /// they name no hold, engage or end no halt, and alert of no budget.
+    async fn told_entries(&self, after: u64, limit: u32) -> Result<ToldEntries, StoreError>;
 
     /// Calls, newest first. It goes over so many calls at the most, and says where to go on.
     async fn calls(&self, query: CallQuery) -> Result<CallPage, StoreError>;

@@ -413,3 +413,66 @@ fn channels_that_would_tell_others_are_refused() {
         assert!(failed.stderr.contains("countersign.yaml:3:"), "{failed:?}");
     }
 }
+
+#[test]
+fn halts_and_spent_budgets_are_told_where_they_are_wanted() {
+    let receiver = Receiver::start();
+    let policy = "rules: [{ name: all, match: {}, decision: ALLOW }]
+budgets:
+  - { name: lines, match: {}, per: agent, spend: { calls: 4 }, alert_at: [50%, 100%] }
+";
+    let gateway = held(&receiver, ", on: [halted, budget]").policy("rules.yaml", policy).start();
+    let count = |agent: &str| {
+        gateway.cli(&["call", "count", r#"{"line":"x"}"#, "--agent", agent]).done();
+    };
+    count("nightly");
+    gateway.cli(&["halt", "--tool", "count_slowly", "--reason", "it is *slow*"]).done();
+    receiver.when_taken(1);
+    gateway.cli(&["resume", "--tool", "count_slowly", "--reason", "mended"]).done();
+    receiver.when_taken(2);
+    count("nightly");
+    let bodies: Vec<Value> = receiver.when_taken(3).iter().map(|got| got.json()).collect();
+    assert_eq!(events(&receiver), ["halted", "resumed", "budget"]);
+    assert_eq!(bodies[0]["halt"]["scope"], json!({ "tool": "count_slowly" }), "{bodies:?}");
+    assert_eq!(bodies[0]["halt"]["reason"], "it is *slow*");
+    assert_eq!(
+        (&bodies[1]["halt"]["id"], &bodies[1]["halt"]["reason"]),
+        (&bodies[0]["halt"]["id"], &json!("mended"))
+    );
+    let budget = &bodies[2]["budget"];
+    assert_eq!((&budget["budget"], &budget["share"]), (&json!("lines"), &json!(50)), "{budget}");
+    assert_eq!(budget["who"], json!({ "agent": "nightly" }));
+    assert_eq!((&budget["spent"]["calls"], &budget["of"]["calls"]), (&json!(2), &json!(4)));
+    assert_eq!(bodies[2]["url"], format!("{}/limits", gateway.url()));
+    // Agents that spend fast do not flood people: the record has the rest.
+    for agent in ["a", "b", "c", "d", "e", "f"] {
+        count(agent);
+        count(agent);
+    }
+    let skipped = "countersign_notifications_total{channel=\"ops\",result=\"skipped\"}";
+    until("what is too much to be skipped", || {
+        gateway.metric(skipped).filter(|skipped| *skipped > 0.0)
+    });
+    assert!(receiver.taken().len() <= 3 + 5, "{:?}", events(&receiver));
+}
+
+#[test]
+fn halts_and_spent_budgets_are_inert_in_slack() {
+    let receiver = Receiver::start();
+    let policy = "rules: [{ name: all, match: {}, decision: ALLOW }]
+budgets: [{ name: lines, match: {}, per: agent, spend: { calls: 1 }, alert_at: [100%] }]
+";
+    let gateway = TestGateway::builder()
+        .counting()
+        .policy("rules.yaml", policy)
+        .config(&receiver.slack(", on: [halted, budget]"))
+        .env("HOOK_URL", &receiver.url())
+        .start();
+    gateway.cli(&["halt", "--agent", "x", "--reason", "<!channel> *now*"]).done();
+    gateway.cli(&["call", "count", r#"{"line":"x"}"#, "--agent", "nightly"]).done();
+    let bodies = receiver.when_taken(2);
+    let (halt, budget) = (&bodies[0].body, &bodies[1].body);
+    assert!(halt.contains("Calls are halted: agent x.") && !halt.contains("<!channel>"), "{halt}");
+    assert!(budget.contains("100 % of the budget lines is spent."), "{budget}");
+    assert!(budget.contains("https://gate.example.com/limits"), "{budget}");
+}

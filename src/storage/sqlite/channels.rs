@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::log::{as_sql, raw_row, stored};
 use super::trouble::Trouble;
-use crate::storage::{ChannelState, HoldEntries};
+use crate::storage::{ChannelState, ToldEntries};
 
 /// How many entries one look goes over, at most.
 const LOOKED_AT: u64 = 2_000;
@@ -43,22 +43,24 @@ pub(super) fn put(
 ///
 /// An entry is canonical JSON, so one that names a hold holds the text `"hold":"`, or `"holds":[` for many;
 /// others whose arguments happen to hold it are given too.
-pub(super) fn hold_entries(
+pub(super) fn told_entries(
     connection: &Connection,
     after: u64,
     limit: u32,
-) -> Result<HoldEntries, Trouble> {
+) -> Result<ToldEntries, Trouble> {
     // The end first: what is written meanwhile is seen the next time.
     let end: Option<i64> = connection
         .prepare_cached("SELECT max(idx) FROM entries WHERE idx > ?1 AND idx <= ?2")?
         .query_row(params![as_sql(after), as_sql(after.saturating_add(LOOKED_AT))], |row| {
             row.get(0)
         })?;
-    let Some(end) = end else { return Ok(HoldEntries { entries: Vec::new(), reached: after }) };
+    let Some(end) = end else { return Ok(ToldEntries { entries: Vec::new(), reached: after }) };
     let mut statement = connection.prepare_cached(
         "SELECT idx, CAST(body AS BLOB), chain FROM entries
          WHERE idx > ?1 AND idx <= ?2
-            AND (instr(body, '\"hold\":\"') > 0 OR instr(body, '\"holds\":[') > 0)
+            AND (instr(body, '\"hold\":\"') > 0 OR instr(body, '\"holds\":[') > 0
+                OR instr(body, '\"kind\":\"halt') > 0 OR instr(body, '\"kind\":\"resume\"') > 0
+                OR instr(body, '\"kind\":\"budget_alert\"') > 0)
          ORDER BY idx LIMIT ?3",
     )?;
     let rows = statement.query_map(params![as_sql(after), end, limit], raw_row)?;
@@ -77,5 +79,5 @@ pub(super) fn hold_entries(
         Some(last) if full => last.index,
         _ => u64::try_from(end).unwrap_or(after),
     };
-    Ok(HoldEntries { entries, reached })
+    Ok(ToldEntries { entries, reached })
 }

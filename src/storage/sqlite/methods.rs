@@ -19,9 +19,9 @@ use crate::evidence::{Event, Intent, Outcome, Refused};
 use crate::hold::{Account, Edited, Ending, Hold, Lost, Standing, StateName, Verdict};
 use crate::ids::{AgentName, CallId, HoldId, PersonName, StandingId};
 use crate::storage::{
-    Agent, CallPage, CallQuery, ChannelState, EntryQuery, HoldEntries, HoldError, HoldQuery,
-    PeopleError, Receipt, Reviewer, ReviewerChange, Rotation, SshKey, Store, StoreError,
-    StoredEntry, Timeline, Wait,
+    Agent, CallPage, CallQuery, ChannelState, EntryQuery, HoldError, HoldQuery, PeopleError,
+    Receipt, Reviewer, ReviewerChange, Rotation, SshKey, Store, StoreError, StoredEntry, Timeline,
+    ToldEntries, Wait,
 };
 
 #[async_trait]
@@ -356,8 +356,8 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| log::entries(connection, &query)).await
     }
 
-    async fn hold_entries(&self, after: u64, limit: u32) -> Result<HoldEntries, StoreError> {
-        self.readers.read(move |connection| channels::hold_entries(connection, after, limit)).await
+    async fn told_entries(&self, after: u64, limit: u32) -> Result<ToldEntries, StoreError> {
+        self.readers.read(move |connection| channels::told_entries(connection, after, limit)).await
     }
 
     async fn calls(&self, query: CallQuery) -> Result<CallPage, StoreError> {

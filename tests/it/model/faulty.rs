@@ -22,10 +22,10 @@ use countersign::storage::sqlite::SqliteStore;
 use countersign::storage::{
     AccessError, AccessStore, ActingStore, Agent, CallPage, CallQuery, ChannelState, Credential,
     Credentials, DefinitionStore, Effects, Ended, EntryPage, EntryQuery, EntrySearch, FlowStore,
-    HaltEnding, HaltError, HaltStore, HoldEntries, HoldError, HoldPlace, HoldQuery,
-    KeptDefinitions, Link, ListedWorkflow, Passkey, PeopleError, Proof, Receipt, ReportStore,
-    Reviewer, ReviewerChange, Rotation, Session, Span, SshKey, Statistics, Store, StoreError,
-    StoredEntry, Timeline, Wait, Which, WorkflowCall, WorkflowPage, WorkflowQuery, WorkflowStore,
+    HaltEnding, HaltError, HaltStore, HoldError, HoldPlace, HoldQuery, KeptDefinitions, Link,
+    ListedWorkflow, Passkey, PeopleError, Proof, Receipt, ReportStore, Reviewer, ReviewerChange,
+    Rotation, Session, Span, SshKey, Statistics, Store, StoreError, StoredEntry, Timeline,
+    ToldEntries, Wait, Which, WorkflowCall, WorkflowPage, WorkflowQuery, WorkflowStore,
 };
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -178,7 +178,7 @@ handed_on! {
         fn reviewers() -> Result<Vec<Reviewer>, StoreError>;
         fn settle() -> Result<(), StoreError>;
         fn entries(query: EntryQuery) -> Result<Vec<StoredEntry>, StoreError>;
-        fn hold_entries(after: u64, limit: u32) -> Result<HoldEntries, StoreError>;
+        fn told_entries(after: u64, limit: u32) -> Result<ToldEntries, StoreError>;
         fn calls(query: CallQuery) -> Result<CallPage, StoreError>;
         fn timeline(call: CallId) -> Result<Option<Timeline>, StoreError>;
         fn channel(name: &str) -> Result<Option<ChannelState>, StoreError>;

@@ -263,7 +263,7 @@ const READING: [&str; 40] = [
     "agents",
     "reviewers",
     "entries",
-    "hold_entries",
+    "told_entries",
     "calls",
     "timeline",
     "statistics",
