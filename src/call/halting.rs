@@ -15,7 +15,7 @@ use crate::halts::{self, Full, Halt, Pass, Scope, Subject};
 use crate::hold::{Hold, StateName};
 use crate::ids::{HaltId, HoldId};
 use crate::json::Object;
-use crate::principal::Person;
+use crate::principal::{Person, Principal};
 use crate::storage::{Agent, HaltEnding, HaltError, StoreError};
 
 /// How long who engages a halt waits for held calls to end; however many there are, they go on ending.
@@ -82,18 +82,28 @@ pub(super) fn enter(
     request: &Request,
     checked: &CheckedArguments,
 ) -> Result<Pass, Refusal> {
+    let subject = of_call(&request.principal, request.workflow.clone(), checked);
+    let entered = gateway.store.halts().enter(subject, &request.cancel);
+    entered.map_err(|halt| Refusal::halted(&halt, false))
+}
+
+/// The facts of a call that halts may be about.
+#[must_use]
+pub fn of_call(
+    principal: &Principal,
+    workflow: Option<String>,
+    checked: &CheckedArguments,
+) -> Subject {
     let tool = checked.tool();
-    let subject = Subject {
-        agent: request.principal.agent().clone(),
-        groups: request.principal.groups().to_vec(),
-        via: request.principal.via().cloned(),
+    Subject {
+        agent: principal.agent().clone(),
+        groups: principal.groups().to_vec(),
+        via: principal.via().cloned(),
         tool: tool.name().to_owned(),
         backend: Some(tool.backend().to_string()),
         capability: capability(tool, checked.arguments()),
-        workflow: request.workflow.clone(),
-    };
-    let entered = gateway.store.halts().enter(subject, &request.cancel);
-    entered.map_err(|halt| Refusal::halted(&halt, false))
+        workflow,
+    }
 }
 
 /// The capability of a call with these arguments, if it has one.

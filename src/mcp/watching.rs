@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::arriving::CLIENT_KEY;
 use super::wire::{INVALID_PARAMS, Incoming, REFUSED, RESOURCE_NOT_FOUND};
 use crate::backend::mcp::{Update, Watching};
+use crate::call::halting;
 use crate::call::refusal::Refusal;
 use crate::catalog::Kind;
 use crate::gateway::Gateway;
@@ -37,7 +38,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// The backend of a resource that this agent may read now, without asking people.
+    /// The backend of a resource that this agent may read now, without asking people and with no halt in the way.
     fn backend_of(&self, uri: &str) -> Result<Arc<str>, ErrorData> {
         let revision = self.gateway.revision();
         let unknown = || {
@@ -49,6 +50,10 @@ impl Watcher {
         let checked = tool.check(arguments).map_err(|faults| {
             error(INVALID_PARAMS, Refusal::invalid_arguments(&name, &faults).told, uri)
         })?;
+        let subject = halting::of_call(&self.principal, None, &checked);
+        if let Some(halt) = self.gateway.store.halts().covering(&subject) {
+            return Err(error(REFUSED, Refusal::halted(&halt, false).told, uri));
+        }
         let holds = self.gateway.held.of(&self.principal);
         let facts = Facts {
             principal: &self.principal,

@@ -522,6 +522,26 @@ fn updates_reach_exactly_the_sessions_that_subscribed() {
     }
 }
 
+#[test]
+fn nobody_is_told_of_what_is_halted() {
+    let gateway = watched(&[]);
+    let other = gateway.modern("other");
+    let one = gateway.stdio("one").begin(VERSIONS[3]);
+    let two = gateway.stdio("two").begin(VERSIONS[3]);
+    for uri in ["doc://plain", "doc://odd"] {
+        assert_eq!(subscribe(&one, uri)["result"], json!({}));
+    }
+    gateway.cli(&["halt", "--tool", "resources/read:doc://plain", "--reason", "wrong"]).done();
+    let refused = subscribe(&two, "doc://plain");
+    assert!(refused["error"]["message"].to_string().contains("HALTED"), "{refused}");
+    touch(&other, "doc://plain");
+    touch(&other, "doc://odd");
+    assert_eq!(heard(&one, UPDATED)["uri"], "doc://odd");
+    gateway.cli(&["resume", "--tool", "resources/read:doc://plain", "--reason", "right"]).done();
+    touch(&other, "doc://plain");
+    assert_eq!(heard(&one, UPDATED)["uri"], "doc://plain");
+}
+
 /// Reads a stream of events until it says `text`, and gives what it said.
 pub(crate) async fn until_said(response: &mut reqwest::Response, text: &str) -> String {
     let mut said = String::new();
