@@ -1,8 +1,10 @@
 //! Rate limits, and what is counted.
 
+use std::thread;
+
 use serde_json::json;
 
-use crate::clients::{Client, refused, said};
+use crate::clients::{Client, Legacy, MODERN, Modern, refused, said};
 use crate::harness::{Builder, TestGateway, text};
 
 const LIMITED: &str = r"
@@ -154,4 +156,43 @@ fn people_read_what_is_left_of_a_limit_and_use_nothing_of_it() {
     let other = left("?agent=b");
     assert_eq!(other["limits"][0]["used"], json!([]), "{other}");
     refused(&client.call("count", json!({ "line": "2" })));
+}
+
+/// As many clients as a team has, of one agent, on every transport and in processes of their own.
+#[test]
+fn r2_a_burst_from_everywhere_admits_exactly_what_limit_and_budget_leave() {
+    const CLIENTS: usize = 4;
+    const EACH: usize = 120;
+    let policy = "rules: [{ name: all, match: {}, decision: ALLOW }]
+limits: [{ name: some, match: { agent: [limited] }, per: agent, rate: 1/hour, burst: 90 }]
+budgets: [{ name: few, match: { agent: [spender] }, per: agent, spend: { calls: 70 } }]
+";
+    let gateway = TestGateway::builder().counting().policy("p.yaml", policy).start();
+    for (agent, admitted) in [("limited", 90), ("spender", 70)] {
+        let before = gateway.ran().len();
+        let token = gateway.agent(agent);
+        let mut clients: Vec<Box<dyn Client + Send>> = Vec::new();
+        for number in 0..CLIENTS {
+            let version = ["2025-06-18", "2025-11-25", MODERN, "2024-11-05"][number];
+            clients.push(Box::new(gateway.stdio(agent).begin(version)));
+            clients.push(match version {
+                MODERN => Box::new(Modern::new(gateway.url(), &token)),
+                _ => Box::new(Legacy::open(gateway.url(), &token, version)),
+            });
+        }
+        let results: Vec<bool> = thread::scope(|scope| {
+            let calling = clients.into_iter().enumerate().map(|(number, client)| {
+                scope.spawn(move || {
+                    let line = |n: usize| json!({ "line": format!("{number}-{n}") });
+                    let results = (0..EACH).map(|n| client.call("count", line(n)));
+                    results.map(|it| it["isError"] != true).collect::<Vec<_>>()
+                })
+            });
+            let calling: Vec<_> = calling.collect();
+            calling.into_iter().flat_map(|it| it.join().unwrap()).collect()
+        });
+        let succeeded = results.iter().filter(|it| **it).count();
+        assert_eq!((results.len(), succeeded), (2 * CLIENTS * EACH, admitted), "{agent}");
+        assert_eq!(gateway.ran().len() - before, admitted, "{agent}");
+    }
 }
