@@ -15,6 +15,10 @@ use crate::policy::{
 /// The longest value that is shown of a constraint or an edit, in characters.
 const MAX_SHOWN: usize = 100;
 
+/// What only a gateway knows.
+const ON_FILES: &str = "the files were asked, and no gateway: nothing is taken to be held by the agent, spent of \
+                        budgets or approved for good, and no group or owner to be registered";
+
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
@@ -76,7 +80,6 @@ async fn view(flags: &Flags, given: Arguments) -> Result<ExplainView, Failed> {
         let workflow = given.workflow;
         let tool = tool.unwrap_or_default();
         let now = crate::clock::Clock::now(&crate::clock::SystemClock::new());
-        let holds = Vec::new();
         let asked = Asked {
             agent,
             groups,
@@ -85,11 +88,13 @@ async fn view(flags: &Flags, given: Arguments) -> Result<ExplainView, Failed> {
             workflow,
             tool,
             arguments,
-            // What agents hold is known to the gateway alone.
-            holds,
+            holds: Vec::new(),
             now,
         };
-        return explained(&revision, asked, &[], None).map_err(|it| Failed::new(3, it.told()));
+        let view = explained(&revision, asked, &[], None);
+        let mut view = view.map_err(|it| Failed::new(3, it.told()))?;
+        view.notes.push(ON_FILES.to_owned());
+        return Ok(view);
     }
     let way = Way::reach(flags, &given.remote).await?;
     let view = way.post("/api/v1/policy/explain", &wanted).await;
