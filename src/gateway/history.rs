@@ -48,15 +48,32 @@ impl Source {
             Self::Directories => return Files::read(config),
             Self::Kept(kept) => kept,
         };
-        let (mut manifests, mut policies) = (Vec::new(), Vec::new());
-        for KeptFile { kind, name, text } in kept {
-            match kind {
-                FileKind::Policy => policies.push(SourceFile { name, text }),
-                FileKind::Manifest => manifests.push(SourceFile { name, text }),
-            }
-        }
+        let (manifests, policies) = parted(kept);
         // As they look now: a change of theirs from now on is a change.
         Ok(Files { looked: config::look(config), manifests, policies })
+    }
+}
+
+/// The manifests among the files of a revision, and the policies.
+fn parted(kept: Vec<KeptFile>) -> (Vec<SourceFile>, Vec<SourceFile>) {
+    let (mut manifests, mut policies) = (Vec::new(), Vec::new());
+    for KeptFile { kind, name, text } in kept {
+        match kind {
+            FileKind::Policy => policies.push(SourceFile { name, text }),
+            FileKind::Manifest => manifests.push(SourceFile { name, text }),
+        }
+    }
+    (manifests, policies)
+}
+
+impl Revision {
+    /// The revision that these files make, as far as files tell: what MCP servers offer is not known.
+    ///
+    /// # Errors
+    /// With everything that is wrong with them.
+    pub fn of_kept(kept: Vec<KeptFile>, config: &Config) -> Result<Self, Problems> {
+        let (manifests, policies) = parted(kept);
+        Self::build(&Manifests::read(manifests)?, policies, &HashMap::new(), config)
     }
 }
 

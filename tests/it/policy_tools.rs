@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Output, TestGateway, run};
+use crate::harness::{Output, TestGateway, run, text};
 
 const RULES: &str = r"
 rules:
@@ -275,4 +275,23 @@ fn a_difference_is_told_as_rules_and_as_decisions() {
     assert!(out.code == 0 && out.stdout.contains("nothing changes"), "{out:?}");
     let tools = gateway.cli(&["policy", "diff", "same", "--old-tool-manifests", "none"]);
     assert_eq!(tools.code, 2, "{tools:?}");
+}
+
+#[test]
+fn a_difference_from_what_is_in_force_is_told_and_from_what_was() {
+    let mut gateway = prepared(RULES, CASES);
+    gateway.launch();
+    let before = text(&gateway.api_get("/api/v1/policy").json()["revision"]);
+    gateway.put_policy("rules.yaml", &RULES.replace("name: looks,", "name: seen,"));
+    let told = |words: &[&str]| {
+        gateway.cli(&[&["policy", "diff"], words, &["--output", "json"]].concat()).json()["rules"]
+            .clone()
+    };
+    let changes = json!({ "added": ["seen"], "removed": ["looks"], "changed": [] });
+    assert_eq!(told(&["in-force"]), changes, "what a reload would change");
+    gateway.cli(&["policy", "reload"]).done();
+    let none = json!({ "added": [], "removed": [], "changed": [] });
+    assert_eq!(told(&["in-force"]), none);
+    assert_eq!(told(&[&before[..16], "in-force"]), changes, "what the last reload changed");
+    assert_eq!(gateway.cli(&["policy", "diff", "sha256:00000000"]).code, 3);
 }

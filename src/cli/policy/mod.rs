@@ -71,7 +71,7 @@ struct Warning {
 pub(super) async fn run(flags: &Flags, command: Command) -> Result<(), Failed> {
     match command {
         Command::Check(form) => check(flags, form),
-        Command::Diff(arguments) => diff::run(flags, arguments),
+        Command::Diff(arguments) => diff::run(flags, arguments).await,
         Command::Explain(arguments) => explain::run(flags, arguments).await,
         Command::History(arguments) => history::history(flags, arguments).await,
         Command::Rollback(arguments) => history::rollback(flags, arguments).await,
