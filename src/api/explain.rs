@@ -312,7 +312,7 @@ fn refused(gateway: &Gateway, call: CallId, entry: &Entry) -> Option<Result<Foun
                     has one form";
         return Some(Err(Failure::new(StatusCode::CONFLICT, told)));
     };
-    let is_denied = refused.refusal == crate::call::refusal::Kind::Denied.as_str();
+    let is_denied = crate::call::refusal::Kind::is_by_rules(&refused.refusal);
     let recorded = RecordedView {
         call,
         decision: if is_denied { "DENY" } else { "none" }.to_owned(),

@@ -131,7 +131,11 @@ impl Running {
         let pass = self.breaker.as_ref().map(Breaker::pass).transpose()?;
         let secrets = self.resolve()?;
         let digest = digest_of(&secrets);
-        let redactor = self.redactor(&secrets, digest)?;
+        let mut redactor = self.redactor(&secrets, digest)?;
+        if !permit.redactions().is_empty() {
+            let with = Redactor::with(redactor.as_deref(), permit.redactions());
+            redactor = Some(Arc::new(with));
+        }
         let how = match (&self.kind, permit.tool().binding()) {
             (Kind::Command, Binding::Command { program: Some(program), template, sandbox, .. }) => {
                 let rendered = template

@@ -122,10 +122,12 @@ pub(super) fn keep(
     gateway.results.keep(key, result.text().to_owned(), until, gateway.clock.monotonic());
 }
 
-/// Which kept result answers a call; none where its tool keeps none, or people approved that it runs.
+/// Which kept result answers a call; none where its tool keeps none, people approved that it runs, or rules take
+/// something out of it.
 fn key(revision: &Revision, permit: &Permit) -> Option<Key> {
     let tool = permit.tool();
-    let cache = tool.cache().filter(|_| permit.approval().is_none())?;
+    let plain = permit.approval().is_none() && permit.redactions().is_empty();
+    let cache = tool.cache().filter(|_| plain)?;
     let arguments = digest::canonical(permit.arguments()).ok()?;
     Some(Key {
         revision: revision.digest,

@@ -42,6 +42,8 @@ pub enum Kind {
     InvalidArguments,
     /// Policy says no.
     Denied,
+    /// Policy lets it be tried only.
+    DryRun,
     /// A rate limit is reached.
     Limited,
     /// A budget is spent.
@@ -81,6 +83,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether rules alone turn calls away by the kind of this word.
+    #[must_use]
+    pub fn is_by_rules(word: &str) -> bool {
+        [Self::Denied, Self::DryRun].iter().any(|kind| kind.as_str() == word)
+    }
+
     /// The kind as one word: in entries and in `_meta`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +96,7 @@ impl Kind {
             Self::UnknownTool => "unknown_tool",
             Self::InvalidArguments => "invalid_arguments",
             Self::Denied => "denied",
+            Self::DryRun => "dry_run",
             Self::Limited => "limited",
             Self::BudgetSpent => "budget_spent",
             Self::TooManyHolds => "too_many_holds",
@@ -212,11 +221,16 @@ impl From<Denial> for Refusal {
             | DenialKind::Rule
             | DenialKind::Constraint
             | DenialKind::Unbound => Kind::Denied,
+            DenialKind::DryRun => Kind::DryRun,
             DenialKind::Spent { .. } => Kind::BudgetSpent,
         };
         let retry_after =
             if let DenialKind::Spent { renews_in } = denial.kind { renews_in } else { None };
-        Self { rules: denial.rules, retry_after, ..Self::new(kind, denial.reason) }
+        let told = match kind {
+            Kind::DryRun => format!("DRY RUN, not a failure; nothing ran: {}", denial.reason),
+            _ => denial.reason,
+        };
+        Self { rules: denial.rules, retry_after, ..Self::new(kind, told) }
     }
 }
 

@@ -271,7 +271,10 @@ impl<'a> Trail<'a> {
             Answer::Result(_) => self.outcome.map_or("unknown", OutcomeStatus::as_str),
         };
         let decision = match answer {
-            Answer::Refused(Refusal { kind: Kind::Denied | Kind::BudgetSpent, .. }) => "DENY",
+            Answer::Refused(Refusal {
+                kind: Kind::Denied | Kind::DryRun | Kind::BudgetSpent,
+                ..
+            }) => "DENY",
             Answer::Held(_) => "REQUIRE_APPROVAL",
             Answer::Refused(_) | Answer::Result(_) => self.decision,
         };
@@ -330,6 +333,7 @@ const fn status_of(kind: Kind) -> OutcomeStatus {
         Kind::UnknownTool
         | Kind::InvalidArguments
         | Kind::Denied
+        | Kind::DryRun
         | Kind::Limited
         | Kind::BudgetSpent
         | Kind::TooManyHolds

@@ -152,7 +152,7 @@ pub(super) fn pending(gateway: &Gateway, era: Era, hold: &Hold) -> Members {
 /// What `_meta` says of a refusal.
 pub(super) fn meta_of_refusal(gateway: &Gateway, refusal: &Refusal) -> Object {
     let decision = match refusal.kind {
-        Kind::Denied | Kind::BudgetSpent => "DENY",
+        Kind::Denied | Kind::DryRun | Kind::BudgetSpent => "DENY",
         Kind::Rejected | Kind::Expired | Kind::Withdrawn | Kind::Superseded => "REQUIRE_APPROVAL",
         Kind::UnknownTool
         | Kind::InvalidArguments

@@ -197,7 +197,7 @@ fn shown<T: DeserializeOwned>(entry: &Object) -> Option<T> {
 
 /// Adds to a description what to know of approvals.
 fn told(description: &mut Option<impl From<String> + AsRef<str>>, listed: Listed) {
-    let Some(approval) = listed.approval else { return };
+    let Some(approval) = listed.note else { return };
     let told = match description.as_ref().map(AsRef::as_ref) {
         None | Some("") => approval,
         Some(own) => format!("{own}\n\n{approval}"),

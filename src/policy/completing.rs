@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::budgets;
-use super::decide::{self, Decision, Facts};
+use super::decide::{self, Decision, Facts, Tightened};
 use super::{Permit, Policy, Ruling};
 use crate::catalog::Tool;
 
@@ -27,7 +27,7 @@ impl Policy {
             Ok(digest) => digest,
             Err(denial) => return Decision::Deny(denial),
         };
-        let (timeout, max_result_bytes) = decide::tightened(&by, &tool);
+        let Tightened { timeout, max_result_bytes, redactions } = decide::tightened(&by, &tool);
         Decision::Permit(Permit {
             agent: agent.clone(),
             arguments,
@@ -39,6 +39,7 @@ impl Policy {
             standing: None,
             timeout,
             max_result_bytes,
+            redactions,
             tool,
         })
     }

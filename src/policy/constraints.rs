@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
+use super::redaction::Patterns;
 use crate::catalog::manifest::Span;
 use crate::json::{self, Object};
 use crate::source;
@@ -13,8 +14,9 @@ use crate::source;
 /// The most values that a set names.
 const MAX_SET_VALUES: usize = 10_000;
 /// The forms a constraint's name can have.
-const FORMS: &str =
-    "constraints are max_P, min_P, allowed_P, denied_P, set_P, timeout and max_result_bytes";
+const FORMS: &str = "constraints are max_P, min_P, allowed_P, denied_P, set_P, timeout, max_result_bytes, redact and dry_run";
+/// Those among them that are the gateway's own.
+const OWN: [&str; 4] = ["timeout", "max_result_bytes", "redact", "dry_run"];
 
 /// One constraint of a rule.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ pub(super) enum Demand {
     Timeout(Duration),
     /// A smaller result, in bytes.
     MaxResultBytes(usize),
+    /// What results do not say.
+    Redact(Patterns),
+    /// Nothing runs.
+    DryRun,
     /// Something about a parameter.
     Parameter { word: String, bounds: Bounds },
 }
@@ -51,6 +57,12 @@ impl Constraint {
         let demand = match name {
             "timeout" => Demand::Timeout(timeout(value)?),
             "max_result_bytes" => Demand::MaxResultBytes(bytes(value)?),
+            "redact" => Demand::Redact(Patterns::parse(value)?),
+            "dry_run" if *value == Value::Bool(true) => Demand::DryRun,
+            "dry_run" => {
+                let hint = "write `dry_run: true`, or leave it out";
+                return Err(wrong(format!("`dry_run` cannot be `{value}`"), hint));
+            }
             _ => parameter(name, value)?,
         };
         Ok(Self { name: name.to_owned(), demand })
@@ -129,8 +141,7 @@ fn set(name: &str, value: &Value) -> Result<Vec<Value>, (String, String)> {
 }
 
 fn unknown(name: &str) -> (String, String) {
-    let own = ["timeout", "max_result_bytes"];
-    let hint = match source::nearest(name, own.into_iter()) {
+    let hint = match source::nearest(name, OWN.into_iter()) {
         Some(near) => format!("did you mean `{near}`? {FORMS}"),
         None => format!("{FORMS}, where P is a parameter"),
     };

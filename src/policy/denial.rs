@@ -26,6 +26,8 @@ pub enum DenialKind {
     Schema,
     /// A matching rule has a constraint that could not be bound to the tool.
     Unbound,
+    /// A rule lets the call be tried only, and nothing else is in its way.
+    DryRun,
     /// A budget is spent.
     Spent {
         /// In how long it renews, if it does.
@@ -43,6 +45,7 @@ impl DenialKind {
             Self::Constraint => "constraint",
             Self::Schema => "schema",
             Self::Unbound => "unbound",
+            Self::DryRun => "dry_run",
             Self::Spent { .. } => "budget",
         }
     }

@@ -30,8 +30,8 @@ pub struct Listed {
     /// The schema of its arguments, where it is another than the tool's own: it refuses only what rules would
     /// change or deny in every call of the agent.
     pub input: Option<Object>,
-    /// What to know of approvals, for the end of the description.
-    pub approval: Option<String>,
+    /// What to know of approvals, and that nothing runs, for the end of the description.
+    pub note: Option<String>,
 }
 
 impl Policy {
@@ -53,10 +53,21 @@ impl Policy {
         let input = narrowed(tool, &certain);
         let held = self.rulings(entry, &subject);
         let all = held.iter().all(|ruling| *ruling == Ruling::RequireApproval);
-        let approval = held.contains(&Ruling::RequireApproval).then(|| {
-            if all { surely(&certain) } else { "A person may have to approve a call.".to_owned() }
-        });
-        Some(Listed { input, approval })
+        let tries = |it: &&Matched<'_>| {
+            it.rule.constraints.iter().any(|it| matches!(it.demand, Demand::DryRun))
+        };
+        let note = if certain.iter().any(|it| tries(it)) {
+            Some("Calls are only tried: nothing runs.".to_owned())
+        } else {
+            held.contains(&Ruling::RequireApproval).then(|| {
+                if all {
+                    surely(&certain)
+                } else {
+                    "A person may have to approve a call.".to_owned()
+                }
+            })
+        };
+        Some(Listed { input, note })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::redaction::Redaction;
 use super::{Edit, Noticed, Ruling};
 use crate::catalog::Tool;
 use crate::digest::Digest;
@@ -34,6 +35,7 @@ pub struct Permit {
     pub(super) standing: Option<StandingId>,
     pub(super) timeout: Duration,
     pub(super) max_result_bytes: usize,
+    pub(super) redactions: Vec<Redaction>,
 }
 
 impl Permit {
@@ -101,6 +103,12 @@ impl Permit {
     #[must_use]
     pub const fn max_result_bytes(&self) -> usize {
         self.max_result_bytes
+    }
+
+    /// What is taken out of the result.
+    #[must_use]
+    pub fn redactions(&self) -> &[Redaction] {
+        &self.redactions
     }
 }
 

@@ -104,7 +104,7 @@ pub struct RuleSpec {
     #[serde(default)]
     pub reason: Option<String>,
     /// What arguments must keep to: `max_P`, `min_P`, `allowed_P`, `denied_P`, `set_P` for a parameter `P`,
-    /// and the gateway's own `timeout` and `max_result_bytes`.
+    /// and the gateway's own `timeout`, `max_result_bytes`, `redact` and `dry_run`.
     #[serde(default)]
     pub constraints: Option<Object>,
     /// Who must approve and how long people have, with `REQUIRE_APPROVAL`.

@@ -65,7 +65,9 @@ fn read(bounds: &Object, tool: &Tool) -> Result<(Vec<Constraint>, Binding), Stri
             } => constraints.push(constraint),
             Demand::Parameter { bounds: Bounds::Set(_), .. }
             | Demand::Timeout(_)
-            | Demand::MaxResultBytes(_) => {
+            | Demand::MaxResultBytes(_)
+            | Demand::Redact(_)
+            | Demand::DryRun => {
                 let hint = "bounds are max_P, min_P, allowed_P and denied_P";
                 return Err(format!("`{name}` bounds no parameter; {hint}"));
             }

@@ -117,6 +117,8 @@ fn value(demand: &Demand) -> Value {
             SignedDuration::try_from(*limit).map_or(Value::Null, |it| format!("{it:#}").into())
         }
         Demand::MaxResultBytes(limit) => (*limit).into(),
+        Demand::Redact(patterns) => patterns.each().map(|it| it.as_str()).collect(),
+        Demand::DryRun => true.into(),
         Demand::Parameter { bounds: Bounds::Max(number) | Bounds::Min(number), .. } => {
             Value::Number(number.clone())
         }

@@ -89,6 +89,7 @@ mod statistics;
 mod stopwatch;
 mod tampering;
 mod terminal;
+mod tightened;
 mod time;
 mod tokens;
 mod torn;

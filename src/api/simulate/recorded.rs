@@ -48,7 +48,7 @@ impl Recorded {
             return Self::asked(asked, requested_arguments, false);
         }
         let Event::Refusal(refused) = event else { return Err(Not::Another) };
-        if refused.refusal != crate::call::refusal::Kind::Denied.as_str() {
+        if !crate::call::refusal::Kind::is_by_rules(&refused.refusal) {
             let told = format!("turned away for another reason: {}", refused.refusal);
             return Err(Not::Unjudged(told));
         }

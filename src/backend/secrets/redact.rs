@@ -6,20 +6,26 @@ use std::fmt::{self, Write as _};
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use regex::{NoExpand, Regex};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::Named;
 use crate::json::Object;
+use crate::policy::Redaction;
 
 /// How long a secret must be to be looked for, in bytes. Shorter ones stand everywhere by chance.
 pub const MIN_SECRET_BYTES: usize = 4;
 
 /// Finds the values of a set of secrets: as they are, and JSON-escaped, base64-encoded (inside longer
 /// base64 as well) and percent-encoded. Make it again when the secrets change.
+///
+/// Besides, what the patterns of rules match.
 pub struct Redactor {
     finder: Option<AhoCorasick>,
     replacements: Vec<String>,
+    /// A pattern, and what stands in place of what it matches.
+    patterns: Vec<(Regex, String)>,
 }
 
 impl fmt::Debug for Redactor {
@@ -47,38 +53,50 @@ impl Redactor {
         let finder = (!patterns.is_empty())
             .then(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns))
             .transpose()?;
-        Ok(Self { finder, replacements })
+        Ok(Self { finder, replacements, patterns: Vec::new() })
     }
 
-    /// `text` with each secret in it replaced by `[redacted:NAME]`.
+    /// A redactor for what `redactions` match, and for all that `secrets` finds.
+    #[must_use]
+    pub fn with(secrets: Option<&Self>, redactions: &[Redaction]) -> Self {
+        let patterns = redactions.iter().flat_map(|redaction| {
+            let replacement = format!("[redacted:{}]", redaction.rule);
+            redaction.patterns.each().map(move |pattern| (pattern.clone(), replacement.clone()))
+        });
+        let (finder, replacements) =
+            secrets.map(|it| (it.finder.clone(), it.replacements.clone())).unwrap_or_default();
+        Self { finder, replacements, patterns: patterns.collect() }
+    }
+
+    /// `text` with each secret in it replaced by `[redacted:NAME]`, and what a rule takes out by
+    /// `[redacted:RULE]`.
     #[must_use]
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match &self.finder {
+        let mut left = match &self.finder {
             Some(finder) if finder.is_match(text) => {
                 Cow::Owned(finder.replace_all(text, &self.replacements))
             }
             Some(_) | None => Cow::Borrowed(text),
+        };
+        for (pattern, replacement) in &self.patterns {
+            if let Cow::Owned(redacted) = pattern.replace_all(&left, NoExpand(replacement)) {
+                left = Cow::Owned(redacted);
+            }
         }
+        left
     }
 
     /// Whether the JSON text `json` certainly holds no secret, seen without reading it: where nothing is
     /// escaped, whatever a value or key says stands in the text as it is.
     #[must_use]
     pub fn finds_nothing(&self, json: &str) -> bool {
+        // A pattern may be about what is written in another way.
+        if !self.patterns.is_empty() {
+            return false;
+        }
         match &self.finder {
             Some(finder) => !json.contains('\\') && !finder.is_match(json),
             None => true,
-        }
-    }
-
-    /// As [`Redactor::redact`], for bytes that need not be text.
-    #[must_use]
-    pub fn redact_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        match &self.finder {
-            Some(finder) if finder.is_match(bytes) => {
-                Cow::Owned(finder.replace_all_bytes(bytes, &self.replacements))
-            }
-            Some(_) | None => Cow::Borrowed(bytes),
         }
     }
 
@@ -118,10 +136,16 @@ impl Redactor {
         }
         if object.keys().any(|key| matches!(self.redact(key), Cow::Owned(_))) {
             found = true;
-            *object = std::mem::take(object)
-                .into_iter()
-                .map(|(key, value)| (self.redact(&key).into_owned(), value))
-                .collect();
+            for (key, value) in std::mem::take(object) {
+                let redacted = self.redact(&key).into_owned();
+                let (mut name, mut count) = (redacted.clone(), 1);
+                // Two that look the same now are still two.
+                while object.contains_key(&name) {
+                    count += 1;
+                    name = format!("{redacted} ({count})");
+                }
+                object.insert(name, value);
+            }
         }
         found
     }

@@ -136,7 +136,6 @@ fn the_longest_secret_wins_and_short_ones_are_left_alone() {
     let redactor =
         Redactor::new(&named(&[("A", "abcd"), ("B", "abcdefgh"), ("C", "xyz")])).unwrap();
     assert_eq!(redactor.redact("abcdefgh abcd xyz"), "[redacted:B] [redacted:A] xyz");
-    assert_eq!(redactor.redact_bytes(b"\xffabcd").as_ref(), b"\xff[redacted:A]");
     let nothing = Redactor::new(&[]).unwrap();
     assert_eq!(nothing.redact("abcd"), "abcd");
 }
@@ -167,4 +166,25 @@ fn only_text_without_escapes_is_judged_unread() {
         assert!(redactor.redact_json(&mut value), "{held}");
     }
     assert!(Redactor::new(&[]).unwrap().finds_nothing(r#"{"a":"\u0068unter2"}"#));
+}
+
+#[test]
+fn what_rules_take_out_is_taken_out_beside_secrets_wherever_it_stands() {
+    let secrets = Redactor::new(&named(&[("KEY", "a-key-of-some-length")])).unwrap();
+    let redaction = crate::policy::Redaction {
+        rule: "numbers".to_owned(),
+        patterns: crate::policy::Patterns::of(&["[0-9]{3}-[0-9]{4}", "4[0-9]{15}"]),
+    };
+    let redactor = Redactor::with(Some(&secrets), &[redaction]);
+    assert_eq!(
+        redactor.redact("call 555-1234 with a-key-of-some-length"),
+        "call [redacted:numbers] with [redacted:KEY]"
+    );
+    assert!(!redactor.finds_nothing("{}"), "a pattern may be about what is escaped");
+    let mut value = serde_json::json!({ "555-0000": ["x", 4_000_000_000_000_000_u64, 7], "\u{35}55-0001": null });
+    assert!(redactor.redact_json(&mut value));
+    let text = value.to_string();
+    assert!(!text.contains("555-") && !text.contains("4000000000000000"), "{text}");
+    assert!(text.contains("[redacted:numbers] (2)"), "{text}");
+    assert!(text.contains("7]") && text.contains("\"[redacted:numbers]\""), "{text}");
 }

@@ -63,6 +63,7 @@ async fn not_run(gateway: &Gateway, hold: &Hold, refusal: Refusal) {
         Kind::UnknownTool
         | Kind::InvalidArguments
         | Kind::Denied
+        | Kind::DryRun
         | Kind::Superseded
         | Kind::Limited
         | Kind::BudgetSpent

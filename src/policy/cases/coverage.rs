@@ -1,5 +1,6 @@
 //! Which rules cases hold to what they say: those without which a case that passes would come out otherwise.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use crate::hold::Terms;
 use crate::json::Object;
 use crate::policy::condition::Noticed;
-use crate::policy::decide::{self, Asking, Decision, Matched};
+use crate::policy::decide::{self, Asking, Decision, Matched, Tightened};
 use crate::policy::explain::Hypothetical;
 use crate::policy::{Policy, Ruling};
 
@@ -70,11 +71,11 @@ impl<'p> Tally<'p> {
         };
         let (matched, _) = self.policy.matched(entry, &asking(), &mut Noticed::default());
         let comes_to = |matched: &[Matched<'_>]| {
-            let (timeout, max_result_bytes) = decide::tightened(matched, tool);
+            let tightened = decide::tightened(matched, tool);
             let strictest = matched.iter().map(|it| it.rule.decision).max();
             let ruling = strictest.unwrap_or(self.policy.default);
             let decision = decide::judge_by(matched, ruling, Arc::clone(tool), asking());
-            Outcome::of(decision, timeout, max_result_bytes)
+            Outcome::of(decision, &tightened)
         };
         let now = comes_to(&matched);
         for (place, this) in matched.iter().enumerate() {
@@ -112,10 +113,11 @@ struct Outcome {
     asked: Option<(Terms, jiff::SignedDuration, jiff::SignedDuration)>,
     timeout: Duration,
     max_result_bytes: usize,
+    redacted: BTreeSet<String>,
 }
 
 impl Outcome {
-    fn of(decision: Decision, timeout: Duration, max_result_bytes: usize) -> Self {
+    fn of(decision: Decision, tightened: &Tightened) -> Self {
         let (decision, arguments, asked) = match decision {
             Decision::Permit(it) => (Ruling::Allow, Some(it.arguments), None),
             Decision::Hold(it) => {
@@ -134,9 +136,14 @@ impl Outcome {
                     asked: None,
                     timeout: Duration::ZERO,
                     max_result_bytes: 0,
+                    redacted: BTreeSet::new(),
                 };
             }
         };
-        Self { decision, arguments, asked, timeout, max_result_bytes }
+        let Tightened { timeout, max_result_bytes, redactions } = tightened;
+        let patterns = redactions.iter().flat_map(|it| it.patterns.each());
+        let redacted = patterns.map(|pattern| pattern.as_str().to_owned()).collect();
+        let (timeout, max_result_bytes) = (*timeout, *max_result_bytes);
+        Self { decision, arguments, asked, timeout, max_result_bytes, redacted }
     }
 }

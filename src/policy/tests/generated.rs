@@ -86,6 +86,8 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
         prop::option::weighted(0.2, 0..WINDOWS.len()),
         prop::bool::weighted(0.1),
         prop::option::weighted(0.3, subsequence(vec!["a", "b", "c"], 1..=2)),
+        prop::bool::weighted(0.1),
+        prop::option::weighted(0.2, select(vec!["[0-9]{4}", "x+y"])),
     );
     let sets = (names(), names());
     (conditions(0..3), except, select(STRICTNESS.to_vec()), numbers, set, sets, further).prop_map(
@@ -96,7 +98,7 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
             (max, min),
             set,
             (allowed, denied),
-            (when, active, shadow, holds),
+            (when, active, shadow, holds, dry_run, redact),
         )| {
             let rule = Rule {
                 matches,
@@ -110,6 +112,8 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
                 when,
                 active,
                 shadow,
+                dry_run,
+                redact,
                 holds: holds.unwrap_or_default(),
             };
             match decision {
@@ -119,6 +123,8 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
                     set: None,
                     allowed: Vec::new(),
                     denied: Vec::new(),
+                    dry_run: false,
+                    redact: None,
                     ..rule
                 },
                 // It must have a constraint.

@@ -212,7 +212,7 @@ fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
     );
     constrained(
         "{ tool: nothing }",
-        "{ maxreplicas: 3, max_x: '3', allowed_y: [], timeout: 5, denied_z: { k: v }, max_w: 9007199254740993, dry_run: true }",
+        "{ maxreplicas: 3, max_x: '3', allowed_y: [], timeout: 5, denied_z: { k: v }, max_w: 9007199254740993, dry_run: false, redact: ['(', 'x*'] }",
         &[
             "5:18: `maxreplicas` is not a constraint",
             "5:34: `max_x` needs a number, not `\"3\"`",
@@ -220,7 +220,8 @@ fn a_constraint_binds_to_every_tool_its_rule_can_match_or_does_not_load() {
             "5:61: `timeout` cannot be `5`",
             "5:73: `denied_z` lists texts, numbers or booleans",
             "5:93: `/max_w` is an integer beyond 2^53 - 1; send it as a string",
-            "5:118: `dry_run` is not a constraint",
+            "5:118: `dry_run` cannot be `false`",
+            "5:134: `redact` cannot be `(`: error: unclosed group",
         ],
         &["constraints are max_P"],
     );

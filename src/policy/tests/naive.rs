@@ -43,6 +43,9 @@ pub(super) struct Rule {
     /// Which of [`WINDOWS`].
     pub(super) active: Option<usize>,
     pub(super) shadow: bool,
+    pub(super) dry_run: bool,
+    /// What it takes out of results.
+    pub(super) redact: Option<&'static str>,
     /// What must be held, all of it.
     pub(super) holds: Vec<&'static str>,
 }
@@ -64,9 +67,23 @@ pub(super) struct Call {
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Outcome {
-    Run { decision: &'static str, rules: Vec<String>, n: Option<i64>, names: Option<String> },
-    Hold { rules: Vec<String>, n: Option<i64>, names: Option<String> },
-    Deny { kind: &'static str, rules: Option<Vec<String>> },
+    Run {
+        decision: &'static str,
+        rules: Vec<String>,
+        n: Option<i64>,
+        names: Option<String>,
+        /// Of each rule that takes something out of the result, what.
+        redacts: Vec<(String, String)>,
+    },
+    Hold {
+        rules: Vec<String>,
+        n: Option<i64>,
+        names: Option<String>,
+    },
+    Deny {
+        kind: &'static str,
+        rules: Option<Vec<String>>,
+    },
 }
 
 pub(super) const STRICTNESS: [&str; 4] =
@@ -134,9 +151,18 @@ fn settled(
         return refused;
     }
     let of = call.names.map(str::to_owned);
+    let tried: Vec<String> =
+        matched.iter().filter(|(_, rule)| rule.dry_run).map(|(name, _)| name.clone()).collect();
+    if !tried.is_empty() {
+        return Outcome::Deny { kind: "dry_run", rules: Some(tried) };
+    }
+    let redacts = matched
+        .iter()
+        .filter_map(|(name, rule)| rule.redact.map(|pattern| (name.clone(), pattern.to_owned())));
+    let redacts = redacts.collect();
     match ruling {
         "REQUIRE_APPROVAL" => Outcome::Hold { rules: names, n, names: of },
-        decision => Outcome::Run { decision, rules: names, n, names: of },
+        decision => Outcome::Run { decision, rules: names, n, names: of, redacts },
     }
 }
 
@@ -276,6 +302,13 @@ pub(super) fn outcome(decision: Decision) -> Outcome {
             rules: permit.rules().to_vec(),
             n: n(permit.arguments()),
             names: name(permit.arguments()),
+            redacts: permit
+                .redactions()
+                .iter()
+                .flat_map(|it| {
+                    it.patterns.each().map(|pattern| (it.rule.clone(), pattern.to_string()))
+                })
+                .collect(),
         },
         Decision::Hold(proposal) => Outcome::Hold {
             n: n(&proposal.arguments),
@@ -337,6 +370,12 @@ pub(super) fn rule_text(number: usize, rule: &Rule) -> Value {
         if !set.is_empty() {
             constraints.insert(name.to_owned(), json!(set));
         }
+    }
+    if rule.dry_run {
+        constraints.insert("dry_run".to_owned(), true.into());
+    }
+    if let Some(pattern) = rule.redact {
+        constraints.insert("redact".to_owned(), pattern.into());
     }
     let mut text = json!({
         "name": format!("r{number}"), "match": rule.matches, "decision": rule.decision,

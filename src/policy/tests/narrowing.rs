@@ -93,7 +93,7 @@ fn what_must_and_what_may_be_approved_is_said() {
     let check = |rules: &str, agent: &str, groups: &[&str], expected: Option<&str>| {
         let policy = policy(rules, &catalog);
         let listed = listing(&policy, &catalog, agent, groups, "scale");
-        assert_eq!(listed.approval.as_deref(), expected, "{rules}");
+        assert_eq!(listed.note.as_deref(), expected, "{rules}");
     };
     let each = "A person must approve each call.";
     let may = "A person may have to approve a call.";
@@ -141,9 +141,10 @@ proptest! {
             let principal = principal(agent, &groups);
             let listed = policy.listing(&principal, client, tool);
             prop_assert_eq!(listed.is_some(), policy.lists(&principal, client, tool));
-            let Some(Listed { input, approval }) = listed else { continue };
+            let Some(Listed { input, note }) = listed else { continue };
             let input = input.map(|input| Schema::compile(input).unwrap());
-            let must = approval.as_deref().is_some_and(|told| told.contains("must"));
+            let says = |words: &str| note.as_deref().is_some_and(|told| told.contains(words));
+            let (must, tried) = (says("must"), says("only tried"));
             for arguments in every_kind_of_arguments() {
                 let refuses = |schema: &Schema| schema.check(&Value::Object(arguments.clone())).is_err();
                 let refused = input.as_ref().is_some_and(refuses);
@@ -152,11 +153,11 @@ proptest! {
                     Facts { principal: &principal, workflow: None, client, checked, approval: None, standing: &[], spent: &[], holds: &[], now: jiff::Timestamp::UNIX_EPOCH };
                 match policy.decide(facts) {
                     Decision::Permit(permit) => {
-                        prop_assert!(!must, "{:?}", approval);
+                        prop_assert!(!must && !tried, "{:?}", note);
                         prop_assert!(!refused || !permit.edits().is_empty());
                     }
                     Decision::Hold(proposal) => {
-                        prop_assert!(approval.is_some());
+                        prop_assert!(note.is_some() && !tried, "{:?}", note);
                         prop_assert!(!refused || !proposal.edits.is_empty());
                     }
                     Decision::Deny(_) => {}
