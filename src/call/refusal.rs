@@ -226,9 +226,10 @@ impl From<Denial> for Refusal {
         };
         let retry_after =
             if let DenialKind::Spent { renews_in } = denial.kind { renews_in } else { None };
-        let told = match kind {
-            Kind::DryRun => format!("DRY RUN, not a failure; nothing ran: {}", denial.reason),
-            _ => denial.reason,
+        let told = if kind == Kind::DryRun {
+            format!("DRY RUN, not a failure; nothing ran: {}", denial.reason)
+        } else {
+            denial.reason
         };
         Self { rules: denial.rules, retry_after, ..Self::new(kind, told) }
     }

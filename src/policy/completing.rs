@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::budgets;
-use super::decide::{self, Decision, Facts, Tightened};
+use super::decide::{self, Decision, Facts};
+use super::tightening::{self, Tightened};
 use super::{Permit, Policy, Ruling};
 use crate::catalog::Tool;
 
@@ -27,7 +28,7 @@ impl Policy {
             Ok(digest) => digest,
             Err(denial) => return Decision::Deny(denial),
         };
-        let Tightened { timeout, max_result_bytes, redactions } = decide::tightened(&by, &tool);
+        let Tightened { timeout, max_result_bytes, redactions } = tightening::tightened(&by, &tool);
         Decision::Permit(Permit {
             agent: agent.clone(),
             arguments,

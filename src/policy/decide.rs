@@ -11,8 +11,8 @@ use super::denial::{Denial, DenialKind};
 use super::index::Candidate;
 use super::matching::Caller;
 use super::permit::{Permit, Proposal};
-use super::redaction::Redaction;
 use super::rule::{self, Rule};
+use super::tightening::{Tightened, tightened, tried};
 use super::{Edit, Policy, Ruling, standing, words};
 use crate::catalog::{Attributes, CheckedArguments, Kind, Label, Tool};
 use crate::digest::{self, Digest};
@@ -23,8 +23,6 @@ use crate::principal::Principal;
 
 /// How many faults of edited arguments a denial names.
 const MAX_FAULTS: usize = 3;
-/// How much of the arguments is shown of a call that is only tried, in characters.
-const MAX_SHOWN_ARGUMENTS: usize = 2_000;
 
 /// Everything a decision depends on, beside the policy.
 #[derive(Debug)]
@@ -352,57 +350,9 @@ fn asked(matched: &[Matched<'_>], spent: &[Exhausted]) -> Asked {
     }
 }
 
-fn with_reasons<'p>(text: String, rules: impl Iterator<Item = &'p Rule>) -> String {
+pub(super) fn with_reasons<'p>(text: String, rules: impl Iterator<Item = &'p Rule>) -> String {
     let reasons: Vec<&str> = rules.filter_map(|rule| rule.reason.as_deref()).collect();
     if reasons.is_empty() { text } else { format!("{text}: {}", reasons.join("; ")) }
-}
-
-/// What the gateway itself holds a call and its result to.
-pub(super) struct Tightened {
-    pub(super) timeout: std::time::Duration,
-    pub(super) max_result_bytes: usize,
-    pub(super) redactions: Vec<Redaction>,
-}
-
-pub(super) fn tightened(matched: &[Matched<'_>], tool: &Tool) -> Tightened {
-    let mut timeout = tool.timeout();
-    let mut max_result_bytes = tool.max_result_bytes();
-    let mut redactions = Vec::new();
-    for rule in matched.iter().map(|matched| matched.rule) {
-        for constraint in &rule.constraints {
-            match &constraint.demand {
-                Demand::Timeout(limit) => timeout = timeout.min(*limit),
-                Demand::MaxResultBytes(limit) => max_result_bytes = max_result_bytes.min(*limit),
-                Demand::Redact(patterns) => {
-                    let (rule, patterns) = (rule.name.clone(), patterns.clone());
-                    redactions.push(Redaction { rule, patterns });
-                }
-                Demand::DryRun | Demand::Parameter { .. } => {}
-            }
-        }
-    }
-    Tightened { timeout, max_result_bytes, redactions }
-}
-
-/// That rules let a call be tried only, and what would run with nothing else in its way.
-fn tried(matched: &[Matched<'_>], tool: &Tool, arguments: &Object) -> Option<Denial> {
-    let tries = |rule: &&Rule| {
-        rule.constraints.iter().any(|constraint| matches!(constraint.demand, Demand::DryRun))
-    };
-    let rules = || matched.iter().map(|matched| matched.rule).filter(tries);
-    let names: Vec<String> = rules().map(|rule| rule.name.clone()).collect();
-    if names.is_empty() {
-        return None;
-    }
-    let shown = serde_json::to_string(arguments).unwrap_or_default();
-    let shown = match shown.char_indices().nth(MAX_SHOWN_ARGUMENTS) {
-        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
-        None => shown,
-    };
-    let tool = tool.name();
-    let text = format!("by {} calls of `{tool}` are only tried", words::rules(&names));
-    let reason = format!("{}; it would run with {shown}", with_reasons(text, rules()));
-    Some(Denial { rules: names, reason, kind: DenialKind::DryRun })
 }
 
 pub(super) fn denied(matched: &[Matched<'_>], agent: &AgentName, tool: &Tool) -> Denial {

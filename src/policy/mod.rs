@@ -35,6 +35,7 @@ mod shadowed;
 mod showing;
 mod standing;
 mod table;
+mod tightening;
 mod types;
 mod words;
 mod written;

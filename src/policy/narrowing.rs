@@ -56,7 +56,7 @@ impl Policy {
         let tries = |it: &&Matched<'_>| {
             it.rule.constraints.iter().any(|it| matches!(it.demand, Demand::DryRun))
         };
-        let note = if certain.iter().any(|it| tries(it)) {
+        let note = if certain.iter().any(tries) {
             Some("Calls are only tried: nothing runs.".to_owned())
         } else {
             held.contains(&Ruling::RequireApproval).then(|| {

@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::hold::Terms;
 use crate::json::Object;
 use crate::policy::condition::Noticed;
-use crate::policy::decide::{self, Asking, Decision, Matched, Tightened};
+use crate::policy::decide::{self, Asking, Decision, Matched};
 use crate::policy::explain::Hypothetical;
+use crate::policy::tightening::{self, Tightened};
 use crate::policy::{Policy, Ruling};
 
 /// How many rules are left out of one case, one after the other, to see what they do.
@@ -71,7 +72,7 @@ impl<'p> Tally<'p> {
         };
         let (matched, _) = self.policy.matched(entry, &asking(), &mut Noticed::default());
         let comes_to = |matched: &[Matched<'_>]| {
-            let tightened = decide::tightened(matched, tool);
+            let tightened = tightening::tightened(matched, tool);
             let strictest = matched.iter().map(|it| it.rule.decision).max();
             let ruling = strictest.unwrap_or(self.policy.default);
             let decision = decide::judge_by(matched, ruling, Arc::clone(tool), asking());
