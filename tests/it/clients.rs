@@ -94,6 +94,13 @@ pub(crate) fn post(url: &str, token: &str) -> RequestBuilder {
         .header("accept", "application/json, text/event-stream")
 }
 
+/// The part of a token that is as good as the whole, because the rest of it is known. It may have `_` in itself.
+pub(crate) fn secret_of(token: &str) -> &str {
+    let (_, secret) = token.rsplit_once('.').or_else(|| token.split_once('_')).unwrap();
+    assert!(secret.len() > 30, "{secret} would be found anywhere");
+    secret
+}
+
 /// What a client can do on every transport.
 pub(crate) trait Client {
     /// Sends a request with the `_meta` of its era besides `params`, and gives the whole response.

@@ -70,6 +70,43 @@ fn a_case_that_does_not_hold_says_what_is_decided_and_where_the_rule_stands() {
 }
 
 #[test]
+fn a_case_says_what_agents_hold_and_which_budgets_are_spent() {
+    let rules = "rules:
+  - { name: all, match: {}, decision: ALLOW }
+  - { name: sealed, match: { action: count, workflow_holds: [private_data] }, decision: DENY }
+  - { name: tries, match: { tool: count_slowly }, decision: ALLOW_WITH_CONSTRAINTS, constraints: { dry_run: true } }
+budgets:
+  - { name: few, match: { action: count }, per: agent, spend: { calls: 1 } }
+  - { name: asked, match: { action: look }, per: agent, spend: { calls: 1 }, then: REQUIRE_APPROVAL }
+";
+    let manifest = "backend: { name: notes, command: { program: cat } }\ntools: [{ name: notes, description: Notes., brings: [private_data], attributes: { action_type: read }, input_schema: { type: object }, run: [] }]\n";
+    let case = |name: &str, more: &str| format!("  - {{ name: {name}, agent: a, {more} }}\n");
+    let count = "tool: count, arguments: { line: x }";
+    let look = "tool: look, arguments: { line: x }";
+    let cases = [
+        case("free", &format!("{count}, expect: ALLOW")),
+        case("held", &format!("{count}, holds: [private_data], expect: DENY, rules: [sealed]")),
+        case(
+            "spent",
+            &format!("{count}, spent: [few, asked], expect: DENY, rules: ['budget:few']"),
+        ),
+        case("asks", &format!("{look}, spent: [few, asked], expect: REQUIRE_APPROVAL")),
+        case(
+            "tried",
+            "tool: count_slowly, arguments: { line: x, seconds: 1 }, expect: DENY, reason_contains: only tried",
+        ),
+    ];
+    let cases = format!("tests:\n{}", cases.concat());
+    let gateway = prepared(rules, &cases);
+    gateway.put_manifest("notes.yaml", manifest);
+    let out = gateway.cli(&["policy", "test", "--min-coverage", "100"]);
+    assert!(out.code == 0 && out.stdout.contains("5 cases: 5 passed"), "{out:?}");
+    gateway.put_policy("rules.test.yaml", &cases.replace("[few, asked]", "[fev]"));
+    let out = gateway.cli(&["policy", "test"]);
+    assert!(out.stdout.contains("no budget `fev`; did you mean `few`?"), "{out:?}");
+}
+
+#[test]
 fn a_rule_counts_as_covered_only_where_a_call_comes_out_otherwise_without_it() {
     // Of two rules that allow the same, each can be left out.
     let more = format!("{RULES}  - {{ name: again, match: {{ tool: look }}, decision: ALLOW }}\n");

@@ -60,6 +60,10 @@ pub struct CaseSpec {
     /// What the agent holds: what calls brought to it; nothing when absent.
     #[serde(default)]
     pub holds: Vec<Label>,
+    /// The budgets that are spent, by name; none when absent.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub spent: Vec<String>,
     /// The tool.
     pub tool: String,
     /// Its arguments; none when absent.

@@ -11,7 +11,7 @@ use crate::digest;
 use crate::json::Object;
 use crate::policy::explain::Hypothetical;
 use crate::policy::matching::{Caller, Client};
-use crate::policy::{Edit, Explanation, Policy, Ruling};
+use crate::policy::{Edit, Exhausted, Explanation, Policy, Ruling};
 
 /// How many faults of arguments a failure names.
 const MAX_FAULTS: usize = 3;
@@ -77,13 +77,16 @@ impl Policy {
         let mut tally = Tally::new(self);
         let mut results = Vec::new();
         for case in cases {
-            let asked = asked(catalog, case);
+            let asked = asked(catalog, case)
+                .and_then(|checked| self.spent(case, &checked).map(|spent| (checked, spent)));
             let result = match &asked {
-                Ok(checked) => self.judged(case, checked, &places),
+                Ok((checked, spent)) => {
+                    self.judged(case, &hypothetical(case, checked, spent), &places)
+                }
                 Err(why) => not_asked(case, why.clone()),
             };
-            if let (true, Ok(checked)) = (result.passed, &asked) {
-                tally.note(&hypothetical(case, checked));
+            if let (true, Ok((checked, spent))) = (result.passed, &asked) {
+                tally.note(&hypothetical(case, checked, spent));
             }
             results.push(result);
         }
@@ -92,8 +95,27 @@ impl Policy {
         Results { passed, failed, cases: results, coverage: tally.done() }
     }
 
-    fn judged(&self, case: &Case, checked: &CheckedArguments, places: &Places<'_>) -> CaseResult {
-        let found = self.outcome(&hypothetical(case, checked));
+    /// The budgets that the case says are spent, as far as they are about its call.
+    fn spent(&self, case: &Case, checked: &CheckedArguments) -> Result<Vec<Exhausted>, String> {
+        let spec = &case.spec;
+        let mut spent = Vec::new();
+        for name in &spec.spent {
+            let budget = self.budgets.iter().find(|it| it.name == *name).ok_or_else(|| {
+                let names = self.budgets.iter().map(|it| it.name.as_str());
+                let near = crate::source::nearest(name, names);
+                let near =
+                    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                format!("there is no budget `{name}`{near}")
+            })?;
+            if budget.matches((&spec.agent, &spec.groups), spec.client.as_deref(), checked) {
+                spent.push(Exhausted::of(budget, &budget.of(), at(case)));
+            }
+        }
+        Ok(spent)
+    }
+
+    fn judged(&self, case: &Case, call: &Hypothetical<'_>, places: &Places<'_>) -> CaseResult {
+        let found = self.outcome(call);
         let failures = failures(case, &found);
         let named = |name: &String| DecidingRule {
             name: name.clone(),
@@ -113,14 +135,23 @@ impl Policy {
     }
 }
 
-fn hypothetical<'a>(case: &'a Case, checked: &'a CheckedArguments) -> Hypothetical<'a> {
+/// When the call of a case is made.
+fn at(case: &Case) -> jiff::Timestamp {
+    case.spec.at.unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
+fn hypothetical<'a>(
+    case: &'a Case,
+    checked: &'a CheckedArguments,
+    spent: &'a [Exhausted],
+) -> Hypothetical<'a> {
     let spec = &case.spec;
     let client = Client::Said(spec.client.as_deref());
     let caller = Caller { agent: &spec.agent, groups: &spec.groups, client };
-    let now = spec.at.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let now = at(case);
     let (owner, holds) = (spec.owner.as_deref(), &*spec.holds);
     let workflow = spec.workflow.as_deref();
-    Hypothetical { caller, owner, workflow, checked, standing: &[], spent: &[], holds, now }
+    Hypothetical { caller, owner, workflow, checked, standing: &[], spent, holds, now }
 }
 
 fn not_asked(case: &Case, why: String) -> CaseResult {
