@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use crate::clients::{Client, Legacy, Modern, Reply, http, next_id, post, refused, secret_of};
-use crate::harness::{ALLOW_ALL, HOLD_ALL, RUNTIME, TestGateway, text};
+use crate::harness::{ALLOW_ALL, HOLD_ALL, RUNTIME, TestGateway};
 use crate::issuer::Issuer;
 use crate::released;
 
