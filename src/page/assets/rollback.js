@@ -51,6 +51,8 @@ export function rollBack(workflow, changed) {
       Number(plan.only_read) ? `${count(plan.only_read, 'call')} only read. ` : '', badge(seen) ?? '');
     if (!plan.whole) complain('It has more calls than can be rolled back; these are the newest.');
     const run = button();
+    // Whoever closed it looks no more.
+    if (!run) return;
     run.disabled = !agreed;
     run.hidden = !planned;
     run.textContent = `Undo ${count(planned, 'call')}`;
