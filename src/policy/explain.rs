@@ -130,21 +130,8 @@ impl Policy {
     /// Says what would be decided about a call, and why. It gives no leave to run anything.
     #[must_use]
     pub fn explain(&self, question: &Question<'_>) -> Explanation {
-        let Question {
-            agent,
-            groups,
-            owner,
-            client,
-            workflow,
-            ref checked,
-            standing,
-            spent,
-            holds,
-            now,
-        } = *question;
-        let caller = Caller { agent, groups, client: Client::Said(client) };
-        let tool = checked.tool();
-        let call = Hypothetical { caller, owner, workflow, checked, standing, spent, holds, now };
+        let call = Hypothetical::of(question);
+        let tool = call.checked.tool();
         let mut told = self.outcome(&call);
         let decides: HashSet<&str> = told.decided_by.iter().map(String::as_str).collect();
         let circumstances = call.circumstances();
@@ -169,29 +156,7 @@ impl Policy {
     /// What would be decided about a call, without telling of each rule: for very many calls.
     #[must_use]
     pub fn verdict(&self, question: &Question<'_>) -> Explanation {
-        let Question {
-            agent,
-            groups,
-            owner,
-            client,
-            workflow,
-            ref checked,
-            standing,
-            spent,
-            holds,
-            now,
-        } = *question;
-        let caller = Caller { agent, groups, client: Client::Said(client) };
-        self.outcome(&Hypothetical {
-            caller,
-            owner,
-            workflow,
-            checked,
-            standing,
-            spent,
-            holds,
-            now,
-        })
+        self.outcome(&Hypothetical::of(question))
     }
 
     /// What is decided, without the rules.
@@ -269,6 +234,20 @@ pub(super) struct Hypothetical<'a> {
 }
 
 impl<'a> Hypothetical<'a> {
+    fn of(question: &'a Question<'a>) -> Self {
+        let Question { agent, groups, client, ref checked, .. } = *question;
+        Self {
+            caller: Caller { agent, groups, client: Client::Said(client) },
+            owner: question.owner,
+            workflow: question.workflow,
+            checked,
+            standing: question.standing,
+            spent: question.spent,
+            holds: question.holds,
+            now: question.now,
+        }
+    }
+
     pub(super) fn circumstances(&self) -> Circumstances<'a> {
         let Self { caller, owner, workflow, checked, now, holds, .. } = *self;
         Circumstances { caller, owner, workflow, checked, now, holds, seen: Seen::default() }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::condition;
-use super::matching::{Caller, Certainty, Client, Scope, Subject};
+use super::matching::{Caller, Scope};
 use super::reading::{At, Files};
 use super::rule::check_name;
 use super::rules::{Dimension, LimitSpec};
@@ -54,18 +54,12 @@ impl Limit {
         client: Option<&str>,
         checked: &CheckedArguments,
     ) -> bool {
-        let subject = Subject {
-            tool: checked.tool(),
-            caller: Some(Caller::of(principal, client)),
-            attributes: Some(checked.attributes()),
-        };
-        self.scope.covers(&subject) == Certainty::Always
+        self.scope.covers_call(Caller::of(principal, client), checked)
     }
 
     /// Whether some call of `tool` by this agent could count, by whatever client and with whatever arguments.
     #[must_use]
     pub fn concerns(&self, agent: &AgentName, groups: &[String], tool: &Tool) -> bool {
-        let caller = Some(Caller { agent, groups, client: Client::Any });
-        self.scope.covers(&Subject { tool, caller, attributes: None }) != Certainty::Never
+        self.scope.concerns(agent, groups, tool)
     }
 }

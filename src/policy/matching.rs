@@ -4,7 +4,7 @@ use super::patterns::{self, Names};
 use super::reading::{At, Files};
 use super::rules::{MatchSpec, Patterns};
 use crate::catalog::manifest::AttributeValue;
-use crate::catalog::{ActionType, Attributes, Risk, Tool};
+use crate::catalog::{ActionType, Attributes, CheckedArguments, Risk, Tool};
 use crate::ids::AgentName;
 use crate::principal::Principal;
 
@@ -104,6 +104,20 @@ impl Scope {
     pub(super) fn covers(&self, subject: &Subject<'_>) -> Certainty {
         let met = self.meets(subject);
         if self.open { met.min(Certainty::Maybe) } else { met }
+    }
+
+    /// Whether its owner is about this call, of which everything is known.
+    pub(super) fn covers_call(&self, caller: Caller<'_>, checked: &CheckedArguments) -> bool {
+        let tool = checked.tool();
+        let attributes = Some(checked.attributes());
+        self.covers(&Subject { tool, caller: Some(caller), attributes }) == Certainty::Always
+    }
+
+    /// Whether its owner can be about some call of `tool` by this agent, by whatever client and with whatever
+    /// arguments.
+    pub(super) fn concerns(&self, agent: &AgentName, groups: &[String], tool: &Tool) -> bool {
+        let caller = Some(Caller { agent, groups, client: Client::Any });
+        self.covers(&Subject { tool, caller, attributes: None }) != Certainty::Never
     }
 
     /// Whether `match` and `except` are met, whatever else its owner asks.

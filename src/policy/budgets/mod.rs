@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::condition;
 use super::denial::{Denial, DenialKind};
-use super::matching::{Caller, Certainty, Client, Scope, Subject};
+use super::matching::{Caller, Client, Scope};
 use super::reading::{At, Files};
 use super::rule::check_name;
 use super::rules::{Dimension, Ruling};
@@ -75,19 +75,13 @@ impl Budget {
         client: Option<&str>,
         checked: &CheckedArguments,
     ) -> bool {
-        let subject = Subject {
-            tool: checked.tool(),
-            caller: Some(Caller { agent, groups, client: Client::Said(client) }),
-            attributes: Some(checked.attributes()),
-        };
-        self.scope.covers(&subject) == Certainty::Always
+        self.scope.covers_call(Caller { agent, groups, client: Client::Said(client) }, checked)
     }
 
     /// Whether some call of `tool` by this agent could spend it, by whatever client and with whatever arguments.
     #[must_use]
     pub fn concerns(&self, agent: &AgentName, groups: &[String], tool: &Tool) -> bool {
-        let caller = Some(Caller { agent, groups, client: Client::Any });
-        self.scope.covers(&Subject { tool, caller, attributes: None }) != Certainty::Never
+        self.scope.concerns(agent, groups, tool)
     }
 
     /// The window that `now` is in.
