@@ -13,6 +13,8 @@ mod matching;
 mod naive;
 mod narrowing;
 mod standing;
+mod windows;
+mod written;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
